@@ -1,0 +1,283 @@
+"""The whole public plugin interface: what a connector declares, receives and answers.
+
+A connector is one file that imports nothing of audience_sync but this module. It never meets
+the ledger, a queue, a sleep or a retry, and a raw identifier only where its form is raw and
+the destination allows it. `audience_sync.testing.ConnectorContract` proves it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from audience_sync.errors import (
+    AudienceSyncError,
+    AuthenticationError,
+    ConfigurationError,
+    PartnerError,
+    RefusedError,
+    TemporaryPartnerError,
+)
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.members import Cell, Members, Rendered
+
+__all__ = [
+    "Answer",
+    "AudienceRequest",
+    "AudienceSyncError",
+    "AuthenticationError",
+    "Cell",
+    "ConfigurationError",
+    "Connector",
+    "ConnectorSettings",
+    "Consent",
+    "Kind",
+    "Limits",
+    "Members",
+    "PartnerClient",
+    "PartnerError",
+    "Receipt",
+    "Recipient",
+    "RefusedError",
+    "Rejection",
+    "Rendered",
+    "SecretStr",
+    "Statistics",
+    "TemporaryPartnerError",
+    "Upload",
+]
+
+
+class ConnectorSettings(BaseModel):
+    """What a destination sets for its connector in the project file; subclass it.
+
+    A field that holds a secret is a `SecretStr`; the project file then takes it by reference only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str
+    allow_unhashed_device_ids: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """The controller that receives the members, as the transfer log names it."""
+
+    name: str
+    country: str  # ISO 3166 alpha-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may hold and how many may run."""
+
+    members_per_request: int
+    bytes_per_request: int | None = None
+    requests_per_minute: int | None = None  # per account
+    parallel_uploads: int = 1  # per audience
+    identifiers_per_member: int = 10  # more of one person's identifiers are left out
+    batches_per_session: int = 100  # after so many batches a new session begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What the members of an upload said, as partners ask for it; derived from decisions."""
+
+    ad_user_data: bool
+    ad_personalization: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceRequest:
+    """The list that must exist at the partner.
+
+    `marker` is text that only we write: a list that carries it in its description is ours (L15).
+    """
+
+    name: str
+    title: str
+    marker: str
+    kinds: tuple[Kind, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One batch on its way: where it goes and its place among the others.
+
+    Batches of one operation travel in sessions: `session` is a positive 63-bit number, `sequence`
+    counts from 1 without a gap, and the batch with `last` set is sent after all others of its
+    session have been answered.
+    """
+
+    remote_id: str
+    session: int
+    sequence: int
+    last: bool
+    total: int  # members in the whole session
+    consent: Consent | None = None  # None when members are removed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A member that the partner named as unusable: its position in the batch and why."""
+
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The partner's answer to one upload: `accepted + len(rejected) + unattributed == sent`."""
+
+    accepted: int
+    rejected: tuple[Rejection, ...] = ()
+    unattributed: int = 0
+    reference: str | None = None  # what `poll` needs, at most 1,000 characters
+    pending: bool = False  # the partner answers later
+    match_range: str | None = None  # in words, e.g. "61-70 %"
+    reason: str | None = None  # why members are unattributed, in the partner's own code
+
+    @property
+    def sent(self) -> int:
+        """How many members the receipt accounts for."""
+        return self.accepted + len(self.rejected) + self.unattributed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What the partner tells of a list: a size range, a match-rate range, its state in words."""
+
+    size_lower: int | None = None
+    size_upper: int | None = None
+    match_range: str | None = None
+    status: str | None = None
+    usable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A partner's HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)  # names in lower case
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON; anything else is a TemporaryPartnerError (a proxy spoke, not the API)."""
+        import orjson  # noqa: PLC0415 - most plugins never read JSON by themselves
+
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            raise TemporaryPartnerError(
+                "the partner answered something that is not JSON; try again later", self.status
+            ) from None
+
+
+class PartnerClient(Protocol):
+    """The one seam through which every byte to a partner passes."""
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Answer:
+        """Send a request and answer a success, or raise the error that `explain` found.
+
+        `url` is absolute, or a path below the destination's `base_url`. Temporary errors are
+        retried here, with the same bytes, unless `repeatable` is false. `Connector.headers` is
+        added and `Connector.explain` asked on each attempt; `headers` win over it.
+        """
+        ...
+
+
+S = TypeVar("S", bound=ConnectorSettings)
+
+
+class Connector(ABC, Generic[S]):
+    """A partner. Instances are shared between threads and survive pickling."""
+
+    name: ClassVar[str]  # equals the entry point's name
+    title: ClassVar[str]
+    settings_class: ClassVar[type[ConnectorSettings]]
+    forms: ClassVar[Mapping[Kind, str]]  # the form each kind is wanted in, e.g. "email/plain"
+    limits: ClassVar[Limits]
+    minimum_audience: ClassVar[int] = 0
+    needs_consent_signal: ClassVar[bool] = False
+    recipient: ClassVar[Recipient]
+
+    def __init__(self, settings: S, client: PartnerClient) -> None:
+        self.settings = settings
+        self.client = client
+
+    @abstractmethod
+    def check(self) -> None:
+        """Prove that the credentials work, lists may be changed and terms are accepted.
+
+        Changes nothing at the partner. Raises the PartnerError that says what to do.
+        """
+
+    @abstractmethod
+    def ensure_audience(self, audience: AudienceRequest) -> str:
+        """The remote id of our list; looks for it (by marker) before it creates one."""
+
+    @abstractmethod
+    def add(self, upload: Upload, members: Members) -> Receipt:
+        """Put members on the list. Idempotent."""
+
+    @abstractmethod
+    def remove(self, upload: Upload, members: Members) -> Receipt:
+        """Take identifiers off the list; unknown ones are no error. Idempotent."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers for every request, such as the authorisation."""
+        return {}
+
+    def explain(self, answer: Answer) -> PartnerError | None:
+        """The error that an answer means, or None; partners with a verdict in the body override.
+
+        The default goes by the HTTP status alone.
+        """
+        return explain_status(answer)
+
+    def open(self, remote_id: str) -> None:  # noqa: B027 - optional by design
+        """Called once before the first upload of a delivery."""
+
+    def close(self, remote_id: str) -> None:  # noqa: B027 - optional by design
+        """Called once after the last upload of a delivery."""
+
+    def poll(self, reference: str) -> Receipt:
+        """The receipt so far for an upload that was `pending`."""
+        raise ConfigurationError(f"{self.title} answers at once; there is nothing to poll")
+
+    def statistics(self, remote_id: str) -> Statistics:
+        """What the partner tells of the list now."""
+        return Statistics()
+
+
+def explain_status(answer: Answer) -> PartnerError | None:
+    """What an HTTP status means when the body says nothing."""
+    status = answer.status
+    if status < 400:  # noqa: PLR2004 - HTTP's own boundary
+        return None
+    if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's own boundary
+        wait = answer.headers.get("retry-after", "")
+        return TemporaryPartnerError(
+            "the partner cannot answer now",
+            status,
+            retry_after=float(wait) if wait.isdigit() else None,
+        )
+    if status == 401:  # noqa: PLR2004 - HTTP's own word
+        return AuthenticationError("the partner does not accept the credentials", status)
+    return RefusedError("the partner refuses the request", status)

@@ -1,0 +1,177 @@
+"""What the ledger remembers, as frozen values: runs, batches, lists, leases, transfer lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class RunState(StrEnum):
+    """Where a run is on its way: planned → (held) → delivering → delivered → confirmed."""
+
+    PLANNED = "planned"
+    HELD = "held"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"  # every batch was accepted; a partner may still be at work on it
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN_STATES = frozenset({RunState.PLANNED, RunState.HELD, RunState.DELIVERING})
+
+
+class Operation(StrEnum):
+    """What a batch does at the partner."""
+
+    ADD = "add"
+    REMOVE = "remove"
+
+
+class BatchState(StrEnum):
+    """How far a batch is."""
+
+    WAITING = "waiting"
+    SENDING = "sending"  # an intent is in the transfer log, no answer yet
+    ACCEPTED = "accepted"
+    PENDING = "pending"  # accepted; the partner answers later
+    CONFIRMED = "confirmed"
+    UNKNOWN = "unknown"  # we stopped between intent and answer; it is sent again
+    FAILED = "failed"
+
+
+class Event(StrEnum):
+    """What a line of the transfer log tells."""
+
+    INTENT = "intent"  # written before a request is sent
+    OUTCOME = "outcome"  # the partner's answer, or the error
+    UNKNOWN = "unknown"  # an intent whose answer was never seen
+    CONFIRMED = "confirmed"  # the partner's later, final answer
+    FORCED = "forced"  # a person sent a held run at once
+    APPROVED = "approved"  # a person approved a held run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One upload within a run, in the order of the outbox (removals first)."""
+
+    run: str
+    position: int
+    operation: Operation
+    members: int
+    state: BatchState = BatchState.WAITING
+    accepted: int = 0
+    rejected: int = 0
+    unattributed: int = 0
+    rejected_positions: tuple[int, ...] = ()  # positions in the batch; cleared when the run ends
+    reference: str | None = None
+    attempts: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One sync of one audience to one destination."""
+
+    id: str
+    audience: str
+    destination: str
+    state: RunState
+    planned_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str | None = None  # why it is held, failed or waiting: one sentence
+    funnel: Mapping[str, int] = field(default_factory=dict)
+    delta: Mapping[str, int] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)  # kind → "form@version"
+    generation: int = 0  # of the membership that the delta was made against
+    outbox: str | None = None  # SHA-256 of the outbox, hex; None when nothing is to be sent
+    forced: bool = False
+    approved_by: str | None = None
+    next_attempt_at: datetime | None = None  # a partner asked us to wait, or will answer later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteList:
+    """What we know of one audience at one destination; `manifest` names the membership's files."""
+
+    audience: str
+    destination: str
+    remote_id: str | None = None
+    marker: str | None = None
+    creation_intended_at: datetime | None = None
+    adopted: bool = False
+    generation: int = 0
+    members: int = 0
+    forms: Mapping[str, str] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to work on one audience at one destination; `token` grows with each holder."""
+
+    name: str
+    holder: str
+    token: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferLine:
+    """One line of the transfer log before it is chained: counts, never people."""
+
+    event: Event
+    run: str
+    audience: str
+    destination: str
+    recipient: str
+    recipient_country: str
+    purpose: str
+    operation: str | None = None
+    batch: int | None = None
+    sent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    unattributed: int = 0
+    forms: str = ""  # kinds and forms used: "email=email/plain@1 phone=phone/digits@1"
+    raw_device_ids: bool = False
+    reference: str | None = None
+    status: int | None = None
+    code: str | None = None
+    attempts: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    body_sha256: str | None = None
+    actor: str | None = None
+    note: str | None = None  # one sentence, ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedLine:
+    """A line of the transfer log as it stands: its number, its time and the chain."""
+
+    sequence: int
+    at: datetime
+    line: TransferLine
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What `log verify` found: how many lines, and the first thing wrong, in words."""
+
+    lines: int
+    broken_at: int | None = None  # sequence number
+    finding: str | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was changed, deleted or inserted."""
+        return self.finding is None
