@@ -139,6 +139,7 @@ class Receipt:
     unattributed: int = 0
     reference: str | None = None  # what `poll` needs, at most 1,000 characters
     pending: bool = False  # the partner answers later
+    poll_after: float | None = None  # seconds until polling is worth while
     match_range: str | None = None  # in words, e.g. "61-70 %"
     reason: str | None = None  # why members are unattributed, in the partner's own code
 
@@ -192,12 +193,15 @@ class PartnerClient(Protocol):
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
+        anonymous: bool = False,
     ) -> Answer:
         """Send a request and answer a success, or raise the error that `explain` found.
 
         `url` is absolute, or a path below the destination's `base_url`. Temporary errors are
         retried here, with the same bytes, unless `repeatable` is false. `Connector.headers` is
-        added and `Connector.explain` asked on each attempt; `headers` win over it.
+        added and `Connector.explain` asked on each attempt; `headers` win over it. An `anonymous`
+        request, such as the one that fetches a token, carries only its own headers; so does one
+        to another server than the destination's.
         """
         ...
 
@@ -250,6 +254,14 @@ class Connector(ABC, Generic[S]):
         The default goes by the HTTP status alone.
         """
         return explain_status(answer)
+
+    def refresh(self) -> bool:
+        """Fetch or forget credentials that were just refused; True when a new attempt may work."""
+        return False
+
+    def slow_down(self, answer: Answer) -> float:
+        """Seconds to leave before the next request, where the partner's headers ask for it."""
+        return 0.0
 
     def open(self, remote_id: str) -> None:  # noqa: B027 - optional by design
         """Called once before the first upload of a delivery."""

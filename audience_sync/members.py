@@ -75,6 +75,40 @@ class Members:
         chosen = np.asarray(positions, dtype=np.int64)
         return Members({kind: column[chosen] for kind, column in self.values.items()})
 
+    def merged(self, into: Kind, *others: Kind) -> Members:
+        """The same members with kinds of one width in one column, identifiers in front."""
+        found = [self.values[kind] for kind in (into, *others) if kind in self.values]
+        if not found:
+            return self
+        together = np.concatenate(found, axis=1)
+        order = np.argsort(~together.any(axis=2), axis=1, kind="stable")
+        packed = np.take_along_axis(together, order[:, :, None], axis=1)
+        used = max(1, int(packed.any(axis=(0, 2)).sum()))
+        kept = {kind: column for kind, column in self.values.items() if kind not in (into, *others)}
+        return Members(kept | {into: packed[:, :used]})
+
+    def slots(self) -> NDArray[np.bool_]:
+        """Which slots each member uses for any kind; shape (members, most slots of a kind)."""
+        deepest = max((column.shape[1] for column in self.values.values()), default=0)
+        used = np.zeros((len(self), deepest), dtype=np.bool_)
+        for column in self.values.values():
+            used[:, : column.shape[1]] |= column.any(axis=2)
+        return used
+
+    def slot(self, number: int) -> Members:
+        """Only one slot of every kind that has it."""
+        return Members(
+            {
+                kind: column[:, number : number + 1]
+                for kind, column in self.values.items()
+                if number < column.shape[1]
+            }
+        )
+
+    def only(self, *kinds: Kind) -> Members:
+        """The same members with no other kinds than these."""
+        return Members({kind: column for kind, column in self.values.items() if kind in kinds})
+
     def column(self, kind: Kind, slot: int = 0) -> list[str]:
         """One slot of a kind as text, "" for none: 64 lower-case hex digits, or a device ID."""
         if kind not in self.values or slot >= self.values[kind].shape[1]:
