@@ -117,7 +117,7 @@ class Members:
         written = text(values)
         width = written.shape[1]
         joined = written.tobytes().decode("ascii")
-        present = values.any(axis=1).tolist()
+        present: list[bool] = np.any(values, axis=1).tolist()
         return [
             joined[i * width : (i + 1) * width] if there else "" for i, there in enumerate(present)
         ]

@@ -1,0 +1,185 @@
+"""The client every byte to a partner passes through: paced, retried for seconds, recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+from urllib.parse import urlsplit
+
+import tenacity
+
+from audience_sync.connector import (
+    Answer,
+    AuthenticationError,
+    ConfigurationError,
+    Connector,
+    PartnerError,
+    RefusedError,
+    TemporaryPartnerError,
+)
+from audience_sync.delivery import exchange
+from audience_sync.delivery.exchange import Exchange
+from audience_sync.delivery.limits import Pace
+from audience_sync.delivery.wire import Wire
+
+PATIENCE = 30.0  # seconds spent waiting in one call; a longer wait belongs to the task queue
+ATTEMPTS = 6
+FIRST_WAIT = 0.5  # seconds; doubles with each attempt, plus up to a second of jitter
+LONGEST_WAIT = 10.0  # seconds
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes of the answer
+USER_AGENT = "audience-sync"
+
+_FIRST_ERROR = 300  # HTTP: what is neither a success nor followed
+
+
+class HttpPartnerClient:
+    """A `PartnerClient` over HTTP for one destination; threads share it and it survives pickling.
+
+    `bind` it to its connector before the first request: `Connector.headers`, `explain`, `refresh`
+    and `slow_down` are asked on every attempt.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        patience: float = PATIENCE,
+        attempts: int = ATTEMPTS,
+        timeout: tuple[float, float] = TIMEOUT,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._patience = patience
+        self._attempts = attempts
+        self._sleep = sleep
+        self._clock = clock
+        self._wire = Wire(timeout)
+        self._pace = Pace(None, clock=clock, sleep=sleep)
+        self._connector: Connector[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpPartnerClient({urlsplit(self._base_url).hostname})"
+
+    def bind(self, connector: Connector[Any]) -> None:
+        """Speak for this connector, at the pace that its limits allow."""
+        self._connector = connector
+        per_minute = connector.limits.requests_per_minute
+        self._pace = Pace(per_minute, clock=self._clock, sleep=self._sleep)
+
+    def recording(self) -> AbstractContextManager[Exchange]:
+        """Record what this thread exchanges until the block ends, token requests left out."""
+        return exchange.recording()
+
+    def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        self._wire.close()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+        anonymous: bool = False,
+    ) -> Answer:
+        """Answer a success, or raise what the answer means; see `PartnerClient.request`."""
+        record = None if anonymous else exchange.current()
+        address = self._address(url)
+        own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+        if body is not None:
+            own["Content-Type"] = content_type
+        trusted = not anonymous and _server(address) == _server(self._base_url)
+
+        def attempt(credentials: Mapping[str, str]) -> Answer:
+            carried = own | dict(credentials) | dict(headers or {})
+            self._pace.wait()
+            if record is not None:
+                record.attempts += 1
+                record.sends(body)
+            answer = self._wire.send(method, address, body=body, params=params, headers=carried)
+            return self._judged(answer)
+
+        try:
+            answer = self._tried(attempt, repeatable=repeatable, trusted=trusted)
+        except PartnerError as error:
+            if record is not None:
+                record.status, record.code = error.status, error.code
+            raise
+        if record is not None:
+            record.status, record.code = answer.status, None
+        return answer
+
+    def _tried(
+        self, attempt: Callable[[Mapping[str, str]], Answer], *, repeatable: bool, trusted: bool
+    ) -> Answer:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TemporaryPartnerError),
+            wait=_wait,
+            stop=self._enough if repeatable else tenacity.stop_after_attempt(1),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        if not trusted:
+            return retrying(attempt, {})
+        # Asked outside the loop: fetching a token has patience of its own.
+        credentials = self._bound.headers()
+        try:
+            return retrying(attempt, credentials)
+        except AuthenticationError:
+            if not self._bound.refresh():
+                raise
+        return retrying(attempt, self._bound.headers())
+
+    def _judged(self, answer: Answer) -> Answer:
+        pause = self._bound.slow_down(answer)
+        if pause > 0:
+            self._pace.rest(min(pause, self._patience))
+        error = self._bound.explain(answer)
+        if error is not None:
+            raise error
+        if answer.status >= _FIRST_ERROR:
+            raise RefusedError(
+                "the partner sends us to another address; check base_url", answer.status
+            )
+        return answer
+
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        """Whether to stop: too many attempts, or the next wait would outlast our patience."""
+        spent = max(state.idle_for, state.seconds_since_start or 0.0)
+        return state.attempt_number >= self._attempts or (
+            spent + state.upcoming_sleep > self._patience
+        )
+
+    def _address(self, url: str) -> str:
+        if url.startswith(("https://", "http://")):
+            return url
+        return f"{self._base_url}/{url.lstrip('/')}"
+
+    @property
+    def _bound(self) -> Connector[Any]:
+        if self._connector is None:
+            raise ConfigurationError("this client speaks for no connector yet; bind it first")
+        return self._connector
+
+
+_growing = tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=1.0)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """As long as the partner asked for, else longer with every attempt."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, TemporaryPartnerError) and error.retry_after is not None:
+        return error.retry_after
+    return _growing(state)
+
+
+def _server(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
