@@ -1,0 +1,1 @@
+"""The ledger: what audience-sync remembers of runs, lists, leases and transfers."""

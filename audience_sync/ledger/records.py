@@ -170,6 +170,7 @@ class Verification:
     lines: int
     broken_at: int | None = None  # sequence number
     finding: str | None = None
+    head: str | None = None  # hash of the last line when sound; noted elsewhere, it proves more
 
     @property
     def sound(self) -> bool:

@@ -1,0 +1,90 @@
+"""Leases with fencing tokens: who may work on one audience at one destination (law L7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from audience_sync.errors import BusyError
+from audience_sync.ledger.database import Database, upsert
+from audience_sync.ledger.records import Lease
+from audience_sync.ledger.tables import leases
+
+
+class Leases(Database):
+    """Taking, renewing and giving back leases; a name's tokens only ever grow."""
+
+    def take_lease(self, name: str, holder: str, seconds: float) -> Lease:
+        """The lease, or BusyError when anyone holds it, the same holder included."""
+        now = self._clock()
+        until = now + timedelta(seconds=seconds)
+        with self._writing() as connection:
+            first = upsert(connection.dialect.name, leases).values(
+                name=name, token=0, expires_at=now
+            )
+            connection.execute(first.on_conflict_do_nothing())
+            held = connection.execute(
+                sa.select(leases).where(leases.c.name == name).with_for_update()
+            ).one()
+            if held.holder is not None and held.expires_at > now:
+                raise BusyError(
+                    f"{name} is being worked on by {held.holder},"
+                    f" at most until {held.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+                )
+            lease = Lease(name=name, holder=holder, token=held.token + 1, expires_at=until)
+            connection.execute(
+                sa.update(leases)
+                .where(leases.c.name == name)
+                .values(holder=holder, token=lease.token, expires_at=until)
+            )
+        return lease
+
+    def renew_lease(self, lease: Lease, seconds: float) -> Lease:
+        """The lease with a later end; a late renewal is fine as long as nobody else took it."""
+        until = self._clock() + timedelta(seconds=seconds)
+        with self._writing() as connection:
+            renewed = connection.execute(
+                sa.update(leases).where(_still(lease)).values(expires_at=until)
+            )
+            if renewed.rowcount == 0:
+                raise _lost(lease)
+        return replace(lease, expires_at=until)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the lease back; one that was lost already stays with its new holder."""
+        with self._writing() as connection:
+            connection.execute(sa.update(leases).where(_still(lease)).values(holder=None))
+
+
+def fence(connection: sa.Connection, lease: Lease | None) -> None:
+    """Refuse to write for a holder who was overtaken; keeps others from overtaking meanwhile."""
+    if lease is None:
+        return
+    found = connection.execute(_HELD, {"held": lease.name, "held_token": lease.token})
+    if found.first() is None:
+        raise _lost(lease)
+
+
+def _still(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        leases.c.name == lease.name,
+        leases.c.token == lease.token,
+        leases.c.holder.is_not(None),
+    )
+
+
+def _lost(lease: Lease) -> BusyError:
+    return BusyError(f"{lease.name} is no longer held by {lease.holder}; another run took it over")
+
+
+_HELD = (
+    sa.select(leases.c.token)
+    .where(
+        leases.c.name == sa.bindparam("held"),
+        leases.c.token == sa.bindparam("held_token"),
+        leases.c.holder.is_not(None),
+    )
+    .with_for_update(read=True)
+)

@@ -1,0 +1,174 @@
+"""The transfer log: append-only, each line bound to the one before by its hash (law L5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from audience_sync.errors import StateError
+from audience_sync.ledger.chain import Head, check, seal
+from audience_sync.ledger.database import Database, storable
+from audience_sync.ledger.leases import fence
+from audience_sync.ledger.records import (
+    Batch,
+    Event,
+    Lease,
+    LoggedLine,
+    TransferLine,
+    Verification,
+)
+from audience_sync.ledger.runs import write_batches
+from audience_sync.ledger.tables import transfer_log as log
+from audience_sync.ledger.tables import transfer_log_head as head
+
+PAGE = 1_000  # lines in memory at a time
+_LINE_FIELDS = tuple(field.name for field in fields(TransferLine))
+_HEAD = sa.select(head.c.lines, head.c.hash).where(head.c.id == 1)
+# Made once, since making a statement costs more than running it.
+_LOCKED_HEAD = _HEAD.with_for_update()
+_MOVE_HEAD = sa.update(head).where(head.c.id == 1)
+_APPEND = sa.insert(log)
+_LAST = sa.select(sa.func.max(log.c.sequence)).scalar_subquery()
+
+
+class _DamagedLineError(StateError):
+    """A line of the transfer log holds what we never write."""
+
+    def __init__(self, sequence: Any) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+
+    def __str__(self) -> str:
+        told = f"line {self.sequence} of the transfer log cannot be read"
+        return f"{told}; `audience-sync log verify` says more"
+
+
+class TransferLog(Database):
+    """Appending, reading and verifying the log."""
+
+    def record(
+        self,
+        lines: Sequence[TransferLine],
+        batches: Sequence[Batch] = (),
+        lease: Lease | None = None,
+    ) -> list[int]:
+        """Append lines and write batches in one transaction; the lines' sequence numbers.
+
+        BusyError, and nothing written, when the lease was lost.
+        """
+        with self._writing() as connection:
+            fence(connection, lease)
+            numbers = self._append(connection, lines) if lines else []
+            write_batches(connection, batches)
+        return numbers
+
+    def log_lines(
+        self,
+        *,
+        audience: str | None = None,
+        destination: str | None = None,
+        since: datetime | None = None,
+        run: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> Iterator[LoggedLine]:
+        """The lines that match, oldest first, a page at a time; `after` is a sequence number."""
+        equal = {"audience": audience, "destination": destination, "run": run}
+        query = sa.select(log).where(
+            *(log.c[name] == value for name, value in equal.items() if value is not None)
+        )
+        if since is not None:
+            query = query.where(log.c.at >= since)
+        return (_logged(row) for row in self._rows(query, after, limit))
+
+    def unanswered(self, run_id: str) -> list[LoggedLine]:
+        """The intents of a run that no outcome and no `unknown` line has answered."""
+        waiting: dict[tuple[str | None, int | None], list[LoggedLine]] = {}
+        for logged in self.log_lines(run=run_id):
+            intents = waiting.setdefault((logged.line.operation, logged.line.batch), [])
+            if logged.line.event is Event.INTENT:
+                intents.append(logged)
+            elif logged.line.event in {Event.OUTCOME, Event.UNKNOWN} and intents:
+                intents.pop()
+        left = (logged for intents in waiting.values() for logged in intents)
+        return sorted(left, key=lambda logged: logged.sequence)
+
+    def verify_log(self) -> Verification:
+        """Read the whole log, a page at a time, and name the first line that is not as written.
+
+        Lines that others append meanwhile are left for the next time.
+        """
+        with self._reading() as connection:
+            end = connection.execute(_HEAD.add_columns(_LAST.label("last"))).first()
+        if end is None:
+            return check((), None)
+        query = sa.select(log).where(log.c.sequence <= end.lines)
+        try:
+            return check(
+                map(_columns_in, self._rows(query)),
+                Head(lines=end.lines, hash=end.hash, last=end.last),
+            )
+        except _DamagedLineError as error:
+            number = error.sequence
+            return Verification(
+                lines=number - 1, broken_at=number, finding=f"line {number} was changed"
+            )
+
+    def _append(self, connection: sa.Connection, lines: Sequence[TransferLine]) -> list[int]:
+        end = connection.execute(_LOCKED_HEAD).first()
+        if end is None:
+            raise StateError("the transfer log's head is missing; restore the ledger from a backup")
+        at, previous, rows = self._clock(), end.hash, []
+        for sequence, line in enumerate(lines, start=end.lines + 1):
+            columns = {name: storable(getattr(line, name)) for name in _LINE_FIELDS}
+            columns |= {"sequence": sequence, "at": at, "previous_hash": previous}
+            columns["hash"] = previous = seal(columns)
+            rows.append(columns)
+        connection.execute(_APPEND, rows)
+        connection.execute(_MOVE_HEAD, {"lines": end.lines + len(rows), "hash": previous})
+        return [columns["sequence"] for columns in rows]
+
+    def _rows(
+        self, query: sa.Select[Any], after: int | None = None, limit: int | None = None
+    ) -> Iterator[sa.Row[Any]]:
+        """Page by number, so that a slow reader keeps no transaction open."""
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            further = query if after is None else query.where(log.c.sequence > after)
+            page = self._page(further.order_by(log.c.sequence).limit(size))
+            yield from page
+            if len(page) < size:
+                return
+            after = page[-1].sequence
+            left = None if left is None else left - size
+
+    def _page(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with self._reading() as connection:
+            try:
+                return connection.execute(query).all()
+            except (ValueError, sa.exc.DataError):
+                pass  # a line that cannot be read; below we look for it
+        with self._reading() as connection:
+            for number in (
+                connection.execute(query.with_only_columns(log.c.sequence)).scalars().all()
+            ):
+                try:
+                    connection.execute(sa.select(log).where(log.c.sequence == number)).all()
+                except (ValueError, sa.exc.DataError):
+                    raise _DamagedLineError(number) from None
+        raise StateError("the transfer log cannot be read; check the database")
+
+
+def _columns_in(row: sa.Row[Any]) -> dict[str, Any]:
+    return dict(row._mapping)  # noqa: SLF001 - the public way to read a row by names
+
+
+def _logged(row: sa.Row[Any]) -> LoggedLine:
+    columns = _columns_in(row)
+    chained = {name: columns.pop(name) for name in ("sequence", "at", "previous_hash", "hash")}
+    return LoggedLine(line=TransferLine(**columns), **chained)
