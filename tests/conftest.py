@@ -1,0 +1,84 @@
+"""What every test may ask for: an own PostgreSQL database, an empty Redis, no settings."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+import servers
+import sqlalchemy as sa
+from hypothesis import settings
+
+pytest.register_assert_rewrite("ledger_contract")
+
+# The machine is shared: a slow moment is no finding.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
+
+_MARKED_BY = {"postgresql_url": "postgres", "redis_url": "redis"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a server, so that `-m "not postgres"` leaves them out."""
+    for item in items:
+        for fixture in set(_MARKED_BY) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(_MARKED_BY[fixture])
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith("AUDIENCE_SYNC_") and not name.startswith("AUDIENCE_SYNC_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _postgresql_server() -> Iterator[sa.URL]:
+    given = os.environ.get("AUDIENCE_SYNC_TEST_POSTGRESQL_URL")
+    if given:
+        yield sa.make_url(given).set(drivername="postgresql+psycopg")
+        return
+    try:
+        with servers.postgresql() as url:
+            yield sa.make_url(url)
+    except servers.MissingServerError as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture
+def postgresql_url(_postgresql_server: sa.URL) -> Iterator[str]:
+    """A new, empty database: `postgresql+psycopg://…`; it is dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server = _postgresql_server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield _postgresql_server.set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[str]:
+    given = os.environ.get("AUDIENCE_SYNC_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    try:
+        with servers.redis() as url:
+            yield url
+    except servers.MissingServerError as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture
+def redis_url(_redis_server: str) -> str:
+    """An empty Redis database: `redis://…`."""
+    with redis.Redis.from_url(_redis_server) as client:
+        client.flushdb()
+    return _redis_server
