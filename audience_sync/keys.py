@@ -1,0 +1,152 @@
+"""The keys of the state: those that encrypt it, and the one that makes fingerprints.
+
+They come from the environment, or from a file beside the state that only its owner may read.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import re
+import stat
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from audience_sync.errors import ConfigurationError
+
+STATE_KEYS = "AUDIENCE_SYNC_STATE_KEYS"
+FINGERPRINT_KEY = "AUDIENCE_SYNC_FINGERPRINT_KEY"
+KEY_FILE = "state.key"
+
+_KEY_LENGTH = 32  # bytes, for AES-256 and HMAC-SHA-256
+_FIRST_NAME = "first"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_REMEDY = "make a key with `openssl rand -base64 32`"
+
+
+@dataclass(frozen=True, slots=True)
+class StateKeys:
+    """State keys by name: `current` encrypts, all of them decrypt. Never prints a key."""
+
+    current: str
+    keys: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All that must be kept secret and backed up; never prints a key."""
+
+    state: StateKeys
+    fingerprint: bytes = field(repr=False)
+
+
+def parse_keys(state_keys: SecretStr, fingerprint_key: SecretStr | None) -> Keys:
+    """The keys that the environment gives; errors name the variable, never what is in it."""
+    if fingerprint_key is None:
+        raise ConfigurationError(
+            f"{STATE_KEYS} is set without {FINGERPRINT_KEY}; set both, {_REMEDY}"
+        )
+    written = _referred(state_keys, STATE_KEYS)
+    fingerprint = _referred(fingerprint_key, FINGERPRINT_KEY)
+    return Keys(_state_keys(written, STATE_KEYS), _key(fingerprint, FINGERPRINT_KEY))
+
+
+def load_or_make_keys(state_folder: Path) -> tuple[Keys, bool]:
+    """The keys beside the state, and whether they were made just now.
+
+    Several processes may begin at once: one of them makes the file, all read the same keys.
+    """
+    path = state_folder / KEY_FILE
+    try:
+        made = not path.exists() and _make(path)
+        text = _own_text(path)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text"
+        raise ConfigurationError(f"the keys {path} cannot be read or made: {reason}") from None
+    lines = dict(re.findall(r"(?m)^(state_keys|fingerprint_key)=(\S*)$", text))
+    if len(lines) != 2:  # noqa: PLR2004 - the two lines just named
+        raise ConfigurationError(
+            f"{path} is damaged: it needs a line state_keys= and a line fingerprint_key=; "
+            "restore it from a backup, the state cannot be read without it"
+        )
+    where = str(path)
+    return Keys(
+        _state_keys(lines["state_keys"], where), _key(lines["fingerprint_key"], where)
+    ), made
+
+
+def _make(path: Path) -> bool:
+    """Write new keys whole or not at all; false when another process was first."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state, fingerprint = (b64encode(os.urandom(_KEY_LENGTH)).decode() for _ in range(2))
+    text = (
+        "# Keys of the state in this folder. Whoever has them can read it; "
+        "without them nobody can.\n"
+        "# Keep this file secret, and keep a copy in another place.\n"
+        f"state_keys={_FIRST_NAME}:{state}\n"
+        f"fingerprint_key={fingerprint}\n"
+    )
+    unfinished = path.with_name(f".{KEY_FILE}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return True
+
+
+def _own_text(path: Path) -> str:
+    with path.open(encoding="utf-8") as opened:
+        if os.fstat(opened.fileno()).st_mode & _OTHERS:
+            raise ConfigurationError(
+                f"other users of this machine may read {path}; run `chmod 600 {path}`"
+            )
+        return opened.read()
+
+
+def _referred(secret: SecretStr, variable: str) -> str:
+    """What a variable holds, or the file that it names."""
+    text = secret.get_secret_value().strip()
+    if not text.startswith("file:"):
+        return text
+    path = Path(text.removeprefix("file:").removeprefix("//")).expanduser()
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigurationError(f"{variable}: {path} cannot be read: {reason}") from None
+
+
+def _state_keys(written: str, where: str) -> StateKeys:
+    keys: dict[str, bytes] = {}
+    for part in re.split(r"[,\s]+", written.strip(" ,\r\n\t")):
+        name, colon, text = part.partition(":")
+        if not colon or not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{where}: write name:base64-of-32-bytes, several with commas between; {_REMEDY}"
+            )
+        if name in keys:
+            raise ConfigurationError(f"{where}: two keys have the same name; rename the newer one")
+        keys[name] = _key(text, where)
+    return StateKeys(next(iter(keys)), keys)
+
+
+def _key(text: str, where: str) -> bytes:
+    try:
+        key = b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != _KEY_LENGTH:
+        raise ConfigurationError(f"{where}: a key is base64 of 32 bytes; {_REMEDY}")
+    return key

@@ -1,0 +1,24 @@
+"""audience-sync.yaml → a typed, frozen project; every error names file, line, key and remedy."""
+
+from __future__ import annotations
+
+from audience_sync.project.load import load_project
+from audience_sync.project.model import Audience, Destination, DestinationUse, Project
+from audience_sync.project.period import Period
+from audience_sync.project.schema import project_schema
+from audience_sync.project.sections import Columns, Decisions, Guards, Policy, Source
+
+__all__ = [
+    "Audience",
+    "Columns",
+    "Decisions",
+    "Destination",
+    "DestinationUse",
+    "Guards",
+    "Period",
+    "Policy",
+    "Project",
+    "Source",
+    "load_project",
+    "project_schema",
+]

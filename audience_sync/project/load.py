@@ -1,0 +1,227 @@
+"""`audience-sync.yaml` → `Project`: every section is read, then held against the others.
+
+All that is wrong is told at once, each with file, line, key and remedy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from audience_sync.connector import Connector
+from audience_sync.project.crosschecks import check_hashed, check_policy, check_readable
+from audience_sync.project.document import Findings, Place, read_document
+from audience_sync.project.model import Audience, Destination, Project
+from audience_sync.project.references import References, secret_places
+from audience_sync.project.sections import (
+    OWN_ORIGINS,
+    AudienceSection,
+    Decisions,
+    Guards,
+    Policy,
+    ProjectFile,
+    ProjectHead,
+    Source,
+)
+from audience_sync.project.uses import adopted_once, destination_uses, sendable_forms
+from audience_sync.project.values import is_name
+from audience_sync.project.wording import nearest, report
+
+Installed = Mapping[str, type[Connector[Any]]]
+M = TypeVar("M", bound=BaseModel)
+
+_NAME_RULE = (
+    "a name has small letters, digits and hyphens, begins with a letter or digit, at most 64"
+)
+
+
+def load_project(
+    path: Path, connectors: Installed, environ: Mapping[str, str] = os.environ
+) -> Project:
+    """Read a project file; one ConfigurationError tells all that is wrong in it.
+
+    `connectors` are the installed ones by name; `${VARIABLES}` are looked up in `environ`.
+    """
+    path = path.absolute()
+    tree, findings = read_document(path)
+    project = _Loader(tree, findings, References(findings, environ), connectors).project()
+    findings.raise_if_any()
+    assert project is not None  # noqa: S101 - no finding means that every section was read
+    return project
+
+
+@dataclass(frozen=True)
+class _Loader:
+    tree: Mapping[str, Any]
+    findings: Findings
+    references: References
+    connectors: Installed
+
+    def project(self) -> Project | None:
+        self._unknown_keys()
+        head = self._head()
+        timezone = ZoneInfo("UTC") if head is None else head.timezone
+        source = self._readable("source", Source)
+        decisions = self._readable("decisions", Decisions) if self.tree.get("decisions") else None
+        guards = self._optional("guards", Guards) or Guards()
+        policy = self._policy(source)
+        destinations = self._destinations()
+        audiences = self._audiences(source, guards, timezone, destinations)
+        if head is None or source is None:
+            return None
+        return Project(
+            path=self.findings.path,
+            name=head.project,
+            controller=head.controller,
+            purpose=head.purpose,
+            timezone=timezone,
+            source=source,
+            decisions=decisions,
+            policy=policy,
+            guards=guards,
+            destinations=destinations,
+            audiences=audiences,
+        )
+
+    def _unknown_keys(self) -> None:
+        known = ProjectFile.model_fields.keys()
+        for key in self.tree.keys() - known:
+            self.findings.add((key,), f"unknown key; {nearest(key, known)}")
+
+    def _head(self) -> ProjectHead | None:
+        written = {key: self.tree[key] for key in ProjectHead.model_fields if key in self.tree}
+        return self._validated(ProjectHead, self.references.fill(written, ()), ())
+
+    def _validated(self, model: type[M], value: object, place: Place) -> M | None:
+        try:
+            return TypeAdapter(model).validate_python(value)
+        except ValidationError as error:
+            report(error, model, place, self.findings)
+            return None
+
+    def _optional(self, key: str, model: type[M]) -> M | None:
+        value = self.tree.get(key)
+        if value is None:
+            return None
+        return self._validated(model, self.references.fill(value, (key,)), (key,))
+
+    def _readable(self, key: str, model: type[M]) -> M | None:
+        """`source` or `decisions`: its URL may hold a password, by reference only."""
+        written = self.tree.get(key)
+        if not isinstance(written, dict):
+            self.findings.add((key,), f"write {key}: with url: and columns: below it")
+            return None
+        values = dict(written)
+        url = values.pop("url", None)
+        filled = self.references.fill(values, (key,))
+        if isinstance(url, str):
+            url = self.references.url(url, (key, "url"))
+        if url is not None:
+            filled["url"] = url
+        found = self._validated(model, filled, (key,))
+        if isinstance(found, Source | Decisions):
+            check_readable(found, (key,), self.findings)
+        if isinstance(found, Source):
+            check_hashed(found, self.findings)
+        return found
+
+    def _policy(self, source: Source | None) -> Policy:
+        policy = self._optional("policy", Policy) or Policy()
+        if source is None:
+            return policy
+        check_policy(policy, source, self.findings)
+        if policy.origins is None and source.columns.origin is not None:
+            return policy.model_copy(update={"origins": OWN_ORIGINS})
+        return policy
+
+    def _named(self, key: str) -> dict[str, Any]:
+        """The entries of `destinations` or `audiences`."""
+        entries = self.tree.get(key)
+        if entries is None:
+            return {}
+        if not isinstance(entries, dict):
+            self.findings.add((key,), "write a name of your own for each, and its keys below it")
+            return {}
+        for name in entries:
+            if not is_name(name):
+                self.findings.add((key, name), _NAME_RULE)
+        return entries
+
+    def _destinations(self) -> dict[str, Destination]:
+        read = {
+            name: self._destination(name, entry)
+            for name, entry in self._named("destinations").items()
+        }
+        return {name: destination for name, destination in read.items() if destination is not None}
+
+    def _destination(self, name: str, entry: object) -> Destination | None:
+        place: Place = ("destinations", name)
+        chosen = entry.get("connector") if isinstance(entry, dict) else None
+        connector = self.connectors.get(str(chosen))
+        if not isinstance(entry, dict) or connector is None:
+            remedy = "write connector: and its name"
+            if chosen is not None:
+                remedy = f"not installed; {nearest(str(chosen), self.connectors)}"
+            installed = ", ".join(sorted(self.connectors)) or "none"
+            self.findings.add((*place, "connector"), f"{remedy}; installed are {installed}")
+            return None
+        model = connector.settings_class
+        written = {key: value for key, value in entry.items() if key != "connector"}
+        secrets = frozenset((*place, *steps) for steps in secret_places(model, written))
+        settings = self._validated(model, self.references.fill(written, place, secrets), place)
+        if settings is None:
+            return None
+        return Destination(
+            name=name,
+            connector=str(chosen),
+            settings=settings,
+            forms=sendable_forms(connector, settings),
+        )
+
+    def _audiences(
+        self,
+        source: Source | None,
+        guards: Guards,
+        timezone: ZoneInfo,
+        destinations: Mapping[str, Destination],
+    ) -> dict[str, Audience]:
+        audiences: dict[str, Audience] = {}
+        defined = self._named("destinations").keys()
+        for name, entry in self._named("audiences").items():
+            place: Place = ("audiences", name)
+            filled = self.references.fill(entry, place)
+            section = self._validated(AudienceSection, filled, place)
+            if section is None:
+                continue
+            for use in section.destinations.keys() - defined:
+                self.findings.add(
+                    (*place, "destinations"),
+                    f"{use} is not defined under destinations; {nearest(use, defined)}",
+                )
+            if source is not None:
+                reached = {
+                    use: (destinations[use], self.connectors[destinations[use].connector])
+                    for use in section.destinations
+                    if use in destinations
+                }
+                uses = destination_uses(section, place, source, reached, self.findings)
+                audiences[name] = Audience(
+                    name=name,
+                    title=section.title or name,
+                    where=section.where,
+                    identifiers=section.identifiers,
+                    destinations=uses,
+                    schedule=section.schedule,
+                    timezone=section.timezone or timezone,
+                    holdout=section.holdout or 0.0,
+                    expires_after=section.expires_after,
+                    guards=guards.overridden_by(section.guards),
+                )
+        adopted_once(audiences, self.findings)
+        return audiences

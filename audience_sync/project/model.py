@@ -1,0 +1,72 @@
+"""A project that was read and found right: frozen values, every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from audience_sync.connector import ConnectorSettings
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.project.period import Period
+from audience_sync.project.sections import Decisions, Guards, Policy, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A connector plus an account at that partner.
+
+    `forms` are those it can be sent: without raw device IDs unless it explicitly allows them.
+    """
+
+    name: str
+    connector: str
+    settings: ConnectorSettings
+    forms: Mapping[Kind, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationUse:
+    """What one audience sends to one destination; `remote_id` names a list that it adopts."""
+
+    remote_id: str | None
+    forms: Mapping[Kind, str]
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of identifier that travel there."""
+        return tuple(self.forms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """A named selection of customers and where it goes."""
+
+    name: str
+    title: str
+    where: str | None
+    identifiers: tuple[Kind, ...] | None  # as written; None means all that the source maps
+    destinations: Mapping[str, DestinationUse]
+    schedule: str | None
+    timezone: ZoneInfo
+    holdout: float
+    expires_after: Period | None
+    guards: Guards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """`audience-sync.yaml`, typed; relative paths in it became absolute ones."""
+
+    path: Path
+    name: str
+    controller: str
+    purpose: str
+    timezone: ZoneInfo
+    source: Source
+    decisions: Decisions | None
+    policy: Policy
+    guards: Guards
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
+    audiences: Mapping[str, Audience] = field(default_factory=dict)
