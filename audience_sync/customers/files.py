@@ -1,0 +1,160 @@
+"""Reads Parquet, CSV and NDJSON files, lazily and in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from audience_sync.customers.columns import find_column
+from audience_sync.customers.conditions import (
+    Types,
+    check_columns,
+    columns_of,
+    select,
+    settle_types,
+    written_types,
+)
+from audience_sync.customers.table import Place
+from audience_sync.errors import SourceError
+
+_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError)
+_SAMPLE = 1 << 20  # bytes
+_SEPARATORS = (",", ";", "\t", "|")
+_CAUSES = {
+    "utf-8": "it holds text that is not UTF-8",
+    "utf8": "it holds text that is not UTF-8",
+    "more fields": "a row has more fields than the header",
+    "empty csv": "it is empty, without even a header",
+    "end of file": "it ends too early",
+    "par1": "it is not a whole Parquet file",
+    "permission denied": "it may not be read by this user",
+}
+
+
+class FileTable:
+    """One file, or all that a glob finds; they are read one after the other, sorted by name.
+
+    Each file must have the mapped columns and those that conditions name; others may differ. A
+    URL of an object store goes to Polars as it is, glob and all.
+    """
+
+    def __init__(self, place: Place, *, remote: bool) -> None:
+        self._label = place.label
+        self._url = place.url
+        self._base = place.base
+        self._remote = remote
+        self._format = place.url.lower().removesuffix(".gz").rsplit(".", 1)[1]
+
+    def names(self) -> list[str]:
+        """The columns of the first file."""
+        return list(self._schema(self._files()[0]))
+
+    def count(self) -> int | None:
+        """Rows by Parquet's metadata, or by the length of a CSV's or NDJSON's first lines."""
+        files = self._files()
+        if self._format == "parquet":
+            with self._explained(self._url):
+                return sum(
+                    int(self._scan(file).select(pl.len()).collect().item()) for file in files
+                )
+        if self._remote or self._url.lower().endswith(".gz"):
+            return None
+        with self._explained(self._url):
+            return sum(_estimate(Path(file)) for file in files)
+
+    def read(
+        self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
+    ) -> Generator[pl.DataFrame, None, None]:
+        """Stream every file; all are looked at before the first row is given."""
+        files = self._files()
+        used = columns_of(conditions)
+        schemas = {file: self._checked(file, columns, used) for file in files}
+        types: Types = {}
+        named = sorted(set().union(*used.values()))
+        if self._format == "csv" and named:
+            with self._explained(self._url):
+                types = written_types([self._scan(file) for file in files], named)
+            types = settle_types(conditions, used, types)
+        for file in files:
+            with self._explained(file):
+                chosen = select(self._scan(file), columns, conditions, schemas[file], types)
+                for frame in chosen.collect_batches(chunk_size=rows, engine="streaming"):
+                    yield from frame.iter_slices(rows)
+
+    def _files(self) -> list[str]:
+        if self._remote:
+            return [self._url]
+        named = self._base / self._url
+        if named.is_file():
+            return [str(named)]
+        files = sorted(str(found) for found in self._matches() if found.is_file())
+        if not files:
+            raise SourceError(f"{self._label}.url: no file matches {self._url}")
+        return files
+
+    def _matches(self) -> Iterator[Path]:
+        pattern = Path(self._url)
+        if pattern.is_absolute():
+            return Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+        return self._base.glob(self._url)
+
+    def _scan(self, file: str) -> pl.LazyFrame:
+        if self._format == "parquet":
+            return pl.scan_parquet(file, glob=self._remote, hive_partitioning=False)
+        if self._format == "csv":
+            separator = "," if self._remote else _separator(Path(file))
+            return pl.scan_csv(file, infer_schema=False, separator=separator, glob=self._remote)
+        if not self._remote and Path(file).stat().st_size == 0:
+            return pl.LazyFrame()
+        return pl.scan_ndjson(file, infer_schema_length=None)
+
+    def _schema(self, file: str) -> Types:
+        with self._explained(file):
+            return self._scan(file).collect_schema()
+
+    def _checked(
+        self, file: str, columns: Mapping[str, str], used: Mapping[str, set[str]]
+    ) -> Types:
+        schema = self._schema(file)
+        for ours, theirs in columns.items():
+            find_column(self._label, ours, theirs, schema, place=Path(file).name)
+        check_columns(used, schema, Path(file).name)
+        return schema
+
+    @contextmanager
+    def _explained(self, file: str) -> Iterator[None]:
+        try:
+            yield
+        except _ERRORS as error:
+            told = str(error).lower()
+            cause = next((why for sign, why in _CAUSES.items() if sign in told), None)
+            raise SourceError(
+                f"{Path(file).name} of {self._label}.url cannot be read as {self._format}"
+                + (f": {cause}" if cause else "")
+            ) from None
+
+
+def _lines(path: Path) -> bytes:
+    """The beginning of a text file."""
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as packed:
+            return packed.read(_SAMPLE)
+    with path.open("rb") as file:
+        return file.read(_SAMPLE)
+
+
+def _separator(path: Path) -> str:
+    """What separates the header's columns; a comma unless there is none."""
+    header = _lines(path).split(b"\n", 1)[0]
+    return next((sign for sign in _SEPARATORS if sign.encode() in header), _SEPARATORS[0])
+
+
+def _estimate(path: Path) -> int:
+    start = _lines(path)
+    if not start:
+        return 0
+    return round(path.stat().st_size * start.count(b"\n") / len(start))

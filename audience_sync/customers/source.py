@@ -1,0 +1,83 @@
+"""Reads customers, from files or a database, as canonical columns in bounded frames."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import polars as pl
+
+from audience_sync.customers.columns import AUDIENCE_PREFIX, CUSTOMER_COLUMNS, canonical
+from audience_sync.customers.description import SourceDescription
+from audience_sync.customers.table import Place, Table, open_table
+from audience_sync.errors import ConfigurationError
+
+ROWS = 100_000  # per frame: large enough to be fast, small enough to fit beside others
+_LABEL = "source"
+_REQUIRED = ("customer_id", "consent")
+
+
+@dataclass(frozen=True, repr=False)
+class Source:
+    """The customers of a project. Nothing is opened before it is read; each read is of one moment.
+
+    A database is read in one statement and one read-only transaction, so a read sees one state of
+    it; files are read one after the other, as they are found when the read begins.
+    """
+
+    table: Table
+    mapped: Mapping[str, str]
+
+    def columns(self) -> list[str]:
+        """The columns that the source has, under its own names."""
+        return self.table.names()
+
+    def count(self) -> int | None:
+        """About how many rows there are, for a progress bar; None when nobody can tell cheaply."""
+        return self.table.count()
+
+    def check(self, predicates: Mapping[str, str]) -> None:
+        """Prove that the mapped columns exist and every audience's condition can be run."""
+        with closing(self.table.read(self.mapped, predicates, 1)) as frames:
+            next(frames, None)
+
+    def batches(
+        self, predicates: Mapping[str, str], rows: int = ROWS
+    ) -> Generator[pl.DataFrame, None, None]:
+        """Frames of the mapped canonical columns, and `audience:<name>` for each predicate.
+
+        A predicate that is neither true nor false is false. An empty source may yield no frame.
+        Close the iterator when it is left before its end.
+        """
+        with closing(self.table.read(self.mapped, predicates, rows)) as frames:
+            for frame in frames:
+                yield canonical(frame, _LABEL)
+
+
+def open_source(description: SourceDescription) -> Source:
+    """The source that the project file describes; refuses one that maps no consent (L1)."""
+    mapped = dict(description.columns)
+    for name in mapped:
+        if name not in CUSTOMER_COLUMNS:
+            raise ConfigurationError(
+                f"source.columns has no {name}; it may map {', '.join(CUSTOMER_COLUMNS)}"
+            )
+    for name in _REQUIRED:
+        if name not in mapped:
+            raise ConfigurationError(
+                f"source.columns must map {name}: without it nobody may be sent anywhere"
+            )
+    place = Place(
+        label=_LABEL,
+        url=description.url,
+        base=description.base,
+        query=description.query,
+        table=description.table,
+    )
+    return Source(open_table(place), mapped)
+
+
+def audience_column(audience: str) -> str:
+    """The name of the Boolean column that says who is in an audience."""
+    return AUDIENCE_PREFIX + audience

@@ -1,0 +1,188 @@
+"""Reads a table of a database: one read-only transaction, conditions judged in the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import NoReturn
+
+import polars as pl
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from audience_sync.customers.columns import AUDIENCE_PREFIX, CONTENT, Content, find_column
+from audience_sync.customers.session import (
+    DRIVER_ERRORS,
+    Session,
+    adbc_session,
+    alchemy_session,
+)
+from audience_sync.customers.table import Place
+from audience_sync.errors import ConfigurationError, SourceError
+
+# Names of the schema, which may be told; anything else in a driver's message might be a value.
+_UNKNOWN_NAME = re.compile(
+    r"no such (?P<what>table|column|function): (?P<name>[A-Za-z_][\w.]*)(?:\s|$)"
+    r'|(?P<what2>column|relation|function) "?(?P<name2>[A-Za-z_][\w.]*)"?(?:\([\w\s,]*\))? does not'
+)
+_TIMES = (Content.MOMENT, Content.DATE)
+
+
+class SqlTable:
+    """A query or table of any database that SQLAlchemy or ADBC can open."""
+
+    def __init__(self, place: Place) -> None:
+        if (place.query is None) == (place.table is None):
+            raise ConfigurationError(
+                f"{place.label} needs either query or table, and not both, to read a database"
+            )
+        self._label = place.label
+        self._url = _url(place)
+        try:
+            self._dialect = self._url.get_dialect()()
+        except (NoSuchModuleError, ImportError):
+            raise ConfigurationError(
+                f"{place.label}.url asks for a database driver that is not installed; "
+                "install its package, or use sqlite or postgresql"
+            ) from None
+        if place.query is not None:
+            self._from = f"({place.query.strip().rstrip(';')}\n) customers"
+        else:
+            quote = self._dialect.identifier_preparer.quote
+            self._from = ".".join(quote(part) for part in str(place.table).split("."))
+
+    def names(self) -> list[str]:
+        """The columns that the query returns."""
+        with self._open() as session:
+            return list(self._schema(session))
+
+    def count(self) -> int | None:
+        """How many rows the query returns."""
+        with self._open() as session:
+            try:
+                return session.number(f"SELECT count(*) FROM {self._from}")  # noqa: S608 - the operator's own query
+            except DRIVER_ERRORS as error:
+                self._refuse_query(error)
+
+    def read(
+        self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
+    ) -> Generator[pl.DataFrame, None, None]:
+        """Stream the query in one statement; each condition is one more column of it."""
+        with self._open() as session:
+            schema = self._schema(session)
+            written = [
+                self._expression(ours, find_column(self._label, ours, theirs, schema), schema)
+                for ours, theirs in columns.items()
+            ]
+            for name, condition in conditions.items():
+                self._try_condition(session, name, condition)
+                written.append(_condition(condition))
+            # Short names of our own: a database may cut a long one.
+            listed = ", ".join(f"{one} AS c{at}" for at, one in enumerate(written))
+            names = [*columns, *(AUDIENCE_PREFIX + name for name in conditions)]
+            statement = f"SELECT {listed} FROM {self._from}"  # noqa: S608 - the operator's own query
+            try:
+                for frame in session.frames(statement, rows):
+                    frame.columns = names
+                    yield from frame.iter_slices(rows)
+            except DRIVER_ERRORS:
+                self._refuse_read(conditions)
+
+    @contextmanager
+    def _open(self) -> Iterator[Session]:
+        has_adbc = self._url.get_backend_name() in ("sqlite", "postgresql")
+        with ExitStack() as stack:
+            opened = adbc_session(self._url) if has_adbc else alchemy_session(self._url)
+            yield self._entered(stack, opened)
+
+    def _entered(self, stack: ExitStack, opened: AbstractContextManager[Session]) -> Session:
+        try:
+            return stack.enter_context(opened)
+        except DRIVER_ERRORS as error:
+            refused = "authentication failed" in str(error)
+            raise SourceError(
+                f"the database of {self._label}.url refuses the user or the password"
+                if refused
+                else f"the database of {self._label}.url cannot be opened; check the URL, and that "
+                "the server runs and can be reached from here"
+            ) from None
+
+    def _schema(self, session: Session) -> dict[str, bool]:
+        try:
+            names = session.schema(f"SELECT * FROM {self._from} WHERE 1 = 0")  # noqa: S608 - the operator's own query
+        except DRIVER_ERRORS as error:
+            self._refuse_query(error)
+        return names
+
+    def _expression(self, ours: str, theirs: str, schema: Mapping[str, bool]) -> str:
+        """Their column in SQL, as text where a driver would guess a type row by row."""
+        column = self._dialect.identifier_preparer.quote_identifier(theirs)
+        backend = self._url.get_backend_name()
+        if backend == "sqlite":
+            # Without NULLs the driver cannot take a first batch of them for numbers; an empty text
+            # is a missing value to us anyway.
+            return f"COALESCE(CAST({column} AS TEXT), '')"
+        if backend == "postgresql" and not (CONTENT[ours] in _TIMES and schema[theirs]):
+            return f"CAST({column} AS TEXT)"
+        return column
+
+    def _try_condition(self, session: Session, name: str, condition: str) -> None:
+        try:
+            session.schema(f"SELECT {_condition(condition)} FROM {self._from} WHERE 1 = 0")  # noqa: S608 - the operator's own condition
+        except DRIVER_ERRORS as error:
+            raise ConfigurationError(
+                f"the condition of audience {name} cannot be run by the database: {_cause(error)}; "
+                f"correct audiences.{name}.where"
+            ) from None
+
+    def _refuse_query(self, error: Exception) -> NoReturn:
+        raise ConfigurationError(
+            f"the database cannot run the query of {self._label}: {_cause(error)}; correct "
+            f"{self._label}.query or {self._label}.table"
+        ) from None
+
+    def _refuse_read(self, conditions: Mapping[str, str]) -> NoReturn:
+        for name, condition in conditions.items():
+            with self._open() as session:
+                try:
+                    session.number(f"SELECT sum({_condition(condition)}) FROM {self._from}")  # noqa: S608 - the operator's own condition
+                except DRIVER_ERRORS:
+                    raise SourceError(
+                        f"the condition of audience {name} failed on some row; make it fit every "
+                        f"row in audiences.{name}.where"
+                    ) from None
+        raise SourceError(
+            f"the database stopped while {self._label} was read; see the database's own log"
+        ) from None
+
+
+def _condition(condition: str) -> str:
+    """A condition as 1 or 0; on a line of its own, so that a comment in it ends there."""
+    return f"CASE WHEN ({condition}\n) THEN 1 ELSE 0 END"
+
+
+def _cause(error: Exception) -> str:
+    found = _UNKNOWN_NAME.search(str(error))
+    if found:
+        what, name = found["what"] or found["what2"], found["name"] or found["name2"]
+        return f"there is no {what} {name}"
+    if "not a database" in str(error):
+        return "the file is not a database"
+    state = getattr(error, "sqlstate", None)
+    return f"it answers SQLSTATE {state}" if state else "it is not understood"
+
+
+def _url(place: Place) -> URL:
+    try:
+        url = make_url(place.url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"{place.label}.url is not a database URL") from None
+    if url.get_backend_name() != "sqlite":
+        return url
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(f"{place.label}.url names no database file")
+    path = (place.base / url.database).absolute()
+    if not path.is_file():
+        raise SourceError(f"{place.label}.url: there is no file {url.database}")
+    return url.set(database=str(path))

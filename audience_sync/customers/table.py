@@ -1,0 +1,65 @@
+"""A table of rows to read, whatever it lies in; `open_table` finds the right kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from audience_sync.errors import ConfigurationError
+
+_FILES = re.compile(r"\.(parquet|csv|csv\.gz|ndjson|ndjson\.gz)$", re.IGNORECASE)
+_OBJECT_STORES = ("s3://", "gs://", "az://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a table lies; `label` is its key in the project file, for what errors say."""
+
+    label: str
+    url: str = field(repr=False)
+    base: Path
+    query: str | None = None
+    table: str | None = None
+
+
+class Table(Protocol):
+    """Rows that can be read again and again."""
+
+    def names(self) -> list[str]:
+        """The columns there are."""
+        ...
+
+    def count(self) -> int | None:
+        """About how many rows there are, cheaply; None when nobody can tell."""
+        ...
+
+    def read(
+        self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
+    ) -> Generator[pl.DataFrame, None, None]:
+        """Frames of at most `rows` rows: our names for their columns, then the conditions."""
+        ...
+
+
+def open_table(place: Place) -> Table:
+    """The table at a place; nothing is read yet."""
+    if _FILES.search(place.url):
+        if place.query is not None or place.table is not None:
+            raise ConfigurationError(
+                f"{place.label} reads files, which have neither query nor table; leave both out"
+            )
+        from audience_sync.customers.files import FileTable  # noqa: PLC0415 - only what is needed
+
+        return FileTable(place, remote=place.url.startswith(_OBJECT_STORES))
+    if "://" not in place.url or place.url.startswith(_OBJECT_STORES):
+        raise ConfigurationError(
+            f"{place.label}.url is neither a database URL nor a path that ends in .parquet, .csv, "
+            ".csv.gz, .ndjson or .ndjson.gz"
+        )
+    from audience_sync.customers.sql import SqlTable  # noqa: PLC0415 - only what is needed
+
+    return SqlTable(place)
