@@ -1,0 +1,1 @@
+"""Who a partner holds, who is wanted, and the difference: partitions, state files, outbox."""

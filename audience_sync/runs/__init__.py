@@ -1,0 +1,1 @@
+"""The straight line: plan, deliver and poll, readable aloud."""

@@ -1,0 +1,1 @@
+"""Consenting customers to ad partners, hashed; withdrawals taken back; every transfer logged."""

@@ -1,0 +1,184 @@
+"""Members as sorted lines: one line holds at most one identifier of each kind.
+
+Most members are one line. A member with two phones is two lines of the same key, the second with
+slot 1. Lines of one set are sorted by key, then slot; all-zero values mean none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
+from audience_sync.members import Members
+from audience_sync.membership.digests import (
+    Bytes,
+    Mask,
+    Positions,
+    as_void,
+    present,
+    sort_order,
+    starts,
+)
+
+HELD = 0
+EXPIRED = 1  # taken off the partner's list by age; not sent again while the person stays wanted
+
+
+@dataclass(frozen=True, repr=False)
+class Lines:
+    """Lines of members: identity `keys` (n, 32), `slot` (n,), one column of values a kind.
+
+    `since` is when the member was first sent, in seconds since 1970; `state` HELD or EXPIRED.
+    """
+
+    keys: Bytes
+    slot: NDArray[np.uint8]
+    columns: Mapping[Kind, Bytes]
+    since: NDArray[np.uint32]
+    state: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"Lines({len(self)}: {', '.join(self.columns)})"
+
+    @property
+    def starts(self) -> Positions:
+        """Where each member's first line is."""
+        return starts(self.keys)
+
+    def take(self, at: Positions | Mask | slice) -> Lines:
+        """Some of the lines, in the order named."""
+        columns = {kind: values[at] for kind, values in self.columns.items()}
+        return Lines(self.keys[at], self.slot[at], columns, self.since[at], self.state[at])
+
+    def blank(self, kind: Kind, at: Mask) -> Lines:
+        """The same lines without the identifiers of one kind where `at` says so."""
+        values = self.columns[kind].copy()
+        values[at] = 0
+        columns = {**self.columns, kind: values}
+        return Lines(self.keys, self.slot, columns, self.since, self.state)
+
+    def without_blank(self) -> Lines:
+        """The lines that still hold an identifier."""
+        used = np.zeros(len(self), dtype=np.bool_)
+        for values in self.columns.values():
+            used |= present(values)
+        return self if used.all() else self.take(used)
+
+    def with_kinds(self, widths: Mapping[Kind, int]) -> Lines:
+        """The same lines with exactly these columns; new ones hold nothing."""
+        columns = {
+            kind: self.columns.get(kind, np.zeros((len(self), width), dtype=np.uint8))
+            for kind, width in widths.items()
+        }
+        return Lines(self.keys, self.slot, columns, self.since, self.state)
+
+    def sorted(self) -> Lines:
+        """The lines by key, then slot."""
+        order = sort_order(self.keys)
+        lines = self.take(order)
+        if len(lines.starts) == len(lines):
+            return lines
+        member = np.cumsum(_boundaries(lines)) - 1
+        return lines.take(np.lexsort((lines.slot, member)))
+
+    def members(self) -> Members:
+        """The batch that a connector receives; members stay in order, slots become cells."""
+        first = self.starts
+        if len(first) == len(self):
+            return Members({kind: values[:, None] for kind, values in self.columns.items()})
+        member = np.cumsum(_boundaries(self)) - 1
+        place = np.arange(len(self)) - first[member]
+        slots = int(place.max()) + 1
+        wide = {}
+        for kind, values in self.columns.items():
+            wide[kind] = np.zeros((len(first), slots, values.shape[1]), dtype=np.uint8)
+            wide[kind][member, place] = values
+        return Members(wide)
+
+
+def no_lines(widths: Mapping[Kind, int]) -> Lines:
+    """No lines, with the columns named."""
+    columns = {kind: np.zeros((0, width), dtype=np.uint8) for kind, width in widths.items()}
+    nothing = np.zeros(0, dtype=np.uint8)
+    keys = np.zeros((0, DIGEST_WIDTH), dtype=np.uint8)
+    return Lines(keys, nothing, columns, nothing.astype(np.uint32), nothing)
+
+
+def join(parts: Sequence[Lines]) -> Lines:
+    """Lines one after the other; all parts have the same columns."""
+    if len(parts) == 1:
+        return parts[0]
+    return Lines(
+        np.concatenate([part.keys for part in parts]),
+        np.concatenate([part.slot for part in parts]),
+        {kind: np.concatenate([part.columns[kind] for part in parts]) for kind in parts[0].columns},
+        np.concatenate([part.since for part in parts]),
+        np.concatenate([part.state for part in parts]),
+    )
+
+
+def merge(
+    keys: Bytes, columns: Mapping[Kind, Bytes], since: NDArray[np.uint32], slots: int
+) -> Lines:
+    """Rows of one identity become one member with the union of their identifiers.
+
+    At most `slots` values of a kind are kept, the same ones each time; `since` is the earliest.
+    """
+    order = sort_order(keys)
+    nothing = np.zeros(len(keys), dtype=np.uint8)
+    rows = Lines(keys, nothing, columns, since, nothing).take(order)
+    first = rows.starts
+    if len(first) == len(rows):
+        return rows
+    count = np.diff(np.append(first, len(rows)))
+    alone = rows.take(first[count == 1])
+    united = _unite(rows.take(np.repeat(count > 1, count)), slots)
+    return join([alone, united]).sorted()
+
+
+def _unite(rows: Lines, slots: int) -> Lines:
+    first = rows.starts
+    member = np.cumsum(_boundaries(rows)) - 1
+    ranked = {kind: _ranked(member, values, slots) for kind, values in rows.columns.items()}
+    height = np.ones(len(first), dtype=np.int64)
+    for owner, rank, _ in ranked.values():
+        np.maximum.at(height, owner, rank + 1)
+    begin = np.cumsum(height) - height
+    total = int(height.sum())
+    columns = {}
+    for kind, (owner, rank, values) in ranked.items():
+        columns[kind] = np.zeros((total, values.shape[1]), dtype=np.uint8)
+        columns[kind][begin[owner] + rank] = values
+    slot = (np.arange(total) - np.repeat(begin, height)).astype(np.uint8)
+    earliest = np.minimum.reduceat(rows.since, first)
+    keys = np.repeat(rows.keys[first], height, axis=0)
+    return Lines(keys, slot, columns, np.repeat(earliest, height), np.zeros(total, dtype=np.uint8))
+
+
+def _ranked(
+    member: NDArray[np.int64], values: Bytes, slots: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Bytes]:
+    """Each member's distinct values in byte order: owner, rank below `slots`, value."""
+    at = np.flatnonzero(present(values))
+    width = values.shape[1]
+    tagged = np.empty((len(at), 8 + width), dtype=np.uint8)
+    tagged[:, :8] = member[at].astype(">u8").view(np.uint8).reshape(-1, 8)
+    tagged[:, 8:] = values[at]
+    distinct = np.unique(as_void(tagged)).view(np.uint8).reshape(-1, 8 + width)
+    owner = np.ascontiguousarray(distinct[:, :8]).view(">u8").ravel().astype(np.int64)
+    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    kept = rank < slots
+    return owner[kept], rank[kept], distinct[kept, 8:]
+
+
+def _boundaries(lines: Lines) -> NDArray[np.int64]:
+    new = np.zeros(len(lines), dtype=np.int64)
+    new[lines.starts] = 1
+    return new

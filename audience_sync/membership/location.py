@@ -1,0 +1,154 @@
+"""The place where bulk state rests: a folder, or object storage by fsspec URL."""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from audience_sync.errors import StateError
+
+
+class StateLocation(ABC):
+    """Files by relative path. A file appears whole or not at all; errors are StateErrors."""
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        """Open a new file for writing; it appears under its name when the block ends well."""
+        with _translated(path), self._create(path) as file:
+            yield file
+
+    def read(self, path: str, start: int, length: int) -> bytes:
+        """A range of bytes; safe from several threads."""
+        with _translated(path):
+            return self._read(path, start, length)
+
+    def size(self, path: str) -> int:
+        """The size in bytes."""
+        with _translated(path):
+            return self._size(path)
+
+    @abstractmethod
+    def _create(self, path: str) -> Any: ...
+
+    @abstractmethod
+    def _read(self, path: str, start: int, length: int) -> bytes: ...
+
+    @abstractmethod
+    def _size(self, path: str) -> int: ...
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Remove a file or a folder with all in it; no error when it is not there."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The names of the files and folders directly in a folder; empty when there is none."""
+
+
+def open_location(url: str) -> StateLocation:
+    """The state location that a folder path or fsspec URL names."""
+    if "://" in url and not url.startswith("file://"):
+        return ObjectLocation(url)
+    return FolderLocation(Path(url.removeprefix("file://")))
+
+
+class FolderLocation(StateLocation):
+    """A folder on a disk; new files are written aside, flushed to the disk, and renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @contextmanager
+    def _create(self, path: str) -> Iterator[BinaryIO]:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _read(self, path: str, start: int, length: int) -> bytes:
+        with (self._root / path).open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), length, start)
+
+    def _size(self, path: str) -> int:
+        return (self._root / path).stat().st_size
+
+    def delete(self, path: str) -> None:  # noqa: D102 - promised by the base class
+        target = self._root / path
+        if target.is_dir():
+            for child in target.iterdir():
+                self.delete(f"{path}/{child.name}")
+            target.rmdir()
+        else:
+            target.unlink(missing_ok=True)
+
+    def names(self, folder: str) -> list[str]:  # noqa: D102 - promised by the base class
+        target = self._root / folder
+        return sorted(child.name for child in target.iterdir()) if target.is_dir() else []
+
+
+class ObjectLocation(StateLocation):
+    """Object storage through fsspec; an object appears when its upload is complete."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec  # noqa: PLC0415 - folders, the default, do not need it
+
+        try:
+            self._files, self._root = fsspec.url_to_fs(url)
+        except (ImportError, ValueError, OSError):
+            scheme = url.split("://", 1)[0]
+            raise StateError(
+                f"the state location needs the fsspec driver for {scheme}://; "
+                "install it or set AUDIENCE_SYNC_STATE_URL to a folder"
+            ) from None
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _create(self, path: str) -> Any:
+        self._files.makedirs(self._path(path).rsplit("/", 1)[0], exist_ok=True)
+        return self._files.open(self._path(path), "wb")
+
+    def _read(self, path: str, start: int, length: int) -> bytes:
+        return cast(
+            "bytes", self._files.cat_file(self._path(path), start=start, end=start + length)
+        )
+
+    def _size(self, path: str) -> int:
+        return int(self._files.size(self._path(path)))
+
+    def delete(self, path: str) -> None:  # noqa: D102 - promised by the base class
+        if self._files.exists(self._path(path)):
+            self._files.rm(self._path(path), recursive=True)
+
+    def names(self, folder: str) -> list[str]:  # noqa: D102 - promised by the base class
+        if not self._files.exists(self._path(folder)):
+            return []
+        return sorted(name.rsplit("/", 1)[-1] for name in self._files.ls(self._path(folder), False))
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Say in one sentence what a failing disk or store means; paths hold no personal values."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise StateError(f"the state file {path} is missing; restore it from a backup") from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StateError(
+                "the state location is full; free some space and run again, nothing was lost"
+            ) from None
+        reason = error.strerror or type(error).__name__
+        raise StateError(f"the state file {path} cannot be used: {reason}") from None

@@ -1,0 +1,108 @@
+"""The outbox: a run's delta written down, encrypted, in batches, before anything is sent (L6)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from hashlib import sha256
+
+import numpy as np
+
+from audience_sync.errors import StateError
+from audience_sync.membership.held import get_lines, put_lines
+from audience_sync.membership.lines import Lines, join
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
+
+_FOLDER = "outbox"
+_PARTS = ("remove", "add")  # removals travel first (L4)
+
+
+def _path(run: str, part: str) -> str:
+    return f"{_FOLDER}/{run}/{part}.sealed"
+
+
+class OutboxWriter:
+    """Cuts lines that come in key order into batches of at most `limit` lines, whole members."""
+
+    def __init__(self, location: StateLocation, keyring: Keyring, run: str, limit: int) -> None:
+        self._limit = limit
+        self._open = ExitStack()
+        self._writers = {
+            part: SealedWriter(self._open.enter_context(location.create(_path(run, part))), keyring)
+            for part in _PARTS
+        }
+        self._waiting: dict[str, list[Lines]] = {part: [] for part in _PARTS}
+        self.members: dict[str, list[int]] = {part: [] for part in _PARTS}
+
+    def remove(self, lines: Lines) -> None:
+        """Identifiers to take off."""
+        self._put("remove", lines)
+
+    def add(self, lines: Lines) -> None:
+        """Members to put on."""
+        self._put("add", lines)
+
+    def finish(self) -> str:
+        """Write what is left; the outbox's fingerprint."""
+        prints = []
+        for part in _PARTS:
+            if self._waiting[part]:
+                self._cut(part, join(self._waiting[part]), last=True)
+            prints.append(self._writers[part].close())
+        self._open.close()
+        return _fingerprint(prints)
+
+    def abandon(self) -> None:
+        """Stop writing; the files are useless."""
+        self._open.close()
+
+    def _put(self, part: str, lines: Lines) -> None:
+        if len(lines):
+            self._waiting[part].append(lines)
+            if sum(map(len, self._waiting[part])) >= self._limit:
+                rest = self._cut(part, join(self._waiting[part]), last=False)
+                self._waiting[part] = [rest] if len(rest) else []
+
+    def _cut(self, part: str, lines: Lines, *, last: bool) -> Lines:
+        first = lines.starts
+        at = 0
+        while len(lines) - at > (0 if last else self._limit):
+            end = len(lines)
+            if end - at > self._limit:
+                whole = first[np.searchsorted(first, at + self._limit, side="right") - 1]
+                end = int(whole) if whole > at else at + self._limit
+            batch = lines.take(slice(at, end))
+            put_lines(self._writers[part], len(self.members[part]), batch)
+            self.members[part].append(len(batch.starts))
+            at = end
+        return lines.take(slice(at, len(lines)))
+
+
+class Outbox:
+    """Reads the batches of a run: removals first, numbered through."""
+
+    def __init__(
+        self, location: StateLocation, keyring: Keyring, run: str, fingerprint: str | None
+    ) -> None:
+        self._readers = [SealedReader(location, _path(run, part), keyring) for part in _PARTS]
+        self._removals = len(self._readers[0].groups)
+        if _fingerprint([reader.fingerprint for reader in self._readers]) != fingerprint:
+            raise StateError(
+                f"the outbox of run {run} is not the one that was planned; "
+                "cancel the run and plan it again"
+            )
+
+    def batch(self, position: int) -> Lines:
+        """The lines of one batch."""
+        if position < self._removals:
+            return get_lines(self._readers[0], position)
+        return get_lines(self._readers[1], position - self._removals)
+
+
+def destroy_outbox(location: StateLocation, run: str) -> None:
+    """Delete the outbox of a run that ended (L9)."""
+    location.delete(f"{_FOLDER}/{run}")
+
+
+def _fingerprint(prints: list[str]) -> str:
+    return sha256("".join(prints).encode()).hexdigest()

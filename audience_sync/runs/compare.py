@@ -1,0 +1,179 @@
+"""Compare what is wanted with what is held, one partition of one list at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audience_sync.customers.policy import NO_REASON, Reason
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.membership.crossing import NEVER
+from audience_sync.membership.delta import Delta, diff
+from audience_sync.membership.digests import Bytes, leading, match, present, starts
+from audience_sync.membership.held import Membership
+from audience_sync.membership.lines import HELD, Lines, merge, no_lines
+from audience_sync.runs.survey import Survey, read_form
+from audience_sync.runs.targets import FormOf, Target
+from audience_sync.runs.verdicts import Verdicts
+
+Suppress = Callable[[str, Lines], NDArray[np.bool_]]  # destination, lines → rejected before
+
+
+@dataclass
+class Counts:
+    """What the partitions of one list add up to, in rows for drops and in members for the rest."""
+
+    drops: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Reason), np.int64))
+    merged: int = 0
+    members: int = 0
+    held: int = 0
+    unchanged: int = 0
+    additions: int = 0
+    changed: int = 0
+    left: int = 0
+    refused: int = 0  # of those who left, the ones who refused
+
+    def __iadd__(self, other: Counts) -> Self:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One partition of one list: its delta and its counts."""
+
+    partition: int
+    delta: Delta
+    counts: Counts
+
+
+class Comparison:
+    """Reads the rows of a partition once and compares them for every target."""
+
+    def __init__(
+        self,
+        survey: Survey,
+        verdicts: Verdicts,
+        groups: Mapping[str, int],
+        suppress: Suppress,
+        now: datetime,
+    ) -> None:
+        self._survey = survey
+        self._verdicts = verdicts
+        self._groups = groups
+        self._suppress = suppress
+        self._now = int(now.timestamp())
+
+    def compare(
+        self, partition: int, targets: Sequence[Target], held: Mapping[str, Membership]
+    ) -> dict[str, Compared]:
+        """The delta of each target in this partition, by the target's name."""
+        rows = self._survey.rows
+        identity = rows.read(partition, "identity")
+        granted_at = rows.read(partition, "granted_at")
+        selected = rows.read(partition, "selected")
+        forms: dict[FormOf, Bytes | None] = {}
+        if identity is None or granted_at is None or selected is None:
+            identity = np.zeros((0, 32), dtype=np.uint8)
+            granted_at = np.zeros((0, self._survey.groups), dtype=np.int64)
+            selected = np.zeros((0, 1), dtype=np.uint8)
+        chosen = np.unpackbits(selected, axis=1, count=len(self._survey.audiences))
+        reasons = self._verdicts.of(partition, identity)
+        compared = {}
+        for target in targets:
+            for form in target.forms.items():
+                if form not in forms:
+                    forms[form] = read_form(rows, partition, form, self._survey.identity)
+            group = self._groups[target.partner]
+            bit = self._survey.audiences.index(target.audience)
+            counts = Counts()
+            eligible = granted_at[:, group] != NEVER
+            wanted = self._wanted(
+                target, identity, forms, eligible, reasons[:, group], chosen[:, bit], counts
+            )
+            lines = held[target.name].read(partition, rows.partitions)
+            compared[target.name] = self._against(target, partition, lines, wanted, counts)
+        return compared
+
+    def _wanted(
+        self,
+        target: Target,
+        identity: Bytes,
+        forms: Mapping[FormOf, Bytes | None],
+        eligible: NDArray[np.bool_],
+        reasons: NDArray[np.int8],
+        chosen: NDArray[np.uint8],
+        counts: Counts,
+    ) -> Lines:
+        """Drop row by row for the first reason that applies, then merge people."""
+        denied = eligible & (reasons != NO_REASON)
+        counts.drops += np.bincount(reasons[denied], minlength=len(Reason))
+        left = eligible & ~denied
+        columns = {kind: forms[kind, form] for kind, form in target.forms.items()}
+        there = {kind: values for kind, values in columns.items() if values is not None}
+        usable = np.zeros(len(identity), dtype=np.bool_)
+        for values in there.values():
+            usable |= present(values)
+        drops = (
+            (Reason.SUPPRESSED, held_out(identity, target)),
+            (Reason.NOT_IN_AUDIENCE, chosen == 0),
+            (Reason.NO_USABLE_IDENTIFIER, ~usable),
+        )
+        for reason, dropped in drops:
+            counts.drops[reason] += int((left & dropped).sum())
+            left &= ~dropped
+        at = np.flatnonzero(left)
+        if not len(at):
+            return no_lines({kind: values.shape[1] for kind, values in there.items()})
+        since = np.full(len(at), self._now, dtype=np.uint32)
+        kept = {kind: values[at] for kind, values in there.items()}
+        lines = merge(identity[at], kept, since, target.slots)
+        counts.members = len(lines.starts)
+        counts.merged = len(at) - counts.members
+        return lines
+
+    def _against(
+        self, target: Target, partition: int, held: Lines, wanted: Lines, counts: Counts
+    ) -> Compared:
+        before = 0 if target.expired_before is None else int(target.expired_before.timestamp())
+        delta = diff(held, wanted, now=self._now, expired_before=before)
+        suppressed = self._suppress(target.destination, delta.added)
+        if suppressed.any():
+            barred = delta.added.keys[suppressed]
+            keep = match(wanted.keys, barred[starts(barred)]) < 0
+            wanted = wanted.take(keep)
+            delta = diff(held, wanted, now=self._now, expired_before=before)
+        out = counts.members - delta.unchanged - delta.additions
+        counts.drops[Reason.SUPPRESSED] += out
+        counts.members -= out
+        counts.held = len(held.starts) if not held.state.any() else _held_members(held)
+        counts.unchanged, counts.additions = delta.unchanged, delta.additions
+        counts.changed, counts.left = delta.changed, delta.left
+        counts.refused = int(self._verdicts.refused(partition, delta.left_keys).sum())
+        return Compared(partition, delta, counts)
+
+
+def held_out(identity: Bytes, target: Target) -> NDArray[np.bool_]:
+    """Who is in the holdout: a share of people, the same ones whenever and wherever it is asked."""
+    if not target.holdout:
+        return np.zeros(len(identity), dtype=np.bool_)
+    salt = np.uint64(int.from_bytes(sha256(target.audience.encode()).digest()[:8], "big"))
+    mixed = (leading(identity) ^ salt) * np.uint64(0x9E3779B97F4A7C15)
+    share = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+    return np.asarray(share < target.holdout, dtype=np.bool_)
+
+
+def _held_members(held: Lines) -> int:
+    return int((held.state[held.starts] == HELD).sum())
+
+
+def kinds_of(lines: Lines) -> tuple[Kind, ...]:
+    """The kinds that any of the lines uses."""
+    return tuple(kind for kind, values in lines.columns.items() if values.any())

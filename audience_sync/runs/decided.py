@@ -1,0 +1,166 @@
+"""Decisions from a source of their own meet the customers they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from audience_sync.customers.policy import NO_TIME, Word, words
+from audience_sync.identifiers.forms import IDENTITY_FORMS
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.identifiers.writing import write_forms
+from audience_sync.membership.crossing import ALWAYS, NEVER
+from audience_sync.membership.digests import Bytes, match, sort_order, starts
+from audience_sync.membership.spill import Spill
+from audience_sync.runs.survey import EARLIEST, Judged, Survey, column_name
+from audience_sync.runs.targets import Workspace
+
+_EVERY_PARTNER = -1
+_CUSTOMER = (Kind.EXTERNAL_ID, IDENTITY_FORMS[Kind.EXTERNAL_ID])
+
+
+class DecisionJoin:
+    """Customers and decisions wait by customer; `settle` gives each customer its latest word."""
+
+    def __init__(self, survey: Survey, groups: Mapping[str, int], space: Workspace) -> None:
+        self.unknown_words = 0
+        self._survey = survey
+        self._groups = groups
+        self._customers = space.spill("customers")
+        self._decisions = space.spill("decisions")
+        self._partitions = space.partitions
+
+    def take_decisions(self, frame: pl.DataFrame) -> None:
+        """Keep a batch of decisions; words nobody knows and partners we do not use are left out."""
+        word, unknown = words(frame["decision"])
+        self.unknown_words += unknown
+        partner = frame["partner"].str.strip_chars().str.to_lowercase()
+        general = (partner.is_null() | (partner == "")).to_numpy()
+        names = partner.fill_null("").to_numpy()
+        scope = np.full(len(word), _EVERY_PARTNER - 1, dtype=np.int8)
+        scope[general] = _EVERY_PARTNER
+        for name, group in self._groups.items():
+            scope[names == name] = group
+        customer = customer_keys(frame["customer_id"])
+        kept = (word != Word.NONE) & (scope >= _EVERY_PARTNER) & customer.any(axis=1)
+        columns = {
+            "customer": customer[kept],
+            "word": word[kept],
+            "at": frame["decided_at"].fill_null(NO_TIME).to_numpy()[kept],
+            "scope": scope[kept],
+        }
+        self._decisions.put(columns["customer"], columns)
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Judge and hash a batch of customers and keep it until all decisions are known."""
+        judged = self._survey.judge(frame)
+        columns: dict[str, NDArray[Any]] = {
+            column_name(form): values
+            for form, values in self._survey.write(frame, self._survey.forms).items()
+        }
+        customer = customer_keys(frame["customer_id"])
+        columns |= {
+            "customer": customer,
+            "bits": judged.bits,
+            "word": judged.word,
+            "at": judged.at,
+            "selected": judged.selected,
+        }
+        self._customers.put(customer, columns)
+
+    def settle(self, partition: int) -> None:
+        """Hand the customers of a partition, with their latest words, to the survey."""
+        read = self._customers.read
+        customer, bits, word, at, selected = (
+            read(partition, name) for name in ("customer", "bits", "word", "at", "selected")
+        )
+        if customer is None or bits is None or word is None or at is None or selected is None:
+            return
+        word, at = self._latest(partition, customer, word.copy(), at.copy())
+        written: dict[Any, Bytes] = {}
+        for form in self._survey.forms:
+            values = read(partition, column_name(form))
+            if values is not None:
+                written[form] = values
+        self._survey.take_judged(Judged(bits, word, at, selected), written)
+
+    def finish(self) -> None:
+        """No more customers or decisions come; `settle` each partition now."""
+        self._customers.finish()
+        self._decisions.finish()
+
+    def discard(self) -> None:
+        """Delete the files."""
+        self._customers.discard()
+        self._decisions.discard()
+
+    def _latest(
+        self, partition: int, customer: Bytes, word: NDArray[np.uint8], at: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        for group in sorted({_EVERY_PARTNER, *self._groups.values()}):
+            decided = _latest_of(self._decisions, partition, group)
+            if decided is None:
+                continue
+            keys, words_, times = decided
+            place = match(customer, keys)
+            known = np.flatnonzero(place >= 0)
+            concerned = range(word.shape[1]) if group == _EVERY_PARTNER else [group]
+            for column in concerned:
+                newer = _wins(
+                    words_[place[known]],
+                    times[place[known]],
+                    word[known, column],
+                    at[known, column],
+                )
+                rows = known[newer]
+                word[rows, column] = words_[place[rows]]
+                at[rows, column] = times[place[rows]]
+        return word, at
+
+
+def customer_keys(ids: pl.Series) -> Bytes:
+    """A digest of each customer id, to bring rows of one customer together; shape (n, 32)."""
+    frame = pl.DataFrame({Kind.EXTERNAL_ID.value: ids.cast(pl.String)})
+    return write_forms(frame, [_CUSTOMER], default_country=None)[_CUSTOMER]
+
+
+def _latest_of(
+    decisions: Spill, partition: int, scope: int
+) -> tuple[Bytes, NDArray[np.uint8], NDArray[np.int64]] | None:
+    customer, word, at, of = (
+        decisions.read(partition, name) for name in ("customer", "word", "at", "scope")
+    )
+    if customer is None or word is None or at is None or of is None:
+        return None
+    rows = np.flatnonzero(of == scope)
+    if not len(rows):
+        return None
+    customer, word, at = customer[rows], word[rows], at[rows]
+    order = sort_order(customer)
+    customer, word, at = customer[order], word[order], at[order]
+    first = starts(customer)
+    owner = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(customer))))
+    last = np.lexsort((word, _rank(word, at), owner))
+    chosen = last[np.append(first[1:], len(customer)) - 1]
+    return customer[first], word[chosen], at[chosen]
+
+
+def _rank(word: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times that compare as L2 wants it: a denial at an unknown time last, a grant first."""
+    unknown = np.where(word >= Word.DENIED, ALWAYS, EARLIEST)
+    return np.where(word == Word.NONE, NEVER, np.where(at == NO_TIME, unknown, at))
+
+
+def _wins(
+    word: NDArray[np.uint8],
+    at: NDArray[np.int64],
+    over: NDArray[np.uint8],
+    over_at: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Which words are later than the others; at the same time the stronger refusal wins."""
+    mine, theirs = _rank(word, at), _rank(over, over_at)
+    return np.asarray((mine > theirs) | ((mine == theirs) & (word > over)), dtype=np.bool_)

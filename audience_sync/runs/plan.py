@@ -1,0 +1,228 @@
+"""Plan: select, judge, hash, merge, diff, guard, and write the outbox. Nothing is sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from audience_sync.customers.funnel import Funnel
+from audience_sync.customers.policy import Reason, check_rules
+from audience_sync.customers.source import open_source
+from audience_sync.errors import StateError
+from audience_sync.identifiers.forms import versioned
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Batch, Operation, Run, RunState
+from audience_sync.membership.digests import partitions_for
+from audience_sync.membership.guard import GuardFacts, findings
+from audience_sync.membership.held import Manifest, Membership
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.compare import Compared, Comparison
+from audience_sync.runs.following import write_following
+from audience_sync.runs.leases import Held
+from audience_sync.runs.listplan import ListPlan
+from audience_sync.runs.progress import Progress
+from audience_sync.runs.reading import survey_customers
+from audience_sync.runs.suppression import Suppression
+from audience_sync.runs.survey import Survey
+from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
+from audience_sync.runs.threads import in_order
+from audience_sync.runs.verdicts import Verdicts
+
+_UNKNOWN_SIZE = 1_000_000  # rows assumed where a source cannot tell
+_DAY = 24 * 3600.0  # seconds
+_DONE = (RunState.DELIVERED, RunState.CONFIRMED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """Plans lists together, in one pass over the source."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    fingerprint_key: bytes = field(repr=False)
+    now: Callable[[], datetime]
+    progress: Progress
+
+    def plan(
+        self, selection: Selection, targets: Sequence[Target], held: Held, *, keep: bool = True
+    ) -> list[Run]:
+        """The run of each target: planned, held, or confirmed at once where nothing differs.
+
+        With `keep` false nothing remains of the plan but the answer.
+        """
+        source = open_source(selection.source)
+        mapped = selection.source.columns
+        check_rules(selection.rules, mapped, decisions=selection.decisions is not None)
+        with self._workspace(partitions_for(source.count() or _UNKNOWN_SIZE)) as space:
+            survey = survey_customers(
+                source, selection, list(targets), space, held, self.now(), self.progress
+            )
+            verdicts = Verdicts(survey, space)
+            verdicts.cross()
+            plans = self._open(targets, space)
+            try:
+                self._compare(survey, verdicts, plans, selection, held)
+                return [self._conclude(plan, survey, keep=keep) for plan in plans]
+            except BaseException:
+                for plan in plans:
+                    plan.abandon()
+                raise
+
+    @contextmanager
+    def _workspace(self, partitions: int) -> Iterator[Workspace]:
+        folder = f"scratch/{self.ledger.new_run_id()}"
+        lease = self.ledger.take_lease(folder, "plan", _DAY)
+        space = Workspace(
+            location=self.location, keyring=self.keyring, folder=folder, partitions=partitions
+        )
+        try:
+            yield space
+        finally:
+            space.clear()
+            self.ledger.release_lease(lease)
+
+    def _open(self, targets: Sequence[Target], space: Workspace) -> list[ListPlan]:
+        plans = []
+        for target in targets:
+            remote = self.ledger.remote_list(target.audience, target.destination)
+            before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
+            plans.append(
+                ListPlan(self.ledger.new_run_id(), target, before, remote.generation, space)
+            )
+        return plans
+
+    def _compare(
+        self,
+        survey: Survey,
+        verdicts: Verdicts,
+        plans: Sequence[ListPlan],
+        selection: Selection,
+        held: Held,
+    ) -> None:
+        groups = partner_groups(
+            [plan.target for plan in plans], by_partner=selection.decisions is not None
+        )
+        suppression = Suppression(self.ledger, self.fingerprint_key, self.now)
+        comparison = Comparison(survey, verdicts, groups, suppression.suppressed, self.now())
+        memberships = {plan.target.name: plan.before for plan in plans}
+        by_name = {plan.target.name: plan for plan in plans}
+        partitions = survey.rows.partitions
+        self.progress.stage("Comparing with what partners hold", partitions)
+
+        def compare(partition: int) -> list[tuple[ListPlan, Compared, str | None]]:
+            found = comparison.compare(partition, [p.target for p in plans], memberships)
+            return [
+                (by_name[name], compared, by_name[name].store(compared))
+                for name, compared in found.items()
+            ]
+
+        def done(results: list[tuple[ListPlan, Compared, str | None]]) -> None:
+            for plan, compared, path in results:
+                plan.take(compared, path)
+            self.progress.advance(1)
+            held.renew()
+
+        in_order(compare, range(partitions), done)
+
+    def _conclude(self, plan: ListPlan, survey: Survey, *, keep: bool) -> Run:
+        target, counts = plan.target, plan.counts
+        funnel = funnel_of(plan, survey)
+        if counts.members != counts.unchanged + counts.additions:
+            raise StateError(
+                f"the delta of {target.name} does not add up; nothing was sent, please report it"
+            )
+        fingerprint, removals, additions = plan.finish()
+        found = [] if plan.silent else self._guard(target, funnel, plan)
+        state = RunState.HELD if found else RunState.PLANNED
+        now = self.now()
+        run = Run(
+            id=plan.run,
+            audience=target.audience,
+            destination=target.destination,
+            state=RunState.CONFIRMED if plan.silent else state,
+            planned_at=now,
+            finished_at=now if plan.silent else None,
+            reason="; ".join(found) or ("nothing changed" if plan.silent else None),
+            funnel=funnel.as_counts(),
+            delta={
+                "held": counts.held,
+                "wanted": counts.members,
+                "unchanged": counts.unchanged,
+                "additions": counts.additions,
+                "changed": counts.changed,
+                "removals": counts.left,
+                "refused": counts.refused,
+                "batches": len(removals) + len(additions),
+            },
+            forms={kind.value: versioned(form) for kind, form in target.forms.items()},
+            generation=plan.generation,
+            outbox=None if plan.silent else fingerprint,
+        )
+        if plan.silent or not keep:
+            plan.abandon()
+        if keep:
+            self._keep(plan, run, removals, additions)
+        return run
+
+    def _keep(self, plan: ListPlan, run: Run, removals: list[int], additions: list[int]) -> None:
+        if not plan.silent:
+            write_following(self.location, run.id, plan.manifest)
+        operations = [Operation.REMOVE] * len(removals) + [Operation.ADD] * len(additions)
+        sizes = removals + additions
+        self.ledger.create_run(
+            run,
+            []
+            if plan.silent
+            else [
+                Batch(run=run.id, position=position, operation=operation, members=size)
+                for position, (operation, size) in enumerate(zip(operations, sizes, strict=True))
+            ],
+        )
+
+    def _guard(self, target: Target, funnel: Funnel, plan: ListPlan) -> list[str]:
+        before = self.ledger.last_run(target.audience, target.destination, _DONE)
+        was = Funnel.from_counts(before.funnel) if before else None
+        counts = plan.counts
+        facts = GuardFacts(
+            rows=funnel.rows,
+            consenting=consenting(funnel),
+            selected=counts.members
+            + counts.merged
+            + funnel.drops.get(Reason.NO_USABLE_IDENTIFIER, 0),
+            unusable=funnel.drops.get(Reason.NO_USABLE_IDENTIFIER, 0),
+            wanted=counts.members,
+            held=counts.held,
+            additions=counts.additions,
+            removals=counts.left - counts.refused,
+            previous_rows=was.rows if was else None,
+            previous_consenting=consenting(was) if was else None,
+        )
+        return findings(facts, target.guards)
+
+
+def consenting(funnel: Funnel) -> int:
+    """Rows that the policy let pass, whatever audience they are in."""
+    later = (Reason.SUPPRESSED, Reason.NOT_IN_AUDIENCE, Reason.NO_USABLE_IDENTIFIER)
+    return funnel.members + funnel.merged + sum(funnel.drops.get(reason, 0) for reason in later)
+
+
+def funnel_of(plan: ListPlan, survey: Survey) -> Funnel:
+    """What became of every row for one list; a StateError when it does not add up (L3)."""
+    target, counts, tally = plan.target, plan.counts, survey.tally
+    group = survey.group_of[target.partner]
+    audience = survey.audiences.index(target.audience)
+    drops = tally.drops[group] + counts.drops
+    drops[Reason.NOT_IN_AUDIENCE] += tally.blank_left_out[group, audience]
+    drops[Reason.NO_USABLE_IDENTIFIER] += tally.blank_selected[group, audience]
+    by_reason: Mapping[Reason, int] = {reason: int(drops[reason]) for reason in Reason}
+    return Funnel(
+        rows=tally.rows,
+        drops=by_reason,
+        merged=counts.merged,
+        members=counts.members,
+        unknown_consent_values=tally.unknown_consent_values,
+    ).verify()

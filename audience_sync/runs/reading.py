@@ -1,0 +1,73 @@
+"""Read the customers, and their decisions, into a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+import polars as pl
+
+from audience_sync.customers.decisions import read_decisions
+from audience_sync.customers.source import Source
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.identifiers.profile import ColumnProfile, profile, refuse_mismatch
+from audience_sync.runs.decided import DecisionJoin
+from audience_sync.runs.leases import Held
+from audience_sync.runs.progress import Progress
+from audience_sync.runs.survey import Survey
+from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
+from audience_sync.runs.threads import in_order
+
+_PROFILED_EVERY = 16  # batches; the first two are always looked at
+_PROFILED_FIRST = 2
+
+
+def survey_customers(
+    source: Source,
+    selection: Selection,
+    targets: list[Target],
+    space: Workspace,
+    held: Held,
+    now: datetime,
+    progress: Progress,
+) -> Survey:
+    """One pass over the source, in threads; the survey holds what may be sent."""
+    groups = partner_groups(targets, by_partner=selection.decisions is not None)
+    survey = Survey(selection, targets, groups, space, now)
+    wheres = {target.audience: target.where for target in targets}
+    join = None if selection.decisions is None else DecisionJoin(survey, groups, space)
+    progress.stage("Reading and hashing customers", source.count())
+
+    def take(frame: pl.DataFrame) -> int:
+        (survey if join is None else join).take(frame)
+        return frame.height
+
+    def done(rows: int) -> None:
+        progress.advance(rows)
+        held.renew()
+
+    if join is not None and selection.decisions is not None:
+        for frame in read_decisions(selection.decisions):
+            join.take_decisions(frame)
+            held.renew()
+    in_order(take, profiled(source.batches(wheres), selection.hashed), done)
+    if join is not None:
+        join.finish()
+        survey.tally.unknown_consent_values += join.unknown_words
+        in_order(join.settle, range(space.partitions), lambda _: held.renew())
+        join.discard()
+    survey.finish()
+    return survey
+
+
+def profiled(frames: Iterable[pl.DataFrame], hashed: Mapping[Kind, str]) -> Iterator[pl.DataFrame]:
+    """The same batches; stops at a column that is hashed and should not be, or the reverse."""
+    found: dict[Kind, ColumnProfile] = {}
+    for number, frame in enumerate(frames):
+        if number < _PROFILED_FIRST or number % _PROFILED_EVERY == 0:
+            for kind in Kind:
+                if kind.value in frame.columns:
+                    seen = profile(frame[kind.value])
+                    found[kind] = found[kind] + seen if kind in found else seen
+                    refuse_mismatch(kind, found[kind], hashed.get(kind))
+        yield frame

@@ -1,0 +1,76 @@
+"""Members that a partner rejected by name are remembered as keyed fingerprints only (L9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import polars_hash as plh
+from numpy.typing import NDArray
+
+from audience_sync.identifiers.kinds import DIGEST_WIDTH
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.members import text
+from audience_sync.membership.digests import Bytes
+from audience_sync.membership.lines import Lines
+
+REMEMBERED_FOR = timedelta(days=30)
+_BLOCK = 64  # bytes, SHA-256's own
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Knows rejected members again for a while, without knowing who they are."""
+
+    ledger: Ledger
+    key: bytes = field(repr=False)
+    now: Callable[[], datetime]
+
+    def suppressed(self, destination: str, lines: Lines) -> NDArray[np.bool_]:
+        """Which lines the destination rejected not long ago, exactly as they are."""
+        if not len(lines) or not self.ledger.any_fingerprints(destination, self.now()):
+            return np.zeros(len(lines), dtype=np.bool_)
+        found: NDArray[np.bool_] = self.ledger.known(
+            destination, fingerprints(lines, self.key), self.now()
+        )
+        return found
+
+    def remember(self, destination: str, lines: Lines) -> None:
+        """Do not send these lines there again for thirty days."""
+        until = self.now() + REMEMBERED_FOR
+        self.ledger.remember(destination, fingerprints(lines, self.key), "rejected", until)
+
+
+def fingerprints(lines: Lines, key: bytes) -> Bytes:
+    """HMAC-SHA256 of each line's identity and identifiers, written in hex; shape (n, 32)."""
+    columns = [lines.keys, *(lines.columns[kind] for kind in sorted(lines.columns))]
+    message = _text(np.concatenate(columns, axis=1))
+    padded = key.ljust(_BLOCK, b"\0")
+    # The pads are written in hex like the message, so that the columnar hash sees plain text.
+    inner = bytes(byte ^ 0x36 for byte in padded).hex()
+    outer = bytes(byte ^ 0x5C for byte in padded).hex()
+    hashed = _sha256(pl.lit(inner) + pl.col("message"), message)
+    return _bytes(_sha256(pl.lit(outer) + pl.col("message"), hashed))
+
+
+def _sha256(expression: pl.Expr, message: pl.Series) -> pl.Series:
+    hashed = plh.col("written").chash.sha2_256()
+    frame = pl.DataFrame({"message": message}).select(written=expression)
+    return frame.select(message=hashed)["message"]
+
+
+def _text(values: Bytes) -> pl.Series:
+    written = text(values)
+    return (
+        pl.Series([written.tobytes().decode("ascii")])
+        .str.extract_all(f".{{{written.shape[1]}}}")
+        .explode()
+    )
+
+
+def _bytes(hexes: pl.Series) -> Bytes:
+    joined = str(hexes.str.join("").item())
+    return np.frombuffer(bytes.fromhex(joined), dtype=np.uint8).reshape(-1, DIGEST_WIDTH)

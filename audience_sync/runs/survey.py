@@ -1,0 +1,251 @@
+"""One pass over the source: judge every row, write and hash identifiers, keep what may be sent.
+
+After this pass no raw identifier exists anywhere. Rows that may be sent wait by identity; every
+refusal waits by each identifier that it concerns (L2).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from audience_sync.customers.policy import (
+    NO_REASON,
+    NO_TIME,
+    Reason,
+    Word,
+    attribute_reasons,
+    decision_reasons,
+    first_reason,
+    words,
+)
+from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
+from audience_sync.identifiers.writing import write_forms
+from audience_sync.membership.crossing import ALWAYS, NEVER, Denials
+from audience_sync.membership.digests import Bytes, present
+from audience_sync.membership.spill import Spill
+from audience_sync.runs.targets import FormOf, Selection, Target, Workspace
+
+EARLIEST = NEVER + 1  # a grant at an unknown time: any denial outlasts it
+_DENIAL_REASON = np.full(len(Word), NO_REASON, dtype=np.int8)
+_DENIAL_REASON[Word.DENIED] = Reason.CONSENT_DENIED
+_DENIAL_REASON[Word.WITHDRAWN] = Reason.CONSENT_WITHDRAWN
+_DENIAL_REASON[Word.OBJECTED] = Reason.OBJECTED
+
+
+@dataclass
+class Tally:
+    """Counts of rows that never reach a partition.
+
+    Drops are by group and reason; rows without any identifier by group and audience.
+    """
+
+    rows: int = 0
+    unknown_consent_values: int = 0
+    drops: NDArray[np.int64] = field(default_factory=lambda: np.zeros((1, len(Reason)), np.int64))
+    blank_selected: NDArray[np.int64] = field(default_factory=lambda: np.zeros((1, 1), np.int64))
+    blank_left_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros((1, 1), np.int64))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows with their verdict so far, in columns: bits of reasons, the latest word by group."""
+
+    bits: NDArray[np.uint16]  # (n,) reasons in the attributes
+    word: NDArray[np.uint8]  # (n, groups)
+    at: NDArray[np.int64]  # (n, groups) microseconds, NO_TIME when unknown
+    selected: NDArray[np.uint8]  # (n, bytes) one bit an audience
+
+    def take(self, rows: NDArray[np.int64]) -> Judged:
+        """Some of the rows."""
+        return Judged(self.bits[rows], self.word[rows], self.at[rows], self.selected[rows])
+
+
+class Survey:
+    """Takes batches of customers from any thread; `rows` and `denials` hold what comes out."""
+
+    def __init__(
+        self,
+        selection: Selection,
+        targets: Sequence[Target],
+        groups: Mapping[str, int],
+        space: Workspace,
+        now: datetime,
+    ) -> None:
+        self.selection = selection
+        self.audiences = tuple(dict.fromkeys(target.audience for target in targets))
+        self.identity = {kind: selection.identity_form(kind) for kind in selection.mapped}
+        sent = {(kind, form) for target in targets for kind, form in target.forms.items()}
+        self.forms: list[FormOf] = sorted(set(self.identity.items()) | sent)
+        self.group_of = groups
+        self.groups = max(groups.values()) + 1
+        self.rows = space.spill("rows")
+        self.denials = {
+            kind: Denials(
+                space.location, f"{space.folder}/{kind.value}", space.keyring, space.partitions
+            )
+            for kind in self.identity
+        }
+        self._now = now
+        self._lock = threading.Lock()
+        self.tally = Tally(
+            drops=np.zeros((self.groups, len(Reason)), np.int64),
+            blank_selected=np.zeros((self.groups, len(self.audiences)), np.int64),
+            blank_left_out=np.zeros((self.groups, len(self.audiences)), np.int64),
+        )
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Judge a batch that brings its decision with it, hash what matters, keep it."""
+        judged = self.judge(frame)
+        reasons = self._reasons(judged)
+        self._count(reasons)
+        at = np.flatnonzero((reasons == NO_REASON).any(axis=1))
+        if len(at):
+            self._keep(judged.take(at), reasons[at], self.write(frame[at], self.forms))
+        at = np.flatnonzero(_denies(judged.word).any(axis=1))
+        if len(at):
+            self._deny(judged.take(at), self.write(frame[at], list(self.identity.items())))
+
+    def judge(self, frame: pl.DataFrame) -> Judged:
+        """The verdict by attributes and by the decision in the row itself."""
+        bits = attribute_reasons(frame, self.selection.rules, self._now)
+        word, unknown = words(frame["consent"])
+        at = np.full(frame.height, NO_TIME, dtype=np.int64)
+        if "consent_at" in frame.columns:
+            at = frame["consent_at"].fill_null(NO_TIME).to_numpy()
+        flags = [frame[f"audience:{name}"].to_numpy() for name in self.audiences]
+        selected = np.packbits(np.stack(flags, axis=1), axis=1)
+        with self._lock:
+            self.tally.rows += frame.height
+            self.tally.unknown_consent_values += unknown
+        wide = (1, self.groups)
+        return Judged(bits, np.tile(word[:, None], wide), np.tile(at[:, None], wide), selected)
+
+    def write(
+        self, frame: pl.DataFrame, forms: Sequence[FormOf]
+    ) -> dict[FormOf, NDArray[np.uint8]]:
+        """The identifiers of a batch in the forms asked for."""
+        country = self.selection.rules.default_country
+        return write_forms(frame, forms, default_country=country, hashed=self.selection.hashed)
+
+    def take_judged(self, judged: Judged, written: Mapping[FormOf, Bytes]) -> None:
+        """Keep rows whose decisions came from elsewhere and whose identifiers are written."""
+        reasons = self._reasons(judged)
+        self._count(reasons)
+        for at, keep in (
+            (np.flatnonzero((reasons == NO_REASON).any(axis=1)), True),
+            (np.flatnonzero(_denies(judged.word).any(axis=1)), False),
+        ):
+            part = {form: values[at] for form, values in written.items()}
+            if keep:
+                self._keep(judged.take(at), reasons[at], part)
+            else:
+                self._deny(judged.take(at), part)
+
+    def finish(self) -> None:
+        """No more customers come."""
+        self.rows.finish()
+        for denials in self.denials.values():
+            denials.finish()
+
+    def _reasons(self, judged: Judged) -> NDArray[np.int8]:
+        """The first reason of each row by group; NO_REASON where it may be sent so far."""
+        rules, now = self.selection.rules, self._now
+        columns = [
+            first_reason(judged.bits | decision_reasons(word, at, rules, now))
+            for word, at in zip(judged.word.T, judged.at.T, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+    def _count(self, reasons: NDArray[np.int8]) -> None:
+        counts = [np.bincount(column[column >= 0], minlength=len(Reason)) for column in reasons.T]
+        with self._lock:
+            self.tally.drops += np.stack(counts)
+
+    def _keep(
+        self, judged: Judged, reasons: NDArray[np.int8], written: Mapping[FormOf, Bytes]
+    ) -> None:
+        """Put rows that may be sent to somebody into the partition of their identity."""
+        eligible = reasons == NO_REASON
+        granted_at = np.where(eligible, np.maximum(judged.at, EARLIEST), NEVER)
+        identity, kind = identify(written, self.identity)
+        there = present(identity)
+        self._count_blank(judged.selected[~there], eligible[~there])
+        columns: dict[str, NDArray[Any]] = {
+            "identity": identity,
+            "identity_kind": kind,
+            "granted_at": granted_at,
+            "selected": judged.selected,
+        }
+        columns |= {
+            column_name(form): values
+            for form, values in written.items()
+            if form != (Kind.EMAIL, self.identity.get(Kind.EMAIL))
+        }
+        if not there.all():
+            columns = {name: column[there] for name, column in columns.items()}
+        self.rows.put(columns["identity"], columns)
+
+    def _count_blank(self, selected: NDArray[np.uint8], eligible: NDArray[np.bool_]) -> None:
+        """Rows without any identifier go nowhere: left out by the audience, or unusable."""
+        if len(selected):
+            chosen = np.unpackbits(selected, axis=1, count=len(self.audiences)).astype(np.int64)
+            with self._lock:
+                self.tally.blank_selected += eligible.T.astype(np.int64) @ chosen
+                self.tally.blank_left_out += eligible.T.astype(np.int64) @ (1 - chosen)
+
+    def _deny(self, judged: Judged, written: Mapping[FormOf, Bytes]) -> None:
+        denies = _denies(judged.word)
+        at = np.where(denies, np.where(judged.at == NO_TIME, ALWAYS, judged.at), NEVER)
+        reason = np.where(denies, _DENIAL_REASON[judged.word], np.int8(127))
+        for kind, denials in self.denials.items():
+            denials.deny(written[kind, self.identity[kind]], at, reason)
+
+
+def identify(
+    written: Mapping[FormOf, Bytes], identity: Mapping[Kind, str]
+) -> tuple[Bytes, NDArray[np.uint8]]:
+    """The identity of each row, and the index of the Kind it came from: e-mail, phone, device."""
+    rows = len(next(iter(written.values())))
+    chosen = np.zeros((rows, DIGEST_WIDTH), dtype=np.uint8)
+    kinds = np.zeros(rows, dtype=np.uint8)
+    missing = np.ones(rows, dtype=np.bool_)
+    for index, kind in enumerate(Kind):
+        if kind in identity and missing.any():
+            values = written[kind, identity[kind]]
+            usable = missing & present(values)
+            chosen[usable] = values[usable]
+            kinds[usable] = index
+            missing &= ~usable
+    return chosen, kinds
+
+
+def column_name(form: FormOf) -> str:
+    """The column of a spill that holds a kind in a form."""
+    return f"{form[0].value}:{form[1]}"
+
+
+def read_form(
+    rows: Spill, partition: int, form: FormOf, identity: Mapping[Kind, str]
+) -> Bytes | None:
+    """A kind in a form for the rows of a partition; e-mail identities are stored only once."""
+    if form == (Kind.EMAIL, identity.get(Kind.EMAIL)):
+        values = rows.read(partition, "identity")
+        kind = rows.read(partition, "identity_kind")
+        if values is None or kind is None:
+            return None
+        if not kind.any():
+            return values
+        return np.where((kind == 0)[:, None], values, np.uint8(0))
+    return rows.read(partition, column_name(form))
+
+
+def _denies(word: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return word >= Word.DENIED

@@ -1,0 +1,89 @@
+"""What a plan aims at: the lists to compare, and the scratch space that it works in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from audience_sync.customers.description import DecisionsDescription, PolicyRules, SourceDescription
+from audience_sync.identifiers.forms import IDENTITY_FORMS
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.membership.guard import GuardLimits
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring
+from audience_sync.membership.spill import Spill
+
+FormOf = tuple[Kind, str]  # a kind in a form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One audience at one destination, with all that planning needs to know of both.
+
+    `partner` is the connector's name, which a decision may be limited to; `forms` holds the kinds
+    that this audience sends there.
+    """
+
+    audience: str
+    destination: str
+    partner: str
+    where: str
+    forms: Mapping[Kind, str]
+    batch_size: int
+    slots: int
+    guards: GuardLimits
+    holdout: float = 0.0
+    expired_before: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the lease that protects this list."""
+        return f"{self.audience}/{self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which customers are read, and how they are judged."""
+
+    source: SourceDescription
+    rules: PolicyRules
+    decisions: DecisionsDescription | None = None
+    hashed: Mapping[Kind, str] = field(default_factory=dict)
+
+    @property
+    def mapped(self) -> tuple[Kind, ...]:
+        """The kinds that the source has a column for."""
+        return tuple(kind for kind in Kind if kind.value in self.source.columns)
+
+    def identity_form(self, kind: Kind) -> str:
+        """The form that tells whether two values are of one person: the most folded one we have."""
+        return self.hashed.get(kind, IDENTITY_FORMS[kind])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Where a plan keeps what it works on; everything in it is encrypted and deleted afterwards."""
+
+    location: StateLocation
+    keyring: Keyring = field(repr=False)
+    folder: str
+    partitions: int
+
+    def spill(self, name: str) -> Spill:
+        """A new spill in this space."""
+        path = f"{self.folder}/{name}.sealed"
+        return Spill(self.location, path, self.keyring, self.partitions)
+
+    def clear(self) -> None:
+        """Delete everything."""
+        self.location.delete(self.folder)
+
+
+def partner_groups(targets: Sequence[Target], *, by_partner: bool) -> dict[str, int]:
+    """Which group of decisions each partner belongs to.
+
+    One group is enough unless decisions may be limited to a partner.
+    """
+    partners = sorted({target.partner for target in targets})
+    return {partner: index if by_partner else 0 for index, partner in enumerate(partners)}
