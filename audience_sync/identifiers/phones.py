@@ -1,20 +1,60 @@
-"""Phone numbers as people type them, to E.164, agreeing with the `phonenumbers` library."""
+"""Phone numbers as people type them, to E.164, agreeing with the `phonenumbers` library.
+
+A number counts when the library calls it valid. Columns settle most numbers; the library settles
+the distinct rest.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import phonenumbers
 import polars as pl
+from numpy.typing import NDArray
 
-from audience_sync.identifiers.texts import MAXIMUM_BYTES
+from audience_sync.errors import ConfigurationError
+from audience_sync.identifiers.numbering import (
+    REGIONS,
+    Mask,
+    Verdict,
+    plan,
+    regions_of,
+    settle_international,
+    settle_national,
+)
+from audience_sync.identifiers.texts import LIKE_SHA256
+
+# Fewer numbers than this of one country are settled sooner one by one than as a column.
+FEW = 32
+
+_LONGEST = 250  # characters; the library's own limit
+_ALIASES = {"UK": "GB", "EL": "GR"}  # what people write, though ISO 3166 does not
+# Nothing in it that the library reads in a special way: letters, extensions, a second number.
+_SIMPLE = r"^[\x00-*,-/:-\x7f]*\+*[0-9 ().\-/\[\]]*$"
+_SPACES = r"[\s\x1c-\x1f\x{180e}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]+"
+_HYPHENS = r"[\x{2010}-\x{2015}\x{2212}]"
+
+# Rows are settled in groups of one key: a position in REGIONS for a number dialled at home,
+# _ABROAD plus the calling code for one dialled from anywhere.
+_NOBODY = -1  # no number, or no country to dial it from
+_UNKNOWN = -2  # a calling code of no region; the library knows what to do
+_ABROAD = 1000
 
 
 class Settled(NamedTuple):
-    """E.164 text per row (null: none), and how many distinct values needed the library."""
+    """E.164 text per row (null: none); the rows left to the library, and how often it was asked."""
 
     numbers: pl.Series
-    by_library: int
+    open_rows: int
+    asked: int
+
+
+class _Dialled(NamedTuple):
+    keys: NDArray[np.int16]
+    digits: pl.Series  # calling code first where the key is one; no prefix of any kind
 
 
 def to_e164(
@@ -24,29 +64,156 @@ def to_e164(
     return settle(values, countries, default_country).numbers
 
 
-def settle(values: pl.Series, countries: pl.Series | None, default_country: str | None) -> Settled:
+def settle(
+    values: pl.Series,
+    countries: pl.Series | None,
+    default_country: str | None,
+    *,
+    few: int = FEW,
+) -> Settled:
     """As `to_e164`, and how often the library was needed."""
-    frame = pl.DataFrame({"value": values}).with_columns(
-        (countries.str.strip_chars().str.to_uppercase() if countries is not None else pl.lit(None))
-        .fill_null(default_country or "")
-        .alias("region")
-    )
-    distinct = frame.unique().filter(pl.col("value").str.len_bytes() <= MAXIMUM_BYTES)
-    known = distinct.with_columns(
-        e164=pl.Series(
-            [_ask(v, r) for v, r in distinct.iter_rows()],
-            dtype=pl.String,
-        )
-    )
-    joined = frame.join(known, on=["value", "region"], how="left", maintain_order="left")
-    return Settled(joined["e164"], len(known))
+    regions = _regions(len(values), countries, default_country)
+    texts, simple, open_ = _clean(values)
+    dialled = _dialled(texts, simple, regions)
+    pieces, orders = [], []
+    for key, rows in _groups(dialled.keys):
+        verdict = _verdict(dialled.digits.gather(rows), key, few)
+        open_[rows] |= verdict.open
+        pieces.append(verdict.numbers)
+        orders.append(rows)
+    numbers = _in_order(pieces, orders)
+    left = np.flatnonzero(open_)
+    if not len(left):
+        return Settled(numbers, 0, 0)
+    answers, asked = _ask_library(texts.gather(left), regions[left])
+    return Settled(numbers.scatter(left, answers), len(left), asked)
 
 
-def _ask(value: str, region: str) -> str | None:
+def _clean(values: pl.Series) -> tuple[pl.Series, Mask, Mask]:
+    """The texts to read, which of them are simple, and which only the library can read."""
+    short = _mask(values.str.len_chars() <= _LONGEST)
+    simple = _mask(values.str.contains(_SIMPLE)) & short
+    rest = np.flatnonzero(~simple & short)
+    texts, open_ = values, np.zeros(len(values), dtype=np.bool_)
+    if len(rest):
+        again = values.gather(rest).str.replace_all(_SPACES, " ").str.replace_all(_HYPHENS, "-")
+        again = again.str.strip_chars(" ,;:!?'\"")
+        texts = values.scatter(rest, again)
+        simple[rest] = _mask(again.str.contains(_SIMPLE))
+        readable = again.str.contains(r"\d") & ~again.str.contains(LIKE_SHA256)
+        open_[rest] = _mask(readable) & ~simple[rest]
+    return texts, simple, open_
+
+
+def _dialled(texts: pl.Series, simple: Mask, regions: NDArray[np.int16]) -> _Dialled:
+    """Tell numbers with a calling code (+ or 00) from those dialled at home."""
+    digits = texts.str.replace_all("[^0-9]+", "")
+    keys = np.where(simple & _mask(digits.str.len_bytes() > 0), regions, _NOBODY).astype(np.int16)
+    plus = simple & _mask(texts.str.contains("+", literal=True))
+    zeros = simple & ~plus & _dials_00()[regions] & _mask(digits.str.contains("^00[1-9]"))
+    digits = pl.select(
+        pl.when(pl.Series(zeros)).then(digits.str.slice(2)).otherwise(digits)
+    ).to_series()
+    abroad = np.flatnonzero(plus | zeros)
+    heads = digits.gather(abroad).str.slice(0, 3).cast(pl.Int16, strict=False)
+    keys[abroad] = _calling_codes()[heads.fill_null(0).to_numpy()]
+    return _Dialled(keys, digits)
+
+
+def _groups(keys: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
+    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+
+
+def _verdict(digits: pl.Series, key: int, few: int) -> Verdict:
+    if key == _NOBODY:
+        return _none(len(digits), open_=False)
+    if key == _UNKNOWN or len(digits) < few:
+        return _none(len(digits), open_=True)
+    if key > _ABROAD:
+        return settle_international(digits, key - _ABROAD)
+    return settle_national(digits, REGIONS[key])
+
+
+def _none(rows: int, *, open_: bool) -> Verdict:
+    nulls = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+    return Verdict(nulls, np.full(rows, open_, dtype=np.bool_))
+
+
+def _in_order(pieces: list[pl.Series], orders: list[NDArray[np.int64]]) -> pl.Series:
+    if not pieces:
+        return pl.Series([], dtype=pl.String)
+    order = np.concatenate(orders)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return pl.concat([piece.alias("phone") for piece in pieces]).gather(place)
+
+
+def _ask_library(texts: pl.Series, regions: NDArray[np.int16]) -> tuple[pl.Series, int]:
+    questions = pl.DataFrame({"text": texts, "region": regions})
+    distinct = questions.unique()
+    answers = pl.Series([_ask(*question) for question in distinct.iter_rows()], dtype=pl.String)
+    known = distinct.with_columns(answer=answers)
+    joined = questions.join(known, on=["text", "region"], how="left", maintain_order="left")
+    return joined["answer"], len(distinct)
+
+
+def _ask(text: str, region: int) -> str | None:
     try:
-        number = phonenumbers.parse(value, region or None)
+        number = phonenumbers.parse(text, REGIONS[region] if region >= 0 else None)
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_valid_number(number):
         return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+def _regions(
+    rows: int, countries: pl.Series | None, default_country: str | None
+) -> NDArray[np.int16]:
+    """Each row's region as a position in REGIONS, or _NOBODY."""
+    default = _NOBODY
+    if default_country is not None:
+        default = _positions().get(default_country.strip().upper(), _NOBODY)
+        if default == _NOBODY:
+            raise ConfigurationError(
+                "default_country is no ISO 3166 alpha-2 country such as SE or DE; correct it"
+            )
+    if countries is None:
+        return np.full(rows, default, dtype=np.int16)
+    known = _positions()
+    found = countries.str.strip_chars().str.to_uppercase()
+    positions = found.replace_strict(
+        list(known), list(known.values()), default=default, return_dtype=pl.Int16
+    )
+    return positions.fill_null(default).to_numpy()
+
+
+@cache
+def _positions() -> dict[str, int]:
+    own = {region: position for position, region in enumerate(REGIONS)}
+    return own | {alias: own[region] for alias, region in _ALIASES.items()}
+
+
+@cache
+def _dials_00() -> Mask:
+    """Per region, whether 00 is dialled before a calling code; False for no region (-1)."""
+    dials = [(plan(region).international or "").split("|")[0] == "00" for region in REGIONS]
+    return np.array([*dials, False])
+
+
+@cache
+def _calling_codes() -> NDArray[np.int16]:
+    """The key for the first three digits of a number with its calling code."""
+    keys = np.full(1000, _UNKNOWN, dtype=np.int16)
+    for head in range(100, 1000):
+        for code in (head // 100, head // 10, head):
+            if regions_of(code):
+                keys[head] = _ABROAD + code
+                break
+    return keys
+
+
+def _mask(condition: pl.Series) -> Mask:
+    return condition.fill_null(value=False).to_numpy().astype(np.bool_)
