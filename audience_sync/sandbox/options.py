@@ -1,0 +1,32 @@
+"""What a sandbox may be told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+META_TOKEN = "sandbox-token"  # noqa: S105 - the documented token of a simulated partner
+GOOGLE_TOKEN = "sandbox-token"  # noqa: S105 - the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """How strict the simulated partners are and how they behave.
+
+    An empty tuple of accounts or tokens means that any is taken.
+    """
+
+    match_share: float = 0.65  # of people that the partners know
+    discard: bool = False  # validate and count, keep no member
+    strict_quotas: bool = False  # enforce the partners' documented request quotas
+    seed: int = 1  # remote ids begin here
+
+    meta_tokens: tuple[str, ...] = ()
+    meta_accounts: tuple[str, ...] = ()
+    meta_app_secret: str | None = None  # when set, every call needs an appsecret_proof
+    meta_throttle_status: int = 400  # HTTP status of a throttle; some recordings show 429
+    meta_matching_seconds: float = 0.0  # a list is "populating" so long after a change
+
+    google_accounts: tuple[str, ...] = ()
+    google_logins: tuple[str, ...] = ()  # login accounts that may act for the operating accounts
+    google_processing_seconds: float = 3.0
+    google_unknown_seconds: float = 0.0  # a fresh request id is 404 for so long
