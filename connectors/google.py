@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
-import google.auth.exceptions
-import google.auth.transport
-import google.oauth2.credentials
-import google.oauth2.service_account
 import numpy as np
 import orjson
 from pydantic import Field, field_validator
@@ -19,13 +13,9 @@ from pydantic import Field, field_validator
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
-    AudienceSyncError,
-    AuthenticationError,
-    Cell,
     ConfigurationError,
     Connector,
     ConnectorSettings,
-    Consent,
     Kind,
     Limits,
     Members,
@@ -40,11 +30,20 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     Upload,
 )
+from connectors._google_tokens import Tokens
+from connectors._google_wire import (
+    CONTACT,
+    IOS,
+    PARTS,
+    Envelope,
+    Part,
+    Reference,
+    consent_words,
+    list_ids,
+    outcome,
+)
+from connectors._google_words import DAY, PER_MINUTE_WAIT, ROW_REASONS, TAKEN, explained
 
-SCOPE = "https://www.googleapis.com/auth/datamanager"
-DAY = 86_400  # seconds
-PER_MINUTE_WAIT = 60.0  # seconds; Google sends no Retry-After
-RESET_HOUR = 8  # UTC; midnight US Pacific is then or an hour before
 YOUNG = 3600.0  # seconds in which an unknown request id only means "not yet"
 PROBES = 64  # requests spent to find bad rows that Google does not name
 SMALLEST_USABLE = 100  # matched members
@@ -55,130 +54,6 @@ AccountType = Literal[
     "DISPLAY_VIDEO_ADVERTISER",
     "DATA_PARTNER",
 ]
-
-
-class Part(NamedTuple):
-    """One of the lists that an audience becomes: hashes and each system's devices stay apart."""
-
-    name: str
-    kinds: tuple[Kind, ...]
-    suffix: str = ""
-
-
-CONTACT = Part("contact", (Kind.EMAIL, Kind.PHONE))
-IOS = Part("ios", (Kind.IDFA,), " (iOS)")
-ANDROID = Part("android", (Kind.GAID,), " (Android)")
-PARTS = {part.name: part for part in (CONTACT, IOS, ANDROID)}
-CELLS = (
-    Cell(Kind.EMAIL, b'{"emailAddress":"', b'"}'),
-    Cell(Kind.PHONE, b'{"phoneNumber":"', b'"}'),
-)
-
-
-class Meaning(NamedTuple):
-    """What a reason of Google's means: the error to raise and the operator's sentence."""
-
-    error: type[PartnerError]
-    sentence: str
-
-
-_ROW = Meaning(RefusedError, "Google does not accept some members of the batch")
-_SIZE = Meaning(RefusedError, "the request holds more than Google takes")
-_SETTING = Meaning(
-    RefusedError,
-    "Google does not know this list for this account; check the destination's settings",
-)
-_TERMS = Meaning(
-    AuthenticationError,
-    "the account has not accepted Google's Customer Match terms; accept them in the account",
-)
-_ALLOWED = Meaning(
-    AuthenticationError, "Google has not allowed this account to upload members; ask Google"
-)
-_OLD = Meaning(RefusedError, "Google does not tell the state of this upload any more")
-_RIGHT = Meaning(
-    AuthenticationError, "the credentials may not use this account; grant them access to it"
-)
-_LOGIN = Meaning(
-    AuthenticationError, "Google does not accept the credentials; make new ones and set them"
-)
-_TAKEN = Meaning(RefusedError, "a list of this name is there already")
-_BUSY = Meaning(TemporaryPartnerError, "Google's request quota is used up")
-_AGAIN = Meaning(TemporaryPartnerError, "Google cannot answer now")
-ROW_REASONS = frozenset(
-    (
-        "INVALID_HEX_ENCODING",
-        "INVALID_BASE64_ENCODING",
-        "INVALID_SHA256_FORMAT",
-        "INVALID_FORMAT",
-        "INVALID_POSTAL_CODE",
-        "INVALID_COUNTRY_CODE",
-        "INVALID_REGION_CODE",
-        "INVALID_MOBILE_ID_FORMAT",
-        "REQUIRED_FIELD_MISSING",
-        "INVALID_ENUM_VALUE",
-        "NO_IDENTIFIERS_PROVIDED",
-        "INVALID_AUDIENCE_MEMBER",
-    )
-)
-# By the reason in the details, else by the status word of the error.
-MEANINGS: Mapping[str, Meaning] = {
-    **dict.fromkeys(ROW_REASONS, _ROW),
-    **dict.fromkeys(
-        (
-            "TOO_MANY_AUDIENCE_MEMBERS",
-            "TOO_MANY_USER_IDENTIFIERS",
-            "TOO_MANY_DESTINATIONS",
-            "TOO_MANY_ELEMENTS",
-            "FIELD_VALUE_TOO_LONG",
-        ),
-        _SIZE,
-    ),
-    **dict.fromkeys(
-        (
-            "INVALID_USER_LIST_ID",
-            "INVALID_USER_LIST_TYPE",
-            "INVALID_DESTINATION",
-            "DESTINATION_ACCOUNT_TYPE_MISMATCH",
-            "MULTIPLE_DATA_TYPES_NOT_ALLOWED",
-            "OPERATING_ACCOUNT_LOGIN_ACCOUNT_MISMATCH",
-            "INVALID_NUMBER_FORMAT",
-            "NOT_FOUND",
-        ),
-        _SETTING,
-    ),
-    **dict.fromkeys(("TERMS_AND_CONDITIONS_NOT_SIGNED", "ADVERTISER_TOS_NOT_ACCEPTED"), _TERMS),
-    **dict.fromkeys(
-        (
-            "NOT_ALLOWLISTED",
-            "ADVERTISER_NOT_ALLOWLISTED_FOR_UPLOADED_DATA",
-            "REQUIRED_PREREQUISITE_LINK_MISSING",
-            "EU_POLITICAL_ADVERTISING_DECLARATION_REQUIRED",
-        ),
-        _ALLOWED,
-    ),
-    **dict.fromkeys(("REQUEST_TOO_OLD", "INVALID_REQUEST_ID"), _OLD),
-    **dict.fromkeys(("PERMISSION_DENIED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), _RIGHT),
-    "SERVICE_DISABLED": Meaning(
-        AuthenticationError, "enable the Data Manager API in the credentials' Cloud project"
-    ),
-    **dict.fromkeys(("UNAUTHENTICATED", "invalid_grant", "invalid_client"), _LOGIN),
-    **dict.fromkeys(("ALREADY_EXISTS", "DISPLAY_NAME_ALREADY_USED"), _TAKEN),
-    **dict.fromkeys(("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED"), _BUSY),
-    **dict.fromkeys(
-        (
-            "ABORTED",
-            "INTERNAL",
-            "INTERNAL_ERROR",
-            "UNKNOWN",
-            "UNAVAILABLE",
-            "DEADLINE_EXCEEDED",
-            "CANCELLED",
-        ),
-        _AGAIN,
-    ),
-}
-TAKEN = frozenset(("ALREADY_EXISTS", "DISPLAY_NAME_ALREADY_USED"))
 
 
 class GoogleSettings(ConnectorSettings):
@@ -236,7 +111,7 @@ class GoogleConnector(Connector[GoogleSettings]):
 
     def __init__(self, settings: GoogleSettings, client: PartnerClient) -> None:
         super().__init__(settings, client)
-        self._tokens = _Tokens(settings)
+        self._tokens = Tokens(settings.credentials, settings.token_url)
 
     def check(self) -> None:
         """See `Connector.check`: lists can be read, and one could be made."""
@@ -261,7 +136,7 @@ class GoogleConnector(Connector[GoogleSettings]):
             raise ConfigurationError(
                 "Google needs to know what the members of an upload consented to"
             )
-        return self._change("ingest", upload, members, _consent(upload.consent))
+        return self._change("ingest", upload, members, consent_words(upload.consent))
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.remove`."""
@@ -269,7 +144,7 @@ class GoogleConnector(Connector[GoogleSettings]):
 
     def poll(self, reference: str) -> Receipt:
         """See `Connector.poll`; covers the members that the first receipt called accepted."""
-        sent = _Reference.read(reference)
+        sent = Reference.read(reference)
         age = time.time() - sent.at
         if age < self.settings.poll_after:
             return self._pending(sent, self.settings.poll_after - age)
@@ -282,12 +157,12 @@ class GoogleConnector(Connector[GoogleSettings]):
                     raise
                 return self._pending(sent, PER_MINUTE_WAIT)
             for state in found.get("requestStatusPerDestination") or [{}]:
-                outcome = _outcome(state, members)
-                if outcome is None:
+                done = outcome(state, members)
+                if done is None:
                     return self._pending(sent, self.settings.poll_after)
-                failed += outcome.failed
-                reasons |= outcome.reasons
-                ranges |= outcome.ranges
+                failed += done.failed
+                reasons |= done.reasons
+                ranges |= done.ranges
         failed = min(failed, sent.members)
         return Receipt(
             accepted=sent.members - failed,
@@ -299,8 +174,7 @@ class GoogleConnector(Connector[GoogleSettings]):
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; sizes are of the contact list where there is one."""
-        lists = _lists(remote_id)
-        number = next(iter(lists.values()))
+        number = next(iter(list_ids(remote_id).values()))
         found = self._get(f"{self._lists}/{number}")
         sizes = [
             int(count) for count in (found.get("sizeInfo") or {}).values() if str(count).isdigit()
@@ -338,7 +212,7 @@ class GoogleConnector(Connector[GoogleSettings]):
             return TemporaryPartnerError("Google's answer cannot be read; try again", answer.status)
         if "error" not in found:
             return super().explain(answer)
-        return _explained(answer, found["error"], super().explain(answer))
+        return explained(answer, found["error"], super().explain(answer))
 
     def _change(
         self, verb: str, upload: Upload, members: Members, extra: Mapping[str, Any]
@@ -351,10 +225,10 @@ class GoogleConnector(Connector[GoogleSettings]):
         chances = np.zeros(len(members), dtype=np.int64)  # lists that each member is meant for
         reasons: dict[int, str] = {}
         requests: list[tuple[int, str]] = []
-        for name, number in _lists(upload.remote_id).items():
+        for name, number in list_ids(upload.remote_id).items():
             places = np.flatnonzero(members.has(*PARTS[name].kinds))
             chances[places] += 1
-            envelope = _Envelope(verb, PARTS[name], self._destination(number), extra)
+            envelope = Envelope(verb, PARTS[name], self._destination(number), extra)
             request, refused = self._submit(envelope, members.only(*PARTS[name].kinds).take(places))
             chances[places[list(refused)]] -= 1
             reasons |= {int(places[at]): reason for at, reason in refused.items()}
@@ -367,7 +241,7 @@ class GoogleConnector(Connector[GoogleSettings]):
         accepted = len(members) - len(rejected)
         if not requests:
             return Receipt(accepted=accepted, rejected=rejected)
-        reference = _Reference(int(time.time()), accepted, tuple(requests))
+        reference = Reference(int(time.time()), accepted, tuple(requests))
         return Receipt(
             accepted=accepted,
             rejected=rejected,
@@ -376,7 +250,7 @@ class GoogleConnector(Connector[GoogleSettings]):
             poll_after=self.settings.poll_after,
         )
 
-    def _submit(self, envelope: _Envelope, batch: Members) -> tuple[str | None, dict[int, str]]:
+    def _submit(self, envelope: Envelope, batch: Members) -> tuple[str | None, dict[int, str]]:
         """The request id, and the members left out because Google refuses them, with the reason.
 
         One bad row makes Google refuse the whole request, so it goes again without the bad rows.
@@ -395,7 +269,7 @@ class GoogleConnector(Connector[GoogleSettings]):
                 left = np.delete(left, list(bad))
         return None, refused
 
-    def _bad_rows(self, envelope: _Envelope, batch: Members) -> tuple[int, ...]:
+    def _bad_rows(self, envelope: Envelope, batch: Members) -> tuple[int, ...]:
         """Find rows that Google refuses but does not name, by halves that are only validated."""
         bad: list[int] = []
         pieces = np.array_split(np.arange(len(batch)), 2) if len(batch) > 1 else []
@@ -417,7 +291,7 @@ class GoogleConnector(Connector[GoogleSettings]):
         return tuple(sorted(bad))
 
     def _sent(
-        self, envelope: _Envelope, batch: Members, *, validate_only: bool = False
+        self, envelope: Envelope, batch: Members, *, validate_only: bool = False
     ) -> str | None:
         rows = envelope.rows(batch)
         try:
@@ -544,260 +418,7 @@ class GoogleConnector(Connector[GoogleSettings]):
         ).json()
         return found
 
-    def _pending(self, sent: _Reference, poll_after: float) -> Receipt:
+    def _pending(self, sent: Reference, poll_after: float) -> Receipt:
         return Receipt(
             accepted=sent.members, reference=sent.written, pending=True, poll_after=poll_after
         )
-
-
-class _Envelope(NamedTuple):
-    """Everything of an upload's body but its members."""
-
-    verb: str
-    part: Part
-    destination: dict[str, Any]
-    extra: Mapping[str, Any]
-
-    def rows(self, batch: Members) -> Any:
-        """One member an object, with all its identifiers."""
-        if self.part is CONTACT:
-            return batch.render(
-                CELLS, before=b'{"compositeData":{"userData":{"userIdentifiers":[', after=b"]}}}"
-            )
-        cells = [Cell(kind) for kind in self.part.kinds]
-        return batch.render(cells, before=b'{"mobileData":{"mobileIds":[', after=b"]}}")
-
-    def around(self, rows: bytes, *, validate_only: bool) -> bytes:
-        """The whole body."""
-        encoding = {"encoding": "HEX"} if self.part is CONTACT else {}
-        rest = {**self.extra, **encoding, "validateOnly": validate_only}
-        return b"".join(
-            (
-                b'{"destinations":[',
-                orjson.dumps(self.destination),
-                b'],"audienceMembers":[',
-                rows,
-                b"],",
-                orjson.dumps(rest)[1:],
-            )
-        )
-
-
-class _Reference(NamedTuple):
-    """What `poll` needs: when it was sent, how many members, and the requests with their sizes."""
-
-    at: int
-    members: int
-    requests: tuple[tuple[int, str], ...]
-
-    @property
-    def written(self) -> str:
-        """The reference as one word."""
-        return ";".join(
-            (str(self.at), str(self.members), *(f"{size}:{name}" for size, name in self.requests))
-        )
-
-    @classmethod
-    def read(cls, text: str) -> _Reference:
-        """A reference from its text."""
-        at, members, *requests = text.split(";")
-        pairs = (request.partition(":") for request in requests)
-        return cls(int(at), int(members), tuple((int(size), name) for size, _, name in pairs))
-
-
-class _Outcome(NamedTuple):
-    failed: int
-    reasons: set[str]
-    ranges: set[str]
-
-
-def _outcome(state: Mapping[str, Any], members: int) -> _Outcome | None:
-    """What became of one request at one destination; None while Google works on it."""
-    status = state.get("requestStatus")
-    if status not in ("SUCCESS", "PARTIAL_SUCCESS", "FAILED"):
-        return None
-    errors = (state.get("errorInfo") or {}).get("errorCounts") or []
-    blocks = [
-        block
-        for name in ("audienceMembersIngestionStatus", "audienceMembersRemovalStatus")
-        for block in (state.get(name) or {}).values()
-    ]
-    records = sum(int(block.get("recordCount", 0)) for block in blocks)  # failures included
-    failed = sum(int(error.get("recordCount", 0)) for error in errors)
-    failed += max(members - records, 0) if records else 0
-    return _Outcome(
-        members if status == "FAILED" else min(failed, members),
-        {_word(error.get("reason"), "PROCESSING_ERROR_REASON_") for error in errors} - {""},
-        {_range(block.get("uploadMatchRateRange")) for block in blocks} - {""},
-    )
-
-
-def _word(text: Any, prefix: str) -> str:
-    """A code of Google's without its prefix; anything that is not a code is left out."""
-    word = str(text or "").removeprefix(prefix)
-    return word if re.fullmatch(r"[A-Z0-9_]+", word) else ""
-
-
-def _range(text: Any) -> str:
-    word = _word(text, "MATCH_RATE_RANGE_")
-    if word == "LESS_THAN_20":
-        return "under 20 %"
-    lower, _, upper = word.partition("_TO_")
-    return f"{lower}-{upper} %" if upper else ""
-
-
-def _consent(consent: Consent) -> dict[str, Any]:
-    words = {True: "CONSENT_GRANTED", False: "CONSENT_DENIED"}
-    return {
-        "consent": {
-            "adUserData": words[consent.ad_user_data],
-            "adPersonalization": words[consent.ad_personalization],
-        },
-        "termsOfService": {"customerMatchTermsOfServiceStatus": "ACCEPTED"},
-    }
-
-
-def _lists(remote_id: str) -> dict[str, str]:
-    """The list ids within a remote id, by the name of the part."""
-    found = {}
-    for piece in remote_id.split(","):
-        name, colon, number = piece.strip().rpartition(":")
-        name = name if colon else CONTACT.name
-        if name not in PARTS or not (number.isascii() and number.isdigit()):
-            raise ConfigurationError(
-                'a remote_id at Google is a list id, or such as "contact:98,ios:12,android:13"'
-            )
-        found[name] = number
-    return found
-
-
-def _explained(answer: Answer, error: Any, fallback: PartnerError | None) -> PartnerError:
-    if not isinstance(error, dict):
-        error = {"status": str(error)}  # the token endpoint answers with a bare word
-    details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
-    violations = [
-        violation for detail in details for violation in detail.get("fieldViolations") or ()
-    ]
-    said = [found.get("reason") for found in (*details, *violations)] + [error.get("status")]
-    code = next((str(word) for word in said if word in MEANINGS), None)
-    if code is None:
-        kind = type(fallback) if fallback is not None else RefusedError
-        return kind("Google refuses the request", answer.status)
-    meaning = MEANINGS[code]
-    if meaning is _BUSY:
-        return TemporaryPartnerError(meaning.sentence, answer.status, code, _quota_wait(details))
-    if code in ROW_REASONS:
-        return RefusedError(meaning.sentence, answer.status, code, _rows(violations))
-    return meaning.error(meaning.sentence, answer.status, code)
-
-
-def _rows(violations: list[dict[str, Any]]) -> tuple[int, ...]:
-    """The rows that Google names; its paths say "audience_members" twice (checked 2026-11)."""
-    found = (
-        re.match(
-            r"(?:audience_?members\.)?audience_?members\[(\d+)\]",
-            str(v.get("field")),
-            re.IGNORECASE,
-        )
-        for v in violations
-    )
-    return tuple(sorted({int(match[1]) for match in found if match}))
-
-
-def _quota_wait(details: list[dict[str, Any]]) -> float:
-    limits = [str((detail.get("metadata") or {}).get("quota_limit")) for detail in details]
-    if any("PerDay" in limit for limit in limits):
-        return (RESET_HOUR * 3600 - time.time()) % DAY
-    return PER_MINUTE_WAIT
-
-
-class _Tokens:
-    """The access token, fetched through the partner client; a copy of this starts without one."""
-
-    def __init__(self, settings: GoogleSettings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._credentials: Any = None
-
-    def current(self, client: PartnerClient) -> str:
-        """A token that is good for some minutes yet."""
-        refusal: AudienceSyncError
-        with self._lock:
-            try:
-                if self._credentials is None:
-                    self._credentials = _credentials(self._settings)
-                if not self._credentials.valid:
-                    # Not `before_request`: it would also look up things that we do not need.
-                    self._credentials.refresh(_Transport(client))
-                return str(self._credentials.token)
-            except google.auth.exceptions.RefreshError:
-                refusal = AuthenticationError("Google gave no token for these credentials")
-            except (google.auth.exceptions.GoogleAuthError, ValueError, KeyError, TypeError):
-                refusal = ConfigurationError(
-                    "the credentials are not the JSON of a service account or an authorised user; "
-                    "download them again"
-                )
-        raise refusal
-
-    def forget(self) -> None:
-        """Fetch a new token next time."""
-        with self._lock:
-            self._credentials = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_settings": self._settings}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_settings"])  # type: ignore[misc] # starts afresh on purpose
-
-
-def _credentials(settings: GoogleSettings) -> Any:
-    info = orjson.loads(settings.credentials.get_secret_value())
-    if settings.token_url is not None:
-        info["token_uri"] = settings.token_url
-    if info["type"] == "service_account":
-        return google.oauth2.service_account.Credentials.from_service_account_info(
-            info, scopes=[SCOPE]
-        )
-    if info["type"] != "authorized_user":
-        raise ValueError
-    return google.oauth2.credentials.Credentials(
-        None,
-        refresh_token=info["refresh_token"],
-        token_uri=info.get("token_uri", "https://oauth2.googleapis.com/token"),
-        client_id=info["client_id"],
-        client_secret=info["client_secret"],
-    )
-
-
-class _Transport:
-    """The way google-auth fetches tokens: through the partner client, which retries."""
-
-    def __init__(self, client: PartnerClient) -> None:
-        self._client = client
-
-    def __call__(
-        self,
-        url: str,
-        method: str = "GET",
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        **_: Any,
-    ) -> _Token:
-        answer = self._client.request(
-            method,
-            url,
-            body=body,
-            content_type="application/x-www-form-urlencoded",
-            headers=headers,
-            anonymous=True,
-        )
-        return _Token(answer.status, answer.headers, answer.body)
-
-
-class _Token(NamedTuple):
-    """An answer as google-auth reads it."""
-
-    status: int
-    headers: Mapping[str, str]
-    data: bytes

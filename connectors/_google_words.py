@@ -1,0 +1,167 @@
+"""What Google's errors mean to us: a table of reasons, and how an answer is read against it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from audience_sync.connector import (
+    Answer,
+    AuthenticationError,
+    PartnerError,
+    RefusedError,
+    TemporaryPartnerError,
+)
+
+DAY = 86_400  # seconds
+PER_MINUTE_WAIT = 60.0  # seconds; Google sends no Retry-After
+RESET_HOUR = 8  # UTC; midnight US Pacific is then or an hour before
+
+
+class Meaning(NamedTuple):
+    """What a reason of Google's means: the error to raise and the operator's sentence."""
+
+    error: type[PartnerError]
+    sentence: str
+
+
+_ROW = Meaning(RefusedError, "Google does not accept some members of the batch")
+_SIZE = Meaning(RefusedError, "the request holds more than Google takes")
+_SETTING = Meaning(
+    RefusedError,
+    "Google does not know this list for this account; check the destination's settings",
+)
+_TERMS = Meaning(
+    AuthenticationError,
+    "the account has not accepted Google's Customer Match terms; accept them in the account",
+)
+_ALLOWED = Meaning(
+    AuthenticationError, "Google has not allowed this account to upload members; ask Google"
+)
+_OLD = Meaning(RefusedError, "Google does not tell the state of this upload any more")
+_RIGHT = Meaning(
+    AuthenticationError, "the credentials may not use this account; grant them access to it"
+)
+_LOGIN = Meaning(
+    AuthenticationError, "Google does not accept the credentials; make new ones and set them"
+)
+_TAKEN = Meaning(RefusedError, "a list of this name is there already")
+_BUSY = Meaning(TemporaryPartnerError, "Google's request quota is used up")
+_AGAIN = Meaning(TemporaryPartnerError, "Google cannot answer now")
+ROW_REASONS = frozenset(
+    (
+        "INVALID_HEX_ENCODING",
+        "INVALID_BASE64_ENCODING",
+        "INVALID_SHA256_FORMAT",
+        "INVALID_FORMAT",
+        "INVALID_POSTAL_CODE",
+        "INVALID_COUNTRY_CODE",
+        "INVALID_REGION_CODE",
+        "INVALID_MOBILE_ID_FORMAT",
+        "REQUIRED_FIELD_MISSING",
+        "INVALID_ENUM_VALUE",
+        "NO_IDENTIFIERS_PROVIDED",
+        "INVALID_AUDIENCE_MEMBER",
+    )
+)
+# By the reason in the details, else by the status word of the error.
+MEANINGS: Mapping[str, Meaning] = {
+    **dict.fromkeys(ROW_REASONS, _ROW),
+    **dict.fromkeys(
+        (
+            "TOO_MANY_AUDIENCE_MEMBERS",
+            "TOO_MANY_USER_IDENTIFIERS",
+            "TOO_MANY_DESTINATIONS",
+            "TOO_MANY_ELEMENTS",
+            "FIELD_VALUE_TOO_LONG",
+        ),
+        _SIZE,
+    ),
+    **dict.fromkeys(
+        (
+            "INVALID_USER_LIST_ID",
+            "INVALID_USER_LIST_TYPE",
+            "INVALID_DESTINATION",
+            "DESTINATION_ACCOUNT_TYPE_MISMATCH",
+            "MULTIPLE_DATA_TYPES_NOT_ALLOWED",
+            "OPERATING_ACCOUNT_LOGIN_ACCOUNT_MISMATCH",
+            "INVALID_NUMBER_FORMAT",
+            "NOT_FOUND",
+        ),
+        _SETTING,
+    ),
+    **dict.fromkeys(("TERMS_AND_CONDITIONS_NOT_SIGNED", "ADVERTISER_TOS_NOT_ACCEPTED"), _TERMS),
+    **dict.fromkeys(
+        (
+            "NOT_ALLOWLISTED",
+            "ADVERTISER_NOT_ALLOWLISTED_FOR_UPLOADED_DATA",
+            "REQUIRED_PREREQUISITE_LINK_MISSING",
+            "EU_POLITICAL_ADVERTISING_DECLARATION_REQUIRED",
+        ),
+        _ALLOWED,
+    ),
+    **dict.fromkeys(("REQUEST_TOO_OLD", "INVALID_REQUEST_ID"), _OLD),
+    **dict.fromkeys(("PERMISSION_DENIED", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), _RIGHT),
+    "SERVICE_DISABLED": Meaning(
+        AuthenticationError, "enable the Data Manager API in the credentials' Cloud project"
+    ),
+    **dict.fromkeys(("UNAUTHENTICATED", "invalid_grant", "invalid_client"), _LOGIN),
+    **dict.fromkeys(("ALREADY_EXISTS", "DISPLAY_NAME_ALREADY_USED"), _TAKEN),
+    **dict.fromkeys(("RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED"), _BUSY),
+    **dict.fromkeys(
+        (
+            "ABORTED",
+            "INTERNAL",
+            "INTERNAL_ERROR",
+            "UNKNOWN",
+            "UNAVAILABLE",
+            "DEADLINE_EXCEEDED",
+            "CANCELLED",
+        ),
+        _AGAIN,
+    ),
+}
+TAKEN = frozenset(("ALREADY_EXISTS", "DISPLAY_NAME_ALREADY_USED"))
+
+
+def explained(answer: Answer, error: Any, fallback: PartnerError | None) -> PartnerError:
+    """The error that an answer means; `fallback` is what its HTTP status means alone."""
+    if not isinstance(error, dict):
+        error = {"status": str(error)}  # the token endpoint answers with a bare word
+    details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
+    violations = [
+        violation for detail in details for violation in detail.get("fieldViolations") or ()
+    ]
+    said = [found.get("reason") for found in (*details, *violations)] + [error.get("status")]
+    code = next((str(word) for word in said if word in MEANINGS), None)
+    if code is None:
+        kind = type(fallback) if fallback is not None else RefusedError
+        return kind("Google refuses the request", answer.status)
+    meaning = MEANINGS[code]
+    if meaning is _BUSY:
+        return TemporaryPartnerError(meaning.sentence, answer.status, code, _quota_wait(details))
+    if code in ROW_REASONS:
+        return RefusedError(meaning.sentence, answer.status, code, _rows(violations))
+    return meaning.error(meaning.sentence, answer.status, code)
+
+
+def _rows(violations: list[dict[str, Any]]) -> tuple[int, ...]:
+    """The rows that Google names; its paths say "audience_members" twice (checked 2026-11)."""
+    found = (
+        re.match(
+            r"(?:audience_?members\.)?audience_?members\[(\d+)\]",
+            str(v.get("field")),
+            re.IGNORECASE,
+        )
+        for v in violations
+    )
+    return tuple(sorted({int(match[1]) for match in found if match}))
+
+
+def _quota_wait(details: list[dict[str, Any]]) -> float:
+    limits = [str((detail.get("metadata") or {}).get("quota_limit")) for detail in details]
+    if any("PerDay" in limit for limit in limits):
+        return (RESET_HOUR * 3600 - time.time()) % DAY
+    return PER_MINUTE_WAIT
