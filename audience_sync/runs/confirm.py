@@ -1,0 +1,122 @@
+"""Ask a partner that answers later for its final answer, and act on it (L13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from audience_sync.connector import Receipt
+from audience_sync.errors import RefusedError
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState, TransferLine
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.outbox import Outbox, destroy_outbox
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.leases import Held
+from audience_sync.runs.link import Link
+from audience_sync.runs.settle import Settlement
+
+_ASK_AGAIN = 600.0  # seconds
+_PATIENCE = timedelta(hours=48)  # partners promise 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmer:
+    """Polls the pending batches of delivered runs."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    settlement: Settlement
+    now: Callable[[], datetime]
+
+    def poll(self, run: Run, link: Link, held: Held) -> Run:
+        """The run after asking once about each pending batch."""
+        failed: list[Batch] = []
+        open_batches = 0
+        for batch in self.ledger.batches(run.id):
+            if batch.state is BatchState.PENDING and batch.reference is not None:
+                answered = self._ask(run, batch, link, held)
+                open_batches += answered.state is BatchState.PENDING
+                if answered.state is BatchState.FAILED:
+                    failed.append(answered)
+        overdue = run.finished_at is not None and self.now() - run.finished_at > _PATIENCE
+        if failed:
+            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+            self.settlement.take_back(run, outbox, failed, held)
+        if open_batches and not overdue:
+            later = self.now() + timedelta(seconds=_ASK_AGAIN)
+            return self.ledger.change_run(run.id, next_attempt_at=later)
+        return self._conclude(run, failed, open_batches, held)
+
+    def _ask(self, run: Run, batch: Batch, link: Link, held: Held) -> Batch:
+        try:
+            receipt = link.connector.poll(batch.reference or "")
+        except RefusedError as error:
+            receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=str(error))
+            return self._note(run, batch, receipt, BatchState.UNKNOWN, link, held)
+        if receipt.pending:
+            return batch
+        lost = receipt.accepted == 0 and receipt.unattributed > 0
+        state = BatchState.FAILED if lost else BatchState.CONFIRMED
+        return self._note(run, batch, receipt, state, link, held)
+
+    def _note(
+        self,
+        run: Run,
+        batch: Batch,
+        receipt: Receipt,
+        state: BatchState,
+        link: Link,
+        held: Held,
+    ) -> Batch:
+        unattributed = min(receipt.unattributed, batch.members - batch.rejected)
+        answered = replace(
+            batch,
+            state=state,
+            accepted=batch.members - batch.rejected - unattributed,
+            unattributed=unattributed,
+            error=receipt.reason,
+        )
+        found = (receipt.match_range and f"match range {receipt.match_range}", receipt.reason)
+        recipient = link.connector.recipient
+        line = TransferLine(
+            event=Event.CONFIRMED,
+            run=run.id,
+            audience=run.audience,
+            destination=run.destination,
+            recipient=recipient.name,
+            recipient_country=recipient.country,
+            purpose=link.purpose,
+            operation=batch.operation,
+            batch=batch.position,
+            sent=batch.members,
+            accepted=answered.accepted,
+            rejected=answered.rejected,
+            unattributed=answered.unattributed,
+            reference=batch.reference,
+            attempts=batch.attempts,
+            finished_at=self.now(),
+            note="; ".join(text for text in found if text) or None,
+        )
+        self.ledger.record([line], [answered], held[f"{run.audience}/{run.destination}"])
+        return answered
+
+    def _conclude(self, run: Run, failed: Sequence[Batch], unanswered: int, held: Held) -> Run:
+        reason = None
+        if failed:
+            members = sum(batch.members for batch in failed)
+            reason = f"the partner failed {members:,} members after all; they are sent again"
+        elif unanswered:
+            reason = f"the partner never told the outcome of {unanswered} batches"
+        ended = self.ledger.move_run(
+            run.id,
+            RunState.FAILED if failed else RunState.CONFIRMED,
+            expect=[RunState.DELIVERED],
+            lease=held[f"{run.audience}/{run.destination}"],
+            reason=reason,
+            next_attempt_at=None,
+        )
+        destroy_outbox(self.location, run.id)
+        return ended

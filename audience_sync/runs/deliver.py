@@ -1,0 +1,204 @@
+"""Deliver a planned run from its outbox, and what to do when it cannot be finished now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from audience_sync.connector import AudienceRequest
+from audience_sync.errors import (
+    AudienceSyncError,
+    BusyError,
+    ConfigurationError,
+    RefusedError,
+    StateError,
+    TemporaryPartnerError,
+)
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Batch, BatchState, Run, RunState
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.outbox import Outbox, destroy_outbox
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.leases import Held
+from audience_sync.runs.link import Link
+from audience_sync.runs.progress import Progress
+from audience_sync.runs.sending import send_batches
+from audience_sync.runs.settle import Settlement
+from audience_sync.runs.transfer import Transfer, unknown_lines
+
+_TRY_AGAIN = 300.0  # seconds, where the partner named no time
+_POLL_AFTER = 1800.0  # seconds, where the connector named no time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deliverer:
+    """Delivers runs; the ledger knows how far each batch is, so it can be called again."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    settlement: Settlement
+    now: Callable[[], datetime]
+    progress: Progress
+
+    def deliver(self, run: Run, link: Link, adopted: str | None, held: Held) -> Run:
+        """Send what has no answer yet; the run as it stands then.
+
+        A partner that cannot answer now leaves the run `delivering`, to be resumed; a refusal ends
+        it as `failed`, with what was accepted in the membership.
+        """
+        run = self._begin(run, held)
+        wait = _POLL_AFTER
+        try:
+            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+            if not self._settled(run):
+                remote_id = self._ensure_list(run, link, adopted, held)
+                wait = self._send(run, link, remote_id, outbox, held)
+        except RefusedError as error:
+            return self.give_up(run, RunState.FAILED, str(error), held)
+        except (BusyError, StateError):
+            raise
+        except AudienceSyncError as error:
+            pause = getattr(error, "retry_after", None) or _TRY_AGAIN
+            later = self.now() + timedelta(seconds=pause)
+            temporary = isinstance(error, TemporaryPartnerError)
+            self.ledger.change_run(
+                run.id, reason=str(error), next_attempt_at=later if temporary else None
+            )
+            raise
+        self.settlement.settle(run, outbox, held)
+        return self._end(run, wait, held)
+
+    def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
+        """End a run before its end: what was accepted counts, the rest is planned anew."""
+        lease = held[f"{run.audience}/{run.destination}"]
+        if run.state is RunState.DELIVERING and not self._settled(run):
+            self._note_unknown(run, held)
+            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+            self.settlement.settle(run, outbox, held)
+        ended = self.ledger.move_run(
+            run.id,
+            to,
+            expect=[run.state],
+            lease=lease,
+            reason=reason,
+            finished_at=self.now(),
+            next_attempt_at=None,
+        )
+        destroy_outbox(self.location, run.id)
+        return ended
+
+    def _begin(self, run: Run, held: Held) -> Run:
+        lease = held[f"{run.audience}/{run.destination}"]
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        if remote.generation != run.generation and not self._settled(run):
+            raise ConfigurationError(
+                f"the membership of {run.audience} at {run.destination} has changed since run "
+                f"{run.id} was planned; cancel it and plan again"
+            )
+        begun = self.ledger.move_run(
+            run.id,
+            RunState.DELIVERING,
+            expect=[RunState.PLANNED, RunState.HELD, RunState.DELIVERING],
+            lease=lease,
+            started_at=run.started_at or self.now(),
+            next_attempt_at=None,
+        )
+        self._note_unknown(begun, held)
+        return begun
+
+    def _note_unknown(self, run: Run, held: Held) -> None:
+        """Log each intent without an answer as unknown; its batch waits to be sent again."""
+        lines = unknown_lines(self.ledger, run, self.now())
+        stuck = [
+            replace(batch, state=BatchState.UNKNOWN)
+            for batch in self.ledger.batches(run.id)
+            if batch.state is BatchState.SENDING
+        ]
+        if lines or stuck:
+            self.ledger.record(lines, stuck, held[f"{run.audience}/{run.destination}"])
+
+    def _settled(self, run: Run) -> bool:
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        return bool(remote.manifest.get("run") == run.id)
+
+    def _ensure_list(self, run: Run, link: Link, adopted: str | None, held: Held) -> str:
+        """The remote id; the intention is on record before a list is created (L15)."""
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        if adopted is not None and remote.remote_id not in (None, adopted):
+            raise ConfigurationError(
+                f"{run.audience} was delivered to another list at {run.destination} before; "
+                "name the audience anew to deliver it to a list of your choice"
+            )
+        if remote.remote_id is not None:
+            return remote.remote_id
+        marker = link.marker(run.audience)
+        intended = replace(
+            remote,
+            marker=marker,
+            creation_intended_at=self.now(),
+            adopted=adopted is not None,
+            remote_id=adopted,
+        )
+        self._save(intended, run, held)
+        if adopted is not None:
+            return adopted
+        request = AudienceRequest(
+            name=f"{link.project} {run.audience}",
+            title=run.audience,
+            marker=marker,
+            kinds=tuple(Kind(kind) for kind in run.forms),
+        )
+        remote_id = link.connector.ensure_audience(request)
+        self._save(replace(intended, remote_id=remote_id), run, held)
+        return remote_id
+
+    def _save(self, remote: object, run: Run, held: Held) -> None:
+        lease = held[f"{run.audience}/{run.destination}"]
+        self.ledger.save_remote_list(
+            remote,  # type: ignore[arg-type]  # a RemoteList; replace() keeps its type
+            expect_generation=run.generation,
+            lease=lease,
+        )
+
+    def _send(self, run: Run, link: Link, remote_id: str, outbox: Outbox, held: Held) -> float:
+        batches = self.ledger.batches(run.id)
+        transfer = Transfer(
+            ledger=self.ledger,
+            run=run,
+            link=link,
+            remote_id=remote_id,
+            outbox=outbox,
+            held=held,
+            lease_name=f"{run.audience}/{run.destination}",
+            now=self.now,
+        )
+        total = sum(batch.members for batch in batches)
+        self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
+        link.connector.open(remote_id)
+        try:
+            send_batches(transfer, batches, link.connector.limits, self._answered)
+        finally:
+            link.connector.close(remote_id)
+        return max(transfer.waits, default=_POLL_AFTER)
+
+    def _answered(self, batch: Batch) -> None:
+        self.progress.advance(batch.members)
+
+    def _end(self, run: Run, wait: float, held: Held) -> Run:
+        batches = self.ledger.batches(run.id)
+        pending = any(batch.state is BatchState.PENDING for batch in batches)
+        ended = self.ledger.move_run(
+            run.id,
+            RunState.DELIVERED if pending else RunState.CONFIRMED,
+            expect=[RunState.DELIVERING],
+            lease=held[f"{run.audience}/{run.destination}"],
+            reason=None,
+            finished_at=self.now(),
+            next_attempt_at=self.now() + timedelta(seconds=wait) if pending else None,
+        )
+        if not pending:
+            destroy_outbox(self.location, run.id)
+        return ended

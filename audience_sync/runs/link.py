@@ -1,0 +1,26 @@
+"""A destination ready to be used: its connector, bound to a client that records what it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from audience_sync.connector import Connector
+from audience_sync.delivery.exchange import Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One destination; `project` and `purpose` go into its lists' names and the transfer log."""
+
+    destination: str
+    connector: Connector[Any] = field(repr=False)
+    recording: Callable[[], AbstractContextManager[Exchange]] = field(repr=False)
+    project: str
+    purpose: str
+
+    def marker(self, audience: str) -> str:
+        """Text in a remote list's description that says it is ours (L15)."""
+        return f"audience-sync:{self.project}/{audience}/{self.destination}"

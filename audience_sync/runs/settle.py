@@ -1,0 +1,181 @@
+"""Turn the answers of a run into the membership: what the partner holds now, as far as we know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run
+from audience_sync.membership.digests import starts
+from audience_sync.membership.held import (
+    Manifest,
+    Membership,
+    apply,
+    by_partition,
+    write_lines,
+)
+from audience_sync.membership.lines import HELD, Lines, no_lines
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.outbox import Outbox
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.following import read_following
+from audience_sync.runs.leases import Held
+from audience_sync.runs.suppression import Suppression
+
+ANSWERED = frozenset({BatchState.ACCEPTED, BatchState.PENDING, BatchState.CONFIRMED})
+_PATCHED = "patched"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """Writes memberships; the ledger's pointer makes them true."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    suppression: Suppression
+
+    def settle(self, run: Run, outbox: Outbox, held: Held) -> RemoteList:
+        """What was accepted becomes the membership; calling it again changes nothing."""
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        if remote.manifest.get("run") == run.id:
+            return remote
+        batches = self.ledger.batches(run.id)
+        following = read_following(self.location, run.id)
+        smooth = all(b.state in ANSWERED and not b.rejected_positions for b in batches)
+        if not smooth:
+            following = self._patched(run, remote, batches, outbox, following)
+        return self._point(run, remote, following, held)
+
+    def take_back(self, run: Run, outbox: Outbox, failed: Sequence[Batch], held: Held) -> None:
+        """The partner failed batches after all: what they added is not held, what they removed is.
+
+        The next plan sends them again.
+        """
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        stored = Manifest.of(remote.manifest)
+        before = Membership(self.location, self.keyring, stored)
+        # The roles are exchanged: a failed addition is taken off, a failed removal put back.
+        gone = by_partition(_lines(failed, outbox, Operation.ADD), stored.partitions)
+        back = by_partition(_lines(failed, outbox, Operation.REMOVE), stored.partitions)
+        manifest = self._write(
+            f"{run.id}-{remote.generation}", remote, before, gone, back, stored.partitions, None
+        )
+        self._point(run, remote, manifest, held, mark=False)
+
+    def _patched(
+        self,
+        run: Run,
+        remote: RemoteList,
+        batches: Sequence[Batch],
+        outbox: Outbox,
+        following: Manifest,
+    ) -> Manifest:
+        answered = [batch for batch in batches if batch.state in ANSWERED]
+        before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
+        foreseen = Membership(self.location, self.keyring, following)
+        partitions = following.partitions
+        removed = by_partition(_lines(answered, outbox, Operation.REMOVE), partitions)
+        added = by_partition(self._accepted(run, answered, outbox), partitions)
+        folder = f"{run.id}/{_PATCHED}"
+        return self._write(folder, remote, before, removed, added, partitions, foreseen)
+
+    def _write(
+        self,
+        folder: str,
+        remote: RemoteList,
+        before: Membership,
+        removed: Iterator[tuple[int, Lines]],
+        added: Iterator[tuple[int, Lines]],
+        partitions: int,
+        foreseen: Membership | None,
+    ) -> Manifest:
+        files, members = {}, 0
+        off, on = _Aligned(removed), _Aligned(added)
+        for partition in range(partitions):
+            lines = apply(
+                before.read(partition, partitions),
+                off.at(partition),
+                on.at(partition),
+                None if foreseen is None else foreseen.read(partition, partitions),
+            )
+            if len(lines):
+                path = f"lists/{remote.destination}/{remote.audience}/{folder}/{partition}.sealed"
+                write_lines(self.location, path, self.keyring, lines)
+                files[partition] = path
+                members += int((lines.state[lines.starts] == HELD).sum())
+        return Manifest(partitions, files, members)
+
+    def _accepted(self, run: Run, batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
+        """Added lines without the rejected members, which are remembered as fingerprints (L9)."""
+        for batch in batches:
+            if batch.operation is Operation.ADD:
+                lines = outbox.batch(batch.position)
+                if batch.rejected_positions:
+                    bad = of_members(lines, batch.rejected_positions)
+                    self.suppression.remember(run.destination, lines.take(bad))
+                    lines = lines.take(~bad)
+                yield lines
+
+    def _point(
+        self,
+        run: Run,
+        remote: RemoteList,
+        manifest: Manifest,
+        held: Held,
+        *,
+        mark: bool = True,
+    ) -> RemoteList:
+        settled = replace(
+            remote,
+            generation=remote.generation + 1,
+            members=manifest.members,
+            forms=run.forms if mark else remote.forms,
+            manifest=manifest.as_json()
+            | ({"run": run.id} if mark else {"run": remote.manifest.get("run")}),
+        )
+        lease = held[f"{run.audience}/{run.destination}"]
+        self.ledger.save_remote_list(settled, expect_generation=remote.generation, lease=lease)
+        self._sweep(remote, manifest)
+        return settled
+
+    def _sweep(self, before: RemoteList, manifest: Manifest) -> None:
+        """Delete the files of the generation before that the one in force does not use."""
+        kept = set(manifest.files.values())
+        for path in Manifest.of(before.manifest).files.values():
+            if path not in kept:
+                self.location.delete(path)
+
+
+class _Aligned:
+    """Parts that come by rising partition, asked for one partition after the other."""
+
+    def __init__(self, parts: Iterator[tuple[int, Lines]]) -> None:
+        self._parts = parts
+        self._next = next(parts, None)
+
+    def at(self, partition: int) -> Lines:
+        if self._next is None or self._next[0] != partition:
+            return no_lines({})
+        lines = self._next[1]
+        self._next = next(self._parts, None)
+        return lines
+
+
+def of_members(
+    lines: Lines, positions: Collection[int]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """A mask of the lines that belong to the members at these positions of the batch."""
+    first = starts(lines.keys)
+    chosen = np.zeros(len(first), dtype=np.bool_)
+    chosen[list(positions)] = True
+    return np.repeat(chosen, np.diff(np.append(first, len(lines))))
+
+
+def _lines(batches: Sequence[Batch], outbox: Outbox, operation: Operation) -> Iterator[Lines]:
+    for batch in batches:
+        if batch.operation is operation:
+            yield outbox.batch(batch.position)

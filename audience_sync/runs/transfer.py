@@ -1,0 +1,177 @@
+"""One transfer: an intent in the log, the upload, the outcome in the log (L5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from audience_sync.connector import Consent, Receipt, Upload
+from audience_sync.delivery.exchange import Exchange
+from audience_sync.errors import (
+    AudienceSyncError,
+    AuthenticationError,
+    PartnerError,
+    RefusedError,
+    StateError,
+)
+from audience_sync.identifiers.kinds import DEVICE_WIDTH
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, TransferLine
+from audience_sync.members import Members
+from audience_sync.membership.outbox import Outbox
+from audience_sync.runs.leases import Held
+from audience_sync.runs.link import Link
+
+# Every member was judged to have granted sharing for advertising before it reached an outbox.
+_GRANTED = Consent(ad_user_data=True, ad_personalization=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Sends batches of one run to one list; safe from several threads."""
+
+    ledger: Ledger
+    run: Run
+    link: Link
+    remote_id: str
+    outbox: Outbox
+    held: Held
+    lease_name: str
+    now: Callable[[], datetime] = field(repr=False)
+    waits: list[float] = field(default_factory=list)  # seconds until polling is worth while
+
+    def send(self, batch: Batch, upload: Upload) -> Batch:
+        """Send one batch; the batch with its answer. Raises the error after logging it."""
+        members = self.outbox.batch(batch.position).members()
+        begun = self._line(Event.INTENT, batch, members)
+        sending = replace(batch, state=BatchState.SENDING, attempts=batch.attempts + 1, error=None)
+        self._record(begun, sending)
+        with self.link.recording() as exchange:
+            try:
+                receipt = self._call(batch, upload, members)
+            except AudienceSyncError as error:
+                self._record(
+                    self._failure(begun, exchange, error),
+                    replace(sending, state=_after(error), error=str(error)),
+                )
+                raise
+        answered = _answered(sending, receipt)
+        self._record(self._outcome(begun, exchange, receipt), answered)
+        if receipt.pending and receipt.poll_after is not None:
+            self.waits.append(receipt.poll_after)
+        return answered
+
+    def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
+        connector = self.link.connector
+        if batch.operation is Operation.ADD:
+            receipt = connector.add(replace(upload, consent=_GRANTED), members)
+        else:
+            receipt = connector.remove(upload, members)
+        if receipt.sent != len(members):
+            raise RefusedError(
+                f"the connector {connector.name} accounts for {receipt.sent} of {len(members)} "
+                "members; report this to its author"
+            )
+        return receipt
+
+    def _line(self, event: Event, batch: Batch, members: Members) -> TransferLine:
+        raw = any(
+            column.shape[2] == DEVICE_WIDTH and column.any() for column in members.values.values()
+        )
+        used = [kind for kind, column in members.values.items() if column.any()]
+        recipient = self.link.connector.recipient
+        return TransferLine(
+            event=event,
+            run=self.run.id,
+            audience=self.run.audience,
+            destination=self.run.destination,
+            recipient=recipient.name,
+            recipient_country=recipient.country,
+            purpose=self.link.purpose,
+            operation=batch.operation,
+            batch=batch.position,
+            sent=len(members),
+            forms=" ".join(f"{kind}={self.run.forms.get(kind, '?')}" for kind in used),
+            raw_device_ids=raw,
+            attempts=batch.attempts + 1,
+            started_at=self.now(),
+        )
+
+    def _outcome(self, begun: TransferLine, exchange: Exchange, receipt: Receipt) -> TransferLine:
+        return replace(
+            self._ended(begun, exchange),
+            accepted=receipt.accepted,
+            rejected=len(receipt.rejected),
+            unattributed=receipt.unattributed,
+            reference=receipt.reference,
+            note=_note(receipt),
+        )
+
+    def _failure(
+        self, begun: TransferLine, exchange: Exchange, error: AudienceSyncError
+    ) -> TransferLine:
+        status = getattr(error, "status", None)
+        code = getattr(error, "code", None)
+        line = self._ended(begun, exchange)
+        return replace(
+            line,
+            unattributed=begun.sent,
+            status=status if status is not None else line.status,
+            code=code if code is not None else line.code,
+            note=f"failed: {error}",
+        )
+
+    def _ended(self, begun: TransferLine, exchange: Exchange) -> TransferLine:
+        return replace(
+            begun,
+            event=Event.OUTCOME,
+            status=exchange.status,
+            code=exchange.code,
+            attempts=max(begun.attempts, exchange.attempts),
+            finished_at=self.now(),
+            body_sha256=exchange.body_sha256,
+        )
+
+    def _record(self, line: TransferLine, batch: Batch) -> None:
+        self.ledger.record([line], [batch], self.held[self.lease_name])
+
+
+def _answered(sending: Batch, receipt: Receipt) -> Batch:
+    return replace(
+        sending,
+        state=BatchState.PENDING if receipt.pending else BatchState.ACCEPTED,
+        accepted=receipt.accepted,
+        rejected=len(receipt.rejected),
+        unattributed=receipt.unattributed,
+        rejected_positions=tuple(rejection.position for rejection in receipt.rejected),
+        reference=receipt.reference,
+    )
+
+
+def _after(error: AudienceSyncError) -> BatchState:
+    """Where an error leaves a batch: refused for good, or to be sent again."""
+    if isinstance(error, RefusedError):
+        return BatchState.FAILED
+    if isinstance(error, AuthenticationError | StateError):
+        return BatchState.WAITING
+    answered = isinstance(error, PartnerError) and error.status is not None
+    return BatchState.WAITING if answered else BatchState.UNKNOWN
+
+
+def _note(receipt: Receipt) -> str | None:
+    reasons = sorted({rejection.reason for rejection in receipt.rejected})
+    if receipt.reason:
+        reasons.append(receipt.reason)
+    return ", ".join(reasons) or None
+
+
+def unknown_lines(ledger: Ledger, run: Run, now: datetime) -> list[TransferLine]:
+    """A line for each intent whose answer we never saw, because we stopped in between."""
+    lines = []
+    for logged in ledger.unanswered(run.id):
+        found: dict[str, Any] = {"event": Event.UNKNOWN, "finished_at": now}
+        note = "no answer was seen; the batch is sent again"
+        lines.append(replace(logged.line, **found, unattributed=logged.line.sent, note=note))
+    return lines
