@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -19,7 +20,11 @@ pytest.register_assert_rewrite("ledger_contract")
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-_MARKED_BY = {"postgresql_url": "postgres", "redis_url": "redis"}
+_MARKED_BY = {
+    "postgresql_url": "postgres",
+    "postgresql_module_url": "postgres",
+    "redis_url": "redis",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,12 +58,25 @@ def _postgresql_server() -> Iterator[sa.URL]:
 @pytest.fixture
 def postgresql_url(_postgresql_server: sa.URL) -> Iterator[str]:
     """A new, empty database: `postgresql+psycopg://…`; it is dropped after the test."""
+    with _new_database(_postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgresql_module_url(_postgresql_server: sa.URL) -> Iterator[str]:
+    """The same for all tests of a module, which then tidy up themselves."""
+    with _new_database(_postgresql_server) as url:
+        yield url
+
+
+@contextmanager
+def _new_database(server: sa.URL) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    server = _postgresql_server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(server, autocommit=True) as connection:
+    maintenance = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(maintenance, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         try:
-            yield _postgresql_server.set(database=name).render_as_string(hide_password=False)
+            yield server.set(database=name).render_as_string(hide_password=False)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

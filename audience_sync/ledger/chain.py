@@ -71,12 +71,12 @@ def _end(count: int, previous: str, head: Head) -> Verification:
     if count < head.lines:
         missing = _span(count + 1, head.lines)
         return _broken(count + 1, count, f"{missing} missing at the end: deleted")
-    if previous != head.hash:
-        told = f"line {count} is not the one that was written last: it or the head was replaced"
-        return _broken(count, count, told)
     if head.last is not None and head.last != head.lines:
         told = f"line {head.last} was inserted after the end of the log"
         return _broken(head.last, count, told)
+    if previous != head.hash:
+        told = f"line {count} is not the one that was written last: it or the head was replaced"
+        return _broken(count, count, told)
     return Verification(lines=count, head=head.hash)
 
 

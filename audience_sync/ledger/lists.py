@@ -46,7 +46,8 @@ class RemoteLists(Database):
             fence(connection, lease)
             if expect_generation == 0:
                 first = upsert(connection.dialect.name, remote_lists).values(columns)
-                if connection.execute(first.on_conflict_do_nothing()).rowcount == 1:
+                inserted = first.on_conflict_do_nothing().returning(remote_lists.c.generation)
+                if connection.execute(inserted).first() is not None:
                     return saved
             older = sa.update(remote_lists).where(
                 remote_lists.c.audience == saved.audience,

@@ -1,0 +1,56 @@
+"""The ledger's contract on PostgreSQL."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from ledger_contract.fingerprints import FingerprintsContract
+from ledger_contract.log import TamperContract, TransferLogContract
+from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
+
+from audience_sync.ledger.ledger import Ledger
+
+_TIDY = """
+    SET session_replication_role = replica;
+    DELETE FROM batches; DELETE FROM runs; DELETE FROM remote_lists; DELETE FROM leases;
+    DELETE FROM fingerprints; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
+    INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
+    ALTER TABLE transfer_log ENABLE TRIGGER USER;
+"""
+
+
+@pytest.fixture(scope="module")
+def migrated(postgresql_module_url: str) -> str:
+    """A ledger just made: making one for each test would take a minute."""
+    Ledger.open(postgresql_module_url).close()
+    return postgresql_module_url
+
+
+class OnPostgresql:
+    """The same database for all tests, empty for each."""
+
+    @pytest.fixture
+    def url(self, migrated: str) -> str:
+        address = sa.make_url(migrated).set(drivername="postgresql")
+        with psycopg.connect(address.render_as_string(hide_password=False)) as connection:
+            connection.execute(_TIDY)
+        return migrated
+
+
+class TestRuns(OnPostgresql, RunsContract): ...
+
+
+class TestLeases(OnPostgresql, LeasesContract): ...
+
+
+class TestLists(OnPostgresql, ListsContract): ...
+
+
+class TestTransferLog(OnPostgresql, TransferLogContract): ...
+
+
+class TestTamper(OnPostgresql, TamperContract): ...
+
+
+class TestFingerprints(OnPostgresql, FingerprintsContract): ...
