@@ -78,6 +78,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
+        cause = getattr(error, "orig", None)
+        if isinstance(cause, TypeError | ValueError):  # a bug of ours, such as a naive time
+            raise cause from None
         raise StateError(_sentence(error)) from None
 
 
@@ -114,7 +117,7 @@ def connect(url: str) -> sa.Engine:
     """An engine for a SQLite file or a PostgreSQL server; nothing is opened yet."""
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError(_WRONG_URL) from None
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
         return _sqlite(parsed)
