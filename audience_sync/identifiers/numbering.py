@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 REGIONS: tuple[str, ...] = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
 _NUMBER = pl.col("number")
+_DIGITS = pl.col("digits")
 _LENGTH = _NUMBER.str.len_bytes()
 
 
@@ -30,17 +31,20 @@ class Verdict(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a region's people dial, and what its numbers look like."""
+    """What a region's people dial, and what its numbers look like.
+
+    Expressions read the column `number`, or `digits` where a prefix is still on.
+    """
 
     code: str  # calling code, e.g. "46"
-    international: str | None  # what is dialled before a foreign number, as a pattern
-    trunk: str | None  # what is dialled before a national number, as a pattern
-    transforms: bool  # the trunk pattern rewrites the number; left to the library
-    leading: str | None  # the digits that tell the region from others of the same code
-    possible: pl.Expr  # the library's general description
-    pattern: pl.Expr  # the same without lengths
+    stripped: pl.Expr  # `digits` without the trunk prefix
+    foreign: pl.Expr  # whether `digits` begin with what is dialled before a foreign number
+    transforms: bool  # the trunk prefix rewrites the number: a matter for the library
+    pattern: pl.Expr  # the library's general description
+    possible: pl.Expr  # the same, of a possible length
     longest: int
     valid: pl.Expr
+    claimed: pl.Expr  # this region's, among those that share the calling code
 
 
 @cache
@@ -49,17 +53,26 @@ def plan(region: str) -> Plan:
     found = PhoneMetadata.metadata_for_region(region)
     general = found.general_desc
     possible = _pattern(general) & _lengths(general.possible_length)
+    valid = possible & pl.any_horizontal(*_types(found))
+    leading = found.leading_digits
     return Plan(
         code=str(found.country_code),
-        international=found.international_prefix,
-        trunk=found.national_prefix_for_parsing or None,
+        stripped=_stripped(found.national_prefix_for_parsing or None),
+        foreign=_foreign(found.international_prefix),
         transforms=bool(found.national_prefix_transform_rule),
-        leading=found.leading_digits,
-        possible=possible,
         pattern=_pattern(general),
+        possible=possible,
         longest=max(general.possible_length),
-        valid=possible & pl.any_horizontal(*_types(found)),
+        valid=valid,
+        claimed=_NUMBER.str.contains(f"^(?:{_ascii(leading)})") if leading else valid,
     )
+
+
+@cache
+def dials_00(region: str) -> bool:
+    """Whether 00 is dialled before a calling code."""
+    prefix = PhoneMetadata.metadata_for_region(region).international_prefix or ""
+    return prefix.split("|")[0] == "00"
 
 
 @cache
@@ -69,53 +82,65 @@ def regions_of(code: int) -> tuple[str, ...]:
     return tuple(region for region in regions if region in phonenumbers.SUPPORTED_REGIONS)
 
 
-def settle_national(digits: pl.Series, region: str) -> Verdict:
-    """Numbers without an international prefix, as dialled in a region."""
+def settle_region(digits: pl.Series, home: Mask, region: str) -> Verdict:
+    """Settle numbers by a region's plan.
+
+    `home` marks those dialled within the region; the others followed + or 00 and start with the
+    calling code, whose main region this then is.
+    """
     ours = plan(region)
-    verdict = _settle(digits, ours)
-    if ours.international not in (None, "00"):
-        foreign = _NUMBER.str.contains(f"^(?:{_ascii(ours.international)})")
-        verdict.open[:] |= _holds(digits, foreign)
-    # People also leave the + away: a number that is none may start with the calling code.
-    coded = _holds(digits, _NUMBER.str.starts_with(ours.code))
-    verdict.open[:] |= coded & verdict.numbers.is_not_null().to_numpy() & _shares(ours)
-    again = np.flatnonzero(coded & ~verdict.open & verdict.numbers.is_null().to_numpy())
-    if not len(again):
-        return verdict
-    whole = digits.gather(again)
-    rest = whole.str.slice(len(ours.code))
-    inner = _settle(rest, ours)
-    told = _holds(whole, ~ours.pattern | (_LENGTH > ours.longest))
-    doubtful = inner.open | _dialled(rest, ours)
-    doubtful |= inner.numbers.is_not_null().to_numpy() & _shares(ours)
-    verdict.open[again] = doubtful
-    kept = pl.select(pl.when(pl.Series(told & ~doubtful)).then(inner.numbers)).to_series()
-    return Verdict(verdict.numbers.scatter(again, kept), verdict.open)
-
-
-def settle_international(digits: pl.Series, code: int) -> Verdict:
-    """Numbers that follow + or 00, all of one calling code, which they start with."""
-    return _settle(digits.str.slice(len(str(code))), plan(regions_of(code)[0]))
-
-
-def _settle(numbers: pl.Series, ours: Plan) -> Verdict:
-    """Strip the trunk prefix the way the library does, where it cannot matter how."""
-    stripped = numbers
-    dialled = np.zeros(len(numbers), dtype=np.bool_)
-    if ours.trunk is not None:
-        stripped = _strip(numbers, ours.trunk)
-        dialled = _holds(numbers, _LENGTH) != _holds(stripped, _LENGTH)
-    valid = _valid(stripped, int(ours.code))
-    doubtful = dialled & ours.transforms
-    if _shares(ours):
-        doubtful |= dialled & valid & ~_holds(stripped, ours.possible)
-    unclear = np.flatnonzero(dialled & ~valid)
-    if len(unclear):  # the library keeps a trunk prefix that belongs to the number
-        doubtful[unclear] |= _valid(numbers.gather(unclear), int(ours.code))
-    written = pl.select(
-        pl.when(pl.Series(valid & ~doubtful)).then(pl.lit(f"+{ours.code}") + stripped)
+    frame = pl.DataFrame({"digits": digits, "home": home}).select(
+        pl.when("home").then(_DIGITS).otherwise(_DIGITS.str.slice(len(ours.code))).alias("digits"),
+        "home",
     )
-    return Verdict(written.to_series(), doubtful)
+    numbers, flags = _strip(frame, ours)
+    valid = _valid(numbers, int(ours.code))
+    open_ = _doubtful(frame["digits"], flags, valid, ours)
+    coded = home & flags["coded"].to_numpy()
+    open_ |= (home & flags["foreign"].to_numpy()) | (coded & valid & ~flags["possible"].to_numpy())
+    # People also leave the + away: what is no number at home may start with the calling code.
+    again = np.flatnonzero(coded & ~valid & ~open_)
+    if len(again):
+        rest, valid[again], open_[again] = _without_code(frame["digits"].gather(again), ours)
+        numbers = numbers.scatter(again, rest)
+    return Verdict(_written(numbers, valid & ~open_, ours), open_)
+
+
+def _strip(frame: pl.DataFrame, ours: Plan) -> tuple[pl.Series, pl.DataFrame]:
+    """The digits without a trunk prefix, and what there is to know before judging them."""
+    found = frame.with_columns(number=ours.stripped)
+    flags = found.select(
+        dialled=_LENGTH != _DIGITS.str.len_bytes(),
+        possible=ours.possible,
+        coded=_DIGITS.str.starts_with(ours.code),
+        foreign=ours.foreign,
+    )
+    return found["number"], flags
+
+
+def _doubtful(digits: pl.Series, flags: pl.DataFrame, valid: Mask, ours: Plan) -> Mask:
+    """Where the library might have kept the trunk prefix as a part of the number."""
+    dialled = flags["dialled"].to_numpy()
+    doubtful = dialled & (ours.transforms | (valid & ~flags["possible"].to_numpy()))
+    unclear = np.flatnonzero(dialled & ~valid)
+    if len(unclear):
+        doubtful[unclear] |= _valid(digits.gather(unclear), int(ours.code))
+    return doubtful
+
+
+def _without_code(digits: pl.Series, ours: Plan) -> tuple[pl.Series, Mask, Mask]:
+    """Numbers less the calling code that they start with; the valid ones, and the doubtful."""
+    rest = digits.str.slice(len(ours.code)).alias("digits")
+    _, flags = _strip(rest.to_frame(), ours)
+    valid = _valid(rest, int(ours.code))
+    doubtful = flags["dialled"].to_numpy() | (valid & ~_holds(rest, ours.pattern))
+    misread = _holds(digits, ~ours.pattern | (_LENGTH > ours.longest))
+    return rest, valid & misread, doubtful
+
+
+def _written(numbers: pl.Series, wanted: Mask, ours: Plan) -> pl.Series:
+    condition = pl.when(pl.Series(wanted))
+    return pl.select(condition.then(pl.lit(f"+{ours.code}") + numbers)).to_series()
 
 
 def _valid(numbers: pl.Series, code: int) -> Mask:
@@ -125,34 +150,31 @@ def _valid(numbers: pl.Series, code: int) -> Mask:
     for judge in map(plan, regions_of(code)):
         if not len(unclaimed):
             break
-        left = numbers.gather(unclaimed)
-        valid = _holds(left, judge.valid)
-        claimed = valid
-        if judge.leading is not None:
-            claimed = _holds(left, _NUMBER.str.contains(f"^(?:{_ascii(judge.leading)})"))
-        found[unclaimed[valid & claimed]] = True
+        left = numbers if len(unclaimed) == len(numbers) else numbers.gather(unclaimed)
+        judged = left.alias("number").to_frame().select(valid=judge.valid, claimed=judge.claimed)
+        claimed = judged["claimed"].to_numpy()
+        found[unclaimed] = judged["valid"].to_numpy() & claimed
         unclaimed = unclaimed[~claimed]
     return found
 
 
-def _shares(ours: Plan) -> bool:
-    return len(regions_of(int(ours.code))) > 1
-
-
-def _dialled(numbers: pl.Series, ours: Plan) -> Mask:
-    if ours.trunk is None:
-        return np.zeros(len(numbers), dtype=np.bool_)
-    return _holds(numbers, _NUMBER.str.contains(f"^(?:{_ascii(ours.trunk)})"))
-
-
-def _strip(numbers: pl.Series, trunk: str) -> pl.Series:
-    if trunk.isdigit():
-        return numbers.str.strip_prefix(trunk)
-    return numbers.str.replace(f"^(?:{_ascii(trunk)})", "")
-
-
 def _holds(numbers: pl.Series, condition: pl.Expr) -> Mask:
     return numbers.alias("number").to_frame().select(condition).to_series().to_numpy()
+
+
+def _stripped(trunk: str | None) -> pl.Expr:
+    if trunk is None:
+        return _DIGITS
+    if trunk.isdigit():
+        return _DIGITS.str.strip_prefix(trunk)
+    return _DIGITS.str.replace(f"^(?:{_ascii(trunk)})", "")
+
+
+def _foreign(international: str | None) -> pl.Expr:
+    """Whether digits begin with an international prefix other than 00, which is known by now."""
+    if international in (None, "00"):
+        return _DIGITS.is_null()  # never
+    return _DIGITS.str.contains(f"^(?:{_ascii(international)})")
 
 
 def _types(found: PhoneMetadata) -> list[pl.Expr]:

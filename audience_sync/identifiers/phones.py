@@ -20,10 +20,9 @@ from audience_sync.identifiers.numbering import (
     REGIONS,
     Mask,
     Verdict,
-    plan,
+    dials_00,
     regions_of,
-    settle_international,
-    settle_national,
+    settle_region,
 )
 from audience_sync.identifiers.texts import LIKE_SHA256
 
@@ -37,11 +36,10 @@ _SIMPLE = r"^[\x00-*,-/:-\x7f]*\+*[0-9 ().\-/\[\]]*$"
 _SPACES = r"[\s\x1c-\x1f\x{180e}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]+"
 _HYPHENS = r"[\x{2010}-\x{2015}\x{2212}]"
 
-# Rows are settled in groups of one key: a position in REGIONS for a number dialled at home,
-# _ABROAD plus the calling code for one dialled from anywhere.
+# Rows are settled in groups of one key: the position in REGIONS of the country that a number is
+# dialled in, or of the main country of the calling code that it starts with.
 _NOBODY = -1  # no number, or no country to dial it from
 _UNKNOWN = -2  # a calling code of no region; the library knows what to do
-_ABROAD = 1000
 
 
 class Settled(NamedTuple):
@@ -54,7 +52,8 @@ class Settled(NamedTuple):
 
 class _Dialled(NamedTuple):
     keys: NDArray[np.int16]
-    digits: pl.Series  # calling code first where the key is one; no prefix of any kind
+    home: Mask  # dialled within the country; others start with a calling code
+    digits: pl.Series
 
 
 def to_e164(
@@ -77,7 +76,7 @@ def settle(
     dialled = _dialled(texts, simple, regions)
     pieces, orders = [], []
     for key, rows in _groups(dialled.keys):
-        verdict = _verdict(dialled.digits.gather(rows), key, few)
+        verdict = _verdict(dialled.digits.gather(rows), dialled.home[rows], key, few)
         open_[rows] |= verdict.open
         pieces.append(verdict.numbers)
         orders.append(rows)
@@ -114,10 +113,11 @@ def _dialled(texts: pl.Series, simple: Mask, regions: NDArray[np.int16]) -> _Dia
     digits = pl.select(
         pl.when(pl.Series(zeros)).then(digits.str.slice(2)).otherwise(digits)
     ).to_series()
-    abroad = np.flatnonzero(plus | zeros)
+    home = ~(plus | zeros)
+    abroad = np.flatnonzero(~home)
     heads = digits.gather(abroad).str.slice(0, 3).cast(pl.Int16, strict=False)
     keys[abroad] = _calling_codes()[heads.fill_null(0).to_numpy()]
-    return _Dialled(keys, digits)
+    return _Dialled(keys, home, digits)
 
 
 def _groups(keys: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -126,14 +126,12 @@ def _groups(keys: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
 
 
-def _verdict(digits: pl.Series, key: int, few: int) -> Verdict:
+def _verdict(digits: pl.Series, home: Mask, key: int, few: int) -> Verdict:
     if key == _NOBODY:
         return _none(len(digits), open_=False)
     if key == _UNKNOWN or len(digits) < few:
         return _none(len(digits), open_=True)
-    if key > _ABROAD:
-        return settle_international(digits, key - _ABROAD)
-    return settle_national(digits, REGIONS[key])
+    return settle_region(digits, home, REGIONS[key])
 
 
 def _none(rows: int, *, open_: bool) -> Verdict:
@@ -199,18 +197,18 @@ def _positions() -> dict[str, int]:
 @cache
 def _dials_00() -> Mask:
     """Per region, whether 00 is dialled before a calling code; False for no region (-1)."""
-    dials = [(plan(region).international or "").split("|")[0] == "00" for region in REGIONS]
-    return np.array([*dials, False])
+    return np.array([*map(dials_00, REGIONS), False])
 
 
 @cache
 def _calling_codes() -> NDArray[np.int16]:
-    """The key for the first three digits of a number with its calling code."""
+    """The key for the first three digits of a number that starts with its calling code."""
+    positions = _positions()
     keys = np.full(1000, _UNKNOWN, dtype=np.int16)
     for head in range(100, 1000):
         for code in (head // 100, head // 10, head):
             if regions_of(code):
-                keys[head] = _ABROAD + code
+                keys[head] = positions[regions_of(code)[0]]
                 break
     return keys
 
