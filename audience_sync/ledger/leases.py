@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,8 +17,19 @@ from audience_sync.ledger.tables import leases
 class Leases(Database):
     """Taking, renewing and giving back leases; a name's tokens only ever grow."""
 
-    def take_lease(self, name: str, holder: str, seconds: float) -> Lease:
-        """The lease, or BusyError when anyone holds it, the same holder included."""
+    def take_lease(
+        self,
+        name: str,
+        holder: str,
+        seconds: float,
+        *,
+        alive: Callable[[str], bool] = lambda _holder: True,
+    ) -> Lease:
+        """The lease, or BusyError when anyone holds it, the same holder included.
+
+        A holder that is known not to be `alive` is overtaken at once; should it wake up, its
+        token is too old to write anything.
+        """
         now = self._clock()
         until = now + timedelta(seconds=seconds)
         with self._writing() as connection:
@@ -28,7 +40,7 @@ class Leases(Database):
             held = connection.execute(
                 sa.select(leases).where(leases.c.name == name).with_for_update()
             ).one()
-            if held.holder is not None and held.expires_at > now:
+            if held.holder is not None and held.expires_at > now and alive(held.holder):
                 raise BusyError(
                     f"{name} is being worked on by {held.holder},"
                     f" at most until {held.expires_at:%Y-%m-%d %H:%M:%S} UTC"

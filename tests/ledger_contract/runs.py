@@ -178,6 +178,18 @@ class LeasesContract(LedgerContract):
         clock.move(60)
         assert first.token < ledger.take_lease("vip at meta-se", "worker-2", 60).token
 
+    def test_a_dead_holder_is_overtaken_at_once(self, ledger: Ledger) -> None:
+        """A crash does not cost the rest of the lease; a living holder keeps it."""
+        dead = ledger.take_lease("vip", "worker-1", 60)
+        with pytest.raises(BusyError):
+            ledger.take_lease("vip", "worker-2", 60, alive=lambda holder: holder == "worker-1")
+
+        taken = ledger.take_lease("vip", "worker-2", 60, alive=lambda holder: holder != "worker-1")
+
+        assert taken.token == dead.token + 1
+        with pytest.raises(BusyError):
+            ledger.record([line()], lease=dead)
+
     def test_tokens_grow_over_releases(self, ledger: Ledger) -> None:
         """A token is never used twice, or a late writer could pass for the new holder."""
         tokens = []
