@@ -169,7 +169,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON; anything else is a TemporaryPartnerError (a proxy spoke, not the API)."""
+        """The body as JSON; a TemporaryPartnerError where a proxy spoke and not the API."""
         import orjson  # noqa: PLC0415 - most plugins never read JSON by themselves
 
         try:
@@ -259,21 +259,21 @@ class Connector(ABC, Generic[S]):
         """Fetch or forget credentials that were just refused; True when a new attempt may work."""
         return False
 
-    def slow_down(self, answer: Answer) -> float:
+    def slow_down(self, answer: Answer) -> float:  # noqa: ARG002 - for those who override
         """Seconds to leave before the next request, where the partner's headers ask for it."""
         return 0.0
 
-    def open(self, remote_id: str) -> None:  # noqa: B027 - optional by design
+    def open(self, remote_id: str) -> None:
         """Called once before the first upload of a delivery."""
 
-    def close(self, remote_id: str) -> None:  # noqa: B027 - optional by design
+    def close(self, remote_id: str) -> None:
         """Called once after the last upload of a delivery."""
 
-    def poll(self, reference: str) -> Receipt:
+    def poll(self, reference: str) -> Receipt:  # noqa: ARG002 - for those who override
         """The receipt so far for an upload that was `pending`."""
         raise ConfigurationError(f"{self.title} answers at once; there is nothing to poll")
 
-    def statistics(self, remote_id: str) -> Statistics:
+    def statistics(self, remote_id: str) -> Statistics:  # noqa: ARG002 - for those who override
         """What the partner tells of the list now."""
         return Statistics()
 

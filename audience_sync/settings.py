@@ -127,8 +127,10 @@ class Settings(BaseSettings):
         return load_or_make_keys(self.state_folder)
 
 
-def load_settings(folder: Path | None = None) -> Settings:
+def load_settings(folder: Path | None = None, *, project: Path | None = None) -> Settings:
     """The settings of this environment and of `.env` in a folder (default: the current one).
+
+    `project` names the project file and wins over the environment.
 
     A variable that is almost the name of one of ours is refused; another unknown one is only
     logged, because project files may refer to variables of any name.
@@ -136,7 +138,8 @@ def load_settings(folder: Path | None = None) -> Settings:
     env_file = (folder or Path.cwd()) / ".env"
     _check_names(environment(folder))
     try:
-        return Settings(_env_file=env_file)
+        given = {} if project is None else {"project": project}
+        return Settings(_env_file=env_file, **given)
     except ValidationError as error:
         names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         raise ConfigurationError(

@@ -53,6 +53,19 @@ class Leases(Database):
             )
         return lease
 
+    def leases_held(self, prefix: str) -> list[Lease]:
+        """The leases in force whose names begin so."""
+        query = sa.select(leases).where(
+            leases.c.name.startswith(prefix, autoescape=True),
+            leases.c.holder.is_not(None),
+            leases.c.expires_at > self._clock(),
+        )
+        with self._reading() as connection:
+            return [
+                Lease(name=row.name, holder=row.holder, token=row.token, expires_at=row.expires_at)
+                for row in connection.execute(query)
+            ]
+
     def renew_lease(self, lease: Lease, seconds: float) -> Lease:
         """The lease with a later end; a late renewal is fine as long as nobody else took it."""
         until = self._clock() + timedelta(seconds=seconds)

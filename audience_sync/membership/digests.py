@@ -72,7 +72,7 @@ def match(keys: Bytes, among: Bytes) -> Positions:
 def present(values: Bytes) -> Mask:
     """Which rows hold a value at all; all zero means none."""
     if values.dtype == np.uint8 and values.shape[1] % 8 == 0:
-        values = np.ascontiguousarray(values).view(np.uint64)  # type: ignore[assignment]  # faster
+        values = np.ascontiguousarray(values).view(np.uint64)
     return np.asarray(values.any(axis=1), dtype=np.bool_)
 
 

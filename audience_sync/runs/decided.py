@@ -35,7 +35,10 @@ class DecisionJoin:
         self._partitions = space.partitions
 
     def take_decisions(self, frame: pl.DataFrame) -> None:
-        """Keep a batch of decisions; words nobody knows and partners we do not use are left out."""
+        """Keep a batch of decisions; words nobody knows are left out and counted.
+
+        A refusal towards a partner that nobody knows counts for all; a grant then counts for none.
+        """
         word, unknown = words(frame["decision"])
         self.unknown_words += unknown
         partner = frame["partner"].str.strip_chars().str.to_lowercase()
@@ -45,6 +48,7 @@ class DecisionJoin:
         scope[general] = _EVERY_PARTNER
         for name, group in self._groups.items():
             scope[names == name] = group
+        scope[(scope < _EVERY_PARTNER) & (word >= Word.DENIED)] = _EVERY_PARTNER
         customer = customer_keys(frame["customer_id"])
         kept = (word != Word.NONE) & (scope >= _EVERY_PARTNER) & customer.any(axis=1)
         columns = {

@@ -17,7 +17,7 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Run, RunState
+from audience_sync.ledger.records import BatchState, Run, RunState
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
@@ -176,16 +176,13 @@ class Deliverer:
             now=self.now,
         )
         total = sum(batch.members for batch in batches)
-        self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
+        advance = self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
         link.connector.open(remote_id)
         try:
-            send_batches(transfer, batches, link.connector.limits, self._answered)
+            send_batches(transfer, batches, link.connector.limits, lambda b: advance(b.members))
         finally:
             link.connector.close(remote_id)
         return max(transfer.waits, default=_POLL_AFTER)
-
-    def _answered(self, batch: Batch) -> None:
-        self.progress.advance(batch.members)
 
     def _end(self, run: Run, wait: float, held: Held) -> Run:
         batches = self.ledger.batches(run.id)

@@ -27,6 +27,7 @@ from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.survey import Survey
+from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order
 from audience_sync.runs.verdicts import Verdicts
@@ -44,6 +45,7 @@ class Planner:
     location: StateLocation
     keyring: Keyring
     fingerprint_key: bytes = field(repr=False)
+    holder: str
     now: Callable[[], datetime]
     progress: Progress
 
@@ -74,8 +76,8 @@ class Planner:
 
     @contextmanager
     def _workspace(self, partitions: int) -> Iterator[Workspace]:
-        folder = f"scratch/{self.ledger.new_run_id()}"
-        lease = self.ledger.take_lease(folder, "plan", _DAY)
+        folder = f"{SCRATCH}/{self.ledger.new_run_id()}"
+        lease = self.ledger.take_lease(folder, self.holder, _DAY)
         space = Workspace(
             location=self.location, keyring=self.keyring, folder=folder, partitions=partitions
         )
@@ -111,7 +113,7 @@ class Planner:
         memberships = {plan.target.name: plan.before for plan in plans}
         by_name = {plan.target.name: plan for plan in plans}
         partitions = survey.rows.partitions
-        self.progress.stage("Comparing with what partners hold", partitions)
+        advance = self.progress.stage("Comparing with what partners hold", partitions)
 
         def compare(partition: int) -> list[tuple[ListPlan, Compared, str | None]]:
             found = comparison.compare(partition, [p.target for p in plans], memberships)
@@ -123,7 +125,7 @@ class Planner:
         def done(results: list[tuple[ListPlan, Compared, str | None]]) -> None:
             for plan, compared, path in results:
                 plan.take(compared, path)
-            self.progress.advance(1)
+            advance(1)
             held.renew()
 
         in_order(compare, range(partitions), done)

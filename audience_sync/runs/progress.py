@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Told of each stage and each step forward; called from one thread at a time."""
+    """Told of each stage; several may be under way at once, from several threads."""
 
-    def stage(self, name: str, total: int | None) -> None:
-        """A stage begins; `total` steps are expected, None when nobody knows."""
-        ...
+    def stage(self, name: str, total: int | None) -> Advance:
+        """A stage begins; call the answer with each number of steps done.
 
-    def advance(self, steps: int) -> None:
-        """Some steps of the stage are done."""
+        `total` steps are expected, None when nobody knows.
+        """
         ...
 
 
 class Silent:
     """Nobody is watching."""
 
-    def stage(self, name: str, total: int | None) -> None:
+    def stage(self, name: str, total: int | None) -> Advance:  # noqa: ARG002 - nobody is watching
         """Say nothing."""
-
-    def advance(self, steps: int) -> None:
-        """Say nothing."""
+        return lambda _: None

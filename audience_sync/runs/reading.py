@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 
 import polars as pl
@@ -34,16 +35,16 @@ def survey_customers(
     """One pass over the source, in threads; the survey holds what may be sent."""
     groups = partner_groups(targets, by_partner=selection.decisions is not None)
     survey = Survey(selection, targets, groups, space, now)
-    wheres = {target.audience: target.where for target in targets}
+    wheres = {target.audience: target.where for target in targets if target.where is not None}
     join = None if selection.decisions is None else DecisionJoin(survey, groups, space)
-    progress.stage("Reading and hashing customers", source.count())
+    advance = progress.stage("Reading and hashing customers", source.count())
 
     def take(frame: pl.DataFrame) -> int:
         (survey if join is None else join).take(frame)
         return frame.height
 
     def done(rows: int) -> None:
-        progress.advance(rows)
+        advance(rows)
         held.renew()
 
     if join is not None and selection.decisions is not None:
@@ -60,14 +61,23 @@ def survey_customers(
     return survey
 
 
-def profiled(frames: Iterable[pl.DataFrame], hashed: Mapping[Kind, str]) -> Iterator[pl.DataFrame]:
+def profiled(
+    frames: Generator[pl.DataFrame, None, None], hashed: Mapping[Kind, str]
+) -> Iterator[pl.DataFrame]:
     """The same batches; stops at a column that is hashed and should not be, or the reverse."""
     found: dict[Kind, ColumnProfile] = {}
-    for number, frame in enumerate(frames):
-        if number < _PROFILED_FIRST or number % _PROFILED_EVERY == 0:
-            for kind in Kind:
-                if kind.value in frame.columns:
-                    seen = profile(frame[kind.value])
-                    found[kind] = found[kind] + seen if kind in found else seen
-                    refuse_mismatch(kind, found[kind], hashed.get(kind))
-        yield frame
+    with closing(frames):
+        for number, frame in enumerate(frames):
+            if number < _PROFILED_FIRST or number % _PROFILED_EVERY == 0:
+                _profile(frame, found, hashed)
+            yield frame
+
+
+def _profile(
+    frame: pl.DataFrame, found: dict[Kind, ColumnProfile], hashed: Mapping[Kind, str]
+) -> None:
+    for kind in Kind:
+        if kind.value in frame.columns:
+            seen = profile(frame[kind.value])
+            found[kind] = found[kind] + seen if kind in found else seen
+            refuse_mismatch(kind, found[kind], hashed.get(kind))

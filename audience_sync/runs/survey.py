@@ -120,7 +120,13 @@ class Survey:
         at = np.full(frame.height, NO_TIME, dtype=np.int64)
         if "consent_at" in frame.columns:
             at = frame["consent_at"].fill_null(NO_TIME).to_numpy()
-        flags = [frame[f"audience:{name}"].to_numpy() for name in self.audiences]
+        everyone = np.ones(frame.height, dtype=np.bool_)
+        flags = [
+            frame[column].to_numpy()
+            if (column := f"audience:{name}") in frame.columns
+            else everyone
+            for name in self.audiences
+        ]
         selected = np.packbits(np.stack(flags, axis=1), axis=1)
         with self._lock:
             self.tally.rows += frame.height

@@ -28,7 +28,7 @@ class Target:
     audience: str
     destination: str
     partner: str
-    where: str
+    where: str | None  # None selects every customer
     forms: Mapping[Kind, str]
     batch_size: int
     slots: int

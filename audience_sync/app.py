@@ -1,0 +1,234 @@
+"""Puts the parts together: settings and project in, a pipeline that plans and delivers out."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+from audience_sync.connector import Connector
+from audience_sync.customers.policy import check_rules
+from audience_sync.customers.source import open_source
+from audience_sync.delivery.client import HttpPartnerClient
+from audience_sync.errors import AudienceSyncError, ConfigurationError, StateError
+from audience_sync.holder import alive, this_process
+from audience_sync.identifiers.forms import self_test
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.membership.location import StateLocation, open_location
+from audience_sync.membership.sealed import Keyring
+from audience_sync.plugins import Installed, installed_connectors
+from audience_sync.project import Project, load_project
+from audience_sync.runs.confirm import Confirmer
+from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.link import Link
+from audience_sync.runs.plan import Planner
+from audience_sync.runs.progress import Progress, Silent
+from audience_sync.runs.settle import Settlement
+from audience_sync.runs.suppression import Suppression
+from audience_sync.runs.sweep import sweep
+from audience_sync.runs.sync import Outcome, Pipeline
+from audience_sync.runs.targets import Target
+from audience_sync.settings import Settings, environment, load_settings
+from audience_sync.targeting import selection_of, targets_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that `check` looked at: `error` is None when it is in order."""
+
+    subject: str
+    detail: str
+    error: AudienceSyncError | None = None
+
+
+@dataclass(frozen=True)
+class App:
+    """A project, ready to run. Parts are made when they are first needed."""
+
+    settings: Settings
+    installed: Installed
+    project: Project
+    progress: Progress = field(default_factory=Silent)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _links: dict[str, Link] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=Lock, repr=False)
+
+    @classmethod
+    def open(cls, project: Path | None = None, progress: Progress | None = None) -> Self:
+        """The project named, or the one that the settings name."""
+        settings = load_settings(project=project)
+        installed = installed_connectors()
+        folder = settings.project.parent
+        loaded = load_project(settings.project, installed.connectors, environment(folder))
+        return cls(settings, installed, loaded, progress or Silent())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if "ledger" in vars(self):
+            self.ledger.close()
+
+    @cached_property
+    def keyring_and_fingerprint_key(self) -> tuple[Keyring, bytes, bool]:
+        """The state keys, the fingerprint key, and whether they were just made."""
+        keys, made = self.settings.keys()
+        return Keyring(keys.state.current, keys.state.keys), keys.fingerprint, made
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, created where there is none."""
+        folder = self.settings.state_folder
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                reason = error.strerror or "it is not a folder"
+                raise StateError(
+                    f"the state folder {folder} cannot be made: {reason}; "
+                    "set AUDIENCE_SYNC_STATE_URL to a folder that can"
+                ) from None
+        return Ledger.open(self.settings.database_url.get_secret_value())
+
+    @cached_property
+    def location(self) -> StateLocation:
+        """Where memberships and outboxes rest."""
+        return open_location(self.settings.state_url)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Plans and delivers. The forms have been tested on their vectors before (L14)."""
+        self_test()
+        keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
+        suppression = Suppression(self.ledger, fingerprint_key, self.now)
+        common: dict[str, Any] = {
+            "ledger": self.ledger,
+            "location": self.location,
+            "keyring": keyring,
+            "now": self.now,
+        }
+        settlement = Settlement(
+            ledger=self.ledger, location=self.location, keyring=keyring, suppression=suppression
+        )
+        return Pipeline(
+            ledger=self.ledger,
+            planner=Planner(
+                fingerprint_key=fingerprint_key,
+                holder=this_process(),
+                progress=self.progress,
+                **common,
+            ),
+            deliverer=Deliverer(settlement=settlement, progress=self.progress, **common),
+            confirmer=Confirmer(settlement=settlement, **common),
+            link=self.link,
+            adopted=self._adopted,
+            holder=this_process(),
+            alive=alive,
+            now=self.now,
+        )
+
+    def link(self, destination: str) -> Link:
+        """The destination's connector, ready to use; one for all threads."""
+        with self._lock:
+            if destination not in self._links:
+                if destination not in self.project.destinations:
+                    raise ConfigurationError(
+                        f"the destination {destination} is no longer in {self.project.path.name}; "
+                        "put it back"
+                    )
+                found = self.project.destinations[destination]
+                client = HttpPartnerClient(found.settings.base_url)
+                connector = self.installed.connectors[found.connector](found.settings, client)
+                client.bind(connector)
+                self._links[destination] = Link(
+                    destination=destination,
+                    connector=connector,
+                    recording=client.recording,
+                    project=self.project.name,
+                    purpose=self.project.purpose,
+                )
+            return self._links[destination]
+
+    def targets(self, audiences: Sequence[str], destination: str | None) -> list[Target]:
+        """The lists that a command names."""
+        connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
+        return targets_of(self.project, connectors, audiences, destination, self.now())
+
+    def sync(
+        self,
+        audiences: Sequence[str] = (),
+        destination: str | None = None,
+        *,
+        deliver: bool = True,
+        keep: bool = True,
+        force: bool = False,
+    ) -> list[Outcome]:
+        """Plan and deliver; see `Pipeline.sync`."""
+        targets = self.targets(audiences, destination)
+        sweep(self.ledger, self.location, alive)
+        outcomes = self.pipeline.sync(
+            selection_of(self.project),
+            targets,
+            deliver=deliver,
+            keep=keep,
+            forced_by=operator() if force else None,
+        )
+        if deliver and keep:
+            self.pipeline.poll_due()
+        return outcomes
+
+    def check(self, destination: str | None = None) -> list[Finding]:
+        """Look at everything that a sync needs, without changing anything at a partner."""
+        steps: list[tuple[str, Callable[[], str]]] = [
+            ("project", lambda: f"{len(self.project.audiences)} audiences"),
+            ("forms", self._check_forms),
+            ("keys", lambda: f"state key {self.keyring_and_fingerprint_key[0].current}"),
+            ("ledger", lambda: f"{len(self.ledger.remote_lists())} lists known"),
+            ("source", self._check_source),
+        ]
+        chosen = [destination] if destination else list(self.project.destinations)
+        steps += [(f"destination {name}", lambda name=name: self._check(name)) for name in chosen]  # type: ignore[misc]
+        findings = []
+        for subject, step in steps:
+            try:
+                findings.append(Finding(subject=subject, detail=step()))
+            except AudienceSyncError as error:
+                findings.append(Finding(subject=subject, detail=str(error), error=error))
+        return findings
+
+    def _check_forms(self) -> str:
+        self_test()
+        return "every form writes its vectors"
+
+    def _check_source(self) -> str:
+        selection = selection_of(self.project)
+        source = open_source(selection.source)
+        check_rules(
+            selection.rules, selection.source.columns, decisions=selection.decisions is not None
+        )
+        source.check({a.name: a.where for a in self.project.audiences.values() if a.where})
+        rows = source.count()
+        return "readable" if rows is None else f"about {rows:,} rows"
+
+    def _check(self, destination: str) -> str:
+        link = self.link(destination)
+        link.connector.check()
+        return f"{link.connector.title} accepts the credentials"
+
+    def _adopted(self, audience: str, destination: str) -> str | None:
+        found = self.project.audiences.get(audience)
+        used = found.destinations.get(destination) if found else None
+        return used.remote_id if used else None
+
+
+def operator() -> str:
+    """Who gave the command, for the transfer log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,47 @@
+"""Delete what dead processes left behind: scratch space, outboxes, memberships of no run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import OPEN_STATES, RunState
+from audience_sync.membership.held import Manifest
+from audience_sync.membership.location import StateLocation
+
+SCRATCH = "scratch"
+_KEEP = (*OPEN_STATES, RunState.DELIVERED)
+
+
+def sweep(ledger: Ledger, location: StateLocation, alive: Callable[[str], bool]) -> None:
+    """Safe at any time; does nothing to outboxes and memberships while anybody plans.
+
+    The names are read before the leases and the leases before the runs, so that whatever a
+    planner writes meanwhile is either protected by its lease or known by its run.
+    """
+    spaces = location.names(SCRATCH)
+    outboxes = location.names("outbox")
+    memberships = [
+        f"lists/{destination}/{audience}/{folder}"
+        for destination in location.names("lists")
+        for audience in location.names(f"lists/{destination}")
+        for folder in location.names(f"lists/{destination}/{audience}")
+    ]
+    planning = {lease.name for lease in ledger.leases_held(f"{SCRATCH}/") if alive(lease.holder)}
+    for space in spaces:
+        if f"{SCRATCH}/{space}" not in planning:
+            location.delete(f"{SCRATCH}/{space}")
+    if planning:
+        return
+    kept = {run.id for run in ledger.runs(states=_KEEP)}
+    for outbox in outboxes:
+        if outbox not in kept:
+            location.delete(f"outbox/{outbox}")
+    used = {
+        path.rsplit("/", path.count("/") - 3)[0]
+        for remote in ledger.remote_lists()
+        for path in Manifest.of(remote.manifest).files.values()
+    }
+    for folder in memberships:
+        if folder not in used and folder.rsplit("/", 1)[1] not in kept:
+            location.delete(folder)

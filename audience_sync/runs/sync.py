@@ -1,0 +1,240 @@
+"""The whole line for many lists: plan them together, deliver each, go on when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from audience_sync.errors import (
+    AudienceSyncError,
+    BusyError,
+    ConfigurationError,
+    GuardError,
+)
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Event, Lease, Run, RunState, TransferLine
+from audience_sync.runs.confirm import Confirmer
+from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.leases import LEASE_SECONDS, Held
+from audience_sync.runs.link import Link
+from audience_sync.runs.plan import Planner
+from audience_sync.runs.targets import Selection, Target
+
+_WAITING = (RunState.PLANNED, RunState.HELD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one list: its run, or the error that stopped it."""
+
+    audience: str
+    destination: str
+    run: Run | None = None
+    error: AudienceSyncError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Plans, delivers, approves, resumes and cancels; every change is made under a lease.
+
+    `link` opens a destination by name; `adopted` tells the remote list that an audience adopts.
+    """
+
+    ledger: Ledger
+    planner: Planner
+    deliverer: Deliverer
+    confirmer: Confirmer
+    link: Callable[[str], Link]
+    adopted: Callable[[str, str], str | None]
+    holder: str
+    alive: Callable[[str], bool]
+    now: Callable[[], datetime] = field(repr=False)
+
+    def sync(
+        self,
+        selection: Selection,
+        targets: Sequence[Target],
+        *,
+        deliver: bool = True,
+        keep: bool = True,
+        forced_by: str | None = None,
+    ) -> list[Outcome]:
+        """One outcome a target. Lists that another run works on are left out, with a BusyError.
+
+        With `deliver` false runs are only planned; with `keep` false not even that. `forced_by`
+        names the person who sends what a guard would hold.
+        """
+        outcomes: dict[str, Outcome] = {}
+        with self._holding(targets, outcomes) as held:
+            free = [target for target in targets if target.name not in outcomes]
+            if keep:
+                free = [target for target in free if self._clear(target, held, outcomes)]
+            if free:
+                for run in self.planner.plan(selection, free, held, keep=keep):
+                    outcomes[f"{run.audience}/{run.destination}"] = _of(run)
+            if deliver and keep:
+                self._deliver_all(outcomes, held, forced_by)
+        return [outcomes[target.name] for target in targets]
+
+    def approve(self, run: Run, actor: str) -> Run:
+        """Deliver the very outbox that was shown."""
+        if run.state not in _WAITING:
+            raise ConfigurationError(f"run {run.id} is {run.state}; there is nothing to approve")
+        with self._holding_run(run) as held:
+            run = self._note(run, Event.APPROVED, actor, held)
+            return self._deliver(run, held)
+
+    def resume(self, run: Run) -> Run:
+        """Go on with a delivery that was interrupted, or ask again about one that is pending."""
+        if run.state is RunState.HELD:
+            raise GuardError(
+                f"run {run.id} is held: {run.reason}; `audience-sync approve {run.id}` sends it"
+            )
+        if run.state not in (RunState.PLANNED, RunState.DELIVERING, RunState.DELIVERED):
+            raise ConfigurationError(
+                f"run {run.id} is {run.state}; `audience-sync sync {run.audience}` plans a new one"
+            )
+        with self._holding_run(run) as held:
+            if run.state is RunState.DELIVERED:
+                return self.confirmer.poll(run, self.link(run.destination), held)
+            return self._deliver(run, held)
+
+    def cancel(self, run: Run) -> Run:
+        """End a run that did not end; what a partner has accepted stays in the membership."""
+        if run.state not in (*_WAITING, RunState.DELIVERING):
+            raise ConfigurationError(f"run {run.id} is {run.state}; it cannot be cancelled")
+        with self._holding_run(run) as held:
+            reason = "cancelled by an operator"
+            return self.deliverer.give_up(run, RunState.CANCELLED, reason, held)
+
+    def poll_due(self) -> list[Outcome]:
+        """Ask about every delivered run whose partner should know more by now."""
+        outcomes = []
+        for run in self.ledger.runs(states=[RunState.DELIVERED]):
+            if run.next_attempt_at is None or run.next_attempt_at <= self.now():
+                try:
+                    outcomes.append(_of(self.resume(run)))
+                except AudienceSyncError as error:
+                    outcomes.append(_of(run, error))
+        return outcomes
+
+    def _clear(self, target: Target, held: Held, outcomes: dict[str, Outcome]) -> bool:
+        """Finish what was interrupted and drop older plans; whether the list can be planned."""
+        states = [*_WAITING, RunState.DELIVERING]
+        found = self.ledger.runs(
+            audience=target.audience, destination=target.destination, states=states
+        )
+        for run in found:
+            if run.state is RunState.DELIVERING:
+                try:
+                    self._deliver(run, held)
+                except AudienceSyncError as error:
+                    outcomes[target.name] = _of(self.ledger.run(run.id), error)
+                    return False
+            else:
+                reason = "a newer plan took its place"
+                self.deliverer.give_up(run, RunState.CANCELLED, reason, held)
+        return True
+
+    def _deliver_all(self, outcomes: dict[str, Outcome], held: Held, forced_by: str | None) -> None:
+        """Destinations in parallel, so that a slow partner keeps nobody waiting."""
+        by_destination: dict[str, list[Run]] = {}
+        for outcome in outcomes.values():
+            run = outcome.run
+            if run is None or outcome.error is not None:
+                continue
+            if run.state is RunState.HELD and forced_by is not None:
+                run = self._note(run, Event.FORCED, forced_by, held)
+            if run.state is RunState.PLANNED or (run.state is RunState.HELD and forced_by):
+                by_destination.setdefault(run.destination, []).append(run)
+
+        def deliver(runs: list[Run]) -> list[Outcome]:
+            return [self._try(run, held) for run in runs]
+
+        if by_destination:
+            with ThreadPoolExecutor(len(by_destination)) as pool:
+                for delivered in pool.map(deliver, by_destination.values()):
+                    for outcome in delivered:
+                        outcomes[f"{outcome.audience}/{outcome.destination}"] = outcome
+
+    def _try(self, run: Run, held: Held) -> Outcome:
+        try:
+            return _of(self._deliver(run, held))
+        except AudienceSyncError as error:
+            return _of(self.ledger.run(run.id), error)
+
+    def _deliver(self, run: Run, held: Held) -> Run:
+        adopted = self.adopted(run.audience, run.destination)
+        return self.deliverer.deliver(run, self.link(run.destination), adopted, held)
+
+    def _note(self, run: Run, event: Event, actor: str, held: Held) -> Run:
+        """A person took the decision: that stands in the log before anything is sent."""
+        link = self.link(run.destination)
+        recipient = link.connector.recipient
+        line = TransferLine(
+            event=event,
+            run=run.id,
+            audience=run.audience,
+            destination=run.destination,
+            recipient=recipient.name,
+            recipient_country=recipient.country,
+            purpose=link.purpose,
+            finished_at=self.now(),
+            actor=actor,
+            note=run.reason,
+        )
+        self.ledger.record([line], (), held[f"{run.audience}/{run.destination}"])
+        forced = event is Event.FORCED
+        return self.ledger.change_run(run.id, approved_by=actor, forced=forced)
+
+    @contextmanager
+    def _holding(self, targets: Sequence[Target], outcomes: dict[str, Outcome]) -> Iterator[Held]:
+        leases = {}
+        for target in targets:
+            try:
+                leases[target.name] = self._take(target.name)
+            except BusyError as error:
+                outcomes[target.name] = Outcome(
+                    audience=target.audience, destination=target.destination, error=error
+                )
+        held = Held(self.ledger, leases)
+        try:
+            yield held
+        finally:
+            held.release()
+
+    @contextmanager
+    def _holding_run(self, run: Run) -> Iterator[Held]:
+        name = f"{run.audience}/{run.destination}"
+        held = Held(self.ledger, {name: self._take(name)})
+        try:
+            yield held
+        finally:
+            held.release()
+
+    def _take(self, name: str) -> Lease:
+        return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
+
+
+def _of(run: Run, error: AudienceSyncError | None = None) -> Outcome:
+    return Outcome(audience=run.audience, destination=run.destination, run=run, error=error)
+
+
+def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
+    """How many lists went well, were held, were busy or failed."""
+    counts = {"done": 0, "held": 0, "busy": 0, "failed": 0}
+    for outcome in outcomes:
+        if isinstance(outcome.error, BusyError):
+            counts["busy"] += 1
+        elif outcome.error is not None or (
+            outcome.run is not None and outcome.run.state is RunState.FAILED
+        ):
+            counts["failed"] += 1
+        elif outcome.run is not None and outcome.run.state is RunState.HELD:
+            counts["held"] += 1
+        else:
+            counts["done"] += 1
+    return counts

@@ -1,0 +1,125 @@
+"""The project's words turned into what planning works with: selections and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from audience_sync.connector import Connector
+from audience_sync.customers import description
+from audience_sync.errors import ConfigurationError
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.membership.guard import GuardLimits
+from audience_sync.project import Audience, Guards, Period, Project
+from audience_sync.runs.targets import Selection, Target
+
+
+def selection_of(project: Project) -> Selection:
+    """Which customers the project reads, and how it judges them."""
+    base = project.path.parent
+    source, policy = project.source, project.policy
+    decisions = project.decisions
+    return Selection(
+        source=description.SourceDescription(
+            url=source.url.get_secret_value(),
+            columns=source.columns.mapped,
+            base=base,
+            query=source.query,
+            table=source.table,
+        ),
+        rules=description.PolicyRules(
+            consent_max_age=_period(policy.consent_max_age),
+            keep_after_last_activity=_period(policy.keep_after_last_activity),
+            minimum_age=policy.minimum_age,
+            origins=policy.origins,
+            default_country=policy.default_country,
+        ),
+        decisions=None
+        if decisions is None
+        else description.DecisionsDescription(
+            url=decisions.url.get_secret_value(),
+            base=base,
+            columns=decisions.columns.mapped,
+            query=decisions.query,
+            table=decisions.table,
+        ),
+        hashed={Kind(kind): form for kind, form in source.hashed.items()},
+    )
+
+
+def targets_of(
+    project: Project,
+    connectors: Mapping[str, type[Connector[Any]]],
+    audiences: Sequence[str],
+    destination: str | None,
+    now: datetime,
+) -> list[Target]:
+    """The lists that a command names: all of the project's when it names none."""
+    for name in audiences:
+        if name not in project.audiences:
+            raise ConfigurationError(
+                f"no audience {name} in {project.path.name}; there are "
+                f"{', '.join(project.audiences) or 'none'}"
+            )
+    if destination is not None and destination not in project.destinations:
+        raise ConfigurationError(
+            f"no destination {destination} in {project.path.name}; there are "
+            f"{', '.join(project.destinations) or 'none'}"
+        )
+    chosen = [project.audiences[name] for name in audiences or project.audiences]
+    targets = [
+        _target(project, connectors, audience, used, now)
+        for audience in chosen
+        for used in audience.destinations
+        if destination in (None, used)
+    ]
+    if not targets:
+        raise ConfigurationError(
+            "nothing to do: no audience named goes there"
+            if destination is not None
+            else f"{project.path.name} has no audiences; add one under `audiences:`"
+        )
+    return targets
+
+
+def _target(
+    project: Project,
+    connectors: Mapping[str, type[Connector[Any]]],
+    audience: Audience,
+    destination: str,
+    now: datetime,
+) -> Target:
+    partner = project.destinations[destination].connector
+    connector = connectors[partner]
+    forms = audience.destinations[destination].forms
+    limits = connector.limits
+    expires = audience.expires_after
+    return Target(
+        audience=audience.name,
+        destination=destination,
+        partner=partner,
+        where=audience.where,
+        forms=forms,
+        batch_size=limits.members_per_request,
+        slots=max(1, limits.identifiers_per_member // max(1, len(forms))),
+        guards=_guards(audience.guards, connector.minimum_audience),
+        holdout=audience.holdout,
+        expired_before=None if expires is None else expires.before(now),
+    )
+
+
+def _guards(guards: Guards, minimum: int) -> GuardLimits:
+    wanted = guards.minimum_members
+    return GuardLimits(
+        minimum_members=None if wanted is None else max(wanted, minimum),
+        maximum_removals=guards.maximum_removals,
+        maximum_growth=guards.maximum_growth,
+        maximum_source_drop=guards.maximum_source_drop,
+        maximum_unusable=guards.maximum_unusable,
+        maximum_consent_drop=guards.maximum_consent_drop,
+    )
+
+
+def _period(period: Period | None) -> description.Period | None:
+    return None if period is None else description.Period(months=period.months, days=period.days)
