@@ -283,21 +283,23 @@ class ConnectorContract:
 
     def test_threads_do_not_disturb_each_other(self) -> None:
         """Uploads at the same time are the same as uploads one after the other."""
-        connector, partner = self._started()
-        remote_id = self._ensured(connector)
-        partner.requests.clear()
-        batches = [
-            (made_up_upload(remote_id=remote_id, session=number + 1), self._members(5, seed=number))
-            for number in range(16)
-        ]
-        with ThreadPoolExecutor(8) as threads:
-            receipts = list(threads.map(lambda batch: connector.add(*batch), batches))
-        together = sorted(repr(sent.written(self.volatile)) for sent in partner.uploads)
-        partner.requests.clear()
-        for upload, members in batches:
-            connector.add(upload, members)
-        assert together == sorted(repr(sent.written(self.volatile)) for sent in partner.uploads)
-        assert all(receipt.sent == 5 for receipt in receipts)  # noqa: PLR2004 - as built above
+        batches = [(number + 1, self._members(5, seed=number)) for number in range(16)]
+
+        def sent(threads: int) -> list[str]:
+            connector, partner = self._started()
+            remote_id = self._ensured(connector)
+            partner.requests.clear()
+
+            def add(batch: tuple[int, Members]) -> Receipt:
+                upload = made_up_upload(remote_id=remote_id, session=batch[0])
+                return connector.add(upload, batch[1])
+
+            with ThreadPoolExecutor(threads) as pool:
+                receipts = list(pool.map(add, batches))
+            assert {receipt.sent for receipt in receipts} == {5}
+            return sorted(repr(sent.written(self.volatile)) for sent in partner.uploads)
+
+        assert sent(threads=8) == sent(threads=1)
 
     # What it makes of errors
 
