@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from audience_sync.customers.columns import find_column
 from audience_sync.customers.conditions import (
@@ -21,8 +23,15 @@ from audience_sync.customers.conditions import (
 from audience_sync.customers.table import Place
 from audience_sync.errors import SourceError
 
-_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError)
+_ERRORS = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    pa.ArrowException,
+    OSError,
+    EOFError,
+)
 _SAMPLE = 1 << 20  # bytes
+_HEADER = 1 << 16  # bytes
 _SEPARATORS = (",", ";", "\t", "|")
 _CAUSES = {
     "utf-8": "it holds text that is not UTF-8",
@@ -30,6 +39,7 @@ _CAUSES = {
     "more fields": "a row has more fields than the header",
     "empty csv": "it is empty, without even a header",
     "end of file": "it ends too early",
+    "ended before": "it ends too early",
     "par1": "it is not a whole Parquet file",
     "permission denied": "it may not be read by this user",
 }
@@ -47,7 +57,10 @@ class FileTable:
         self._url = place.url
         self._base = place.base
         self._remote = remote
+        # Polars sees that a row of a CSV has a field too many, which moves a value into the wrong
+        # column, only where it is asked for every column.
         self._format = place.url.lower().removesuffix(".gz").rsplit(".", 1)[1]
+        self._optimizations = pl.QueryOptFlags(projection_pushdown=self._format != "csv")
 
     def names(self) -> list[str]:
         """The columns of the first file."""
@@ -64,13 +77,14 @@ class FileTable:
         if self._remote or self._url.lower().endswith(".gz"):
             return None
         with self._explained(self._url):
-            return sum(_estimate(Path(file)) for file in files)
+            headers = len(files) if self._format == "csv" else 0
+            return max(0, sum(_estimate(Path(file)) for file in files) - headers)
 
     def read(
         self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
     ) -> Generator[pl.DataFrame, None, None]:
         """Stream every file; all are looked at before the first row is given."""
-        files = self._files()
+        files = [file for file in self._files() if not self._is_empty(file)]
         used = columns_of(conditions)
         schemas = {file: self._checked(file, columns, used) for file in files}
         types: Types = {}
@@ -81,9 +95,12 @@ class FileTable:
             types = settle_types(conditions, used, types)
         for file in files:
             with self._explained(file):
-                chosen = select(self._scan(file), columns, conditions, schemas[file], types)
-                for frame in chosen.collect_batches(chunk_size=rows, engine="streaming"):
-                    yield from frame.iter_slices(rows)
+                for part in self._parts(file, schemas[file], rows):
+                    chosen = select(part, columns, conditions, schemas[file], types)
+                    for frame in chosen.collect_batches(
+                        chunk_size=rows, engine="streaming", optimizations=self._optimizations
+                    ):
+                        yield from frame.iter_slices(rows)
 
     def _files(self) -> list[str]:
         if self._remote:
@@ -102,15 +119,35 @@ class FileTable:
             return Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
         return self._base.glob(self._url)
 
-    def _scan(self, file: str) -> pl.LazyFrame:
+    def _scan(self, file: str, schema: Types | None = None) -> pl.LazyFrame:
+        """The file, lazily; without a `schema` an NDJSON file is read to its end to find one."""
         if self._format == "parquet":
             return pl.scan_parquet(file, glob=self._remote, hive_partitioning=False)
         if self._format == "csv":
             separator = "," if self._remote else _separator(Path(file))
             return pl.scan_csv(file, infer_schema=False, separator=separator, glob=self._remote)
-        if not self._remote and Path(file).stat().st_size == 0:
+        if self._is_empty(file):
             return pl.LazyFrame()
-        return pl.scan_ndjson(file, infer_schema_length=None)
+        return pl.scan_ndjson(file, schema=schema, infer_schema_length=None)
+
+    def _is_empty(self, file: str) -> bool:
+        """Whether it is an NDJSON file without a line, which has no columns to look for."""
+        if self._remote or self._format != "ndjson":
+            return False
+        with self._explained(file):
+            return not _beginning(Path(file), 1)
+
+    def _parts(self, file: str, schema: Types, rows: int) -> Iterator[pl.LazyFrame]:
+        """The file in parts that are read one by one; Parquet by row groups of its own.
+
+        Read whole, Parquet is fetched ahead until memory grows with the file.
+        """
+        scan = self._scan(file, schema)
+        if self._format != "parquet" or self._remote:
+            yield scan
+            return
+        for start, length in _row_groups(file, rows):
+            yield scan.slice(start, length)
 
     def _schema(self, file: str) -> Types:
         with self._explained(file):
@@ -138,23 +175,39 @@ class FileTable:
             ) from None
 
 
-def _lines(path: Path) -> bytes:
-    """The beginning of a text file."""
+def _row_groups(file: str, rows: int) -> Iterator[tuple[int, int]]:
+    """Where neighbouring row groups of about `rows` rows begin, and how long they are."""
+    with pq.ParquetFile(file) as opened:
+        lengths = [
+            opened.metadata.row_group(at).num_rows for at in range(opened.metadata.num_row_groups)
+        ]
+    start = length = 0
+    for more in lengths:
+        if length and length + more > rows:
+            yield start, length
+            start, length = start + length, 0
+        length += more
+    yield start, length
+
+
+def _beginning(path: Path, size: int = _SAMPLE) -> bytes:
+    """The beginning of a text file, unpacked."""
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as packed:
-            return packed.read(_SAMPLE)
+            return packed.read(size)
     with path.open("rb") as file:
-        return file.read(_SAMPLE)
+        return file.read(size)
 
 
 def _separator(path: Path) -> str:
     """What separates the header's columns; a comma unless there is none."""
-    header = _lines(path).split(b"\n", 1)[0]
+    header = _beginning(path, _HEADER).split(b"\n", 1)[0]
     return next((sign for sign in _SEPARATORS if sign.encode() in header), _SEPARATORS[0])
 
 
 def _estimate(path: Path) -> int:
-    start = _lines(path)
-    if not start:
-        return 0
-    return round(path.stat().st_size * start.count(b"\n") / len(start))
+    start = _beginning(path)
+    lines = start.count(b"\n")
+    if len(start) < _SAMPLE:
+        return lines
+    return round(path.stat().st_size * lines / len(start))
