@@ -138,7 +138,7 @@ def load_settings(folder: Path | None = None, *, project: Path | None = None) ->
     env_file = (folder or Path.cwd()) / ".env"
     _check_names(environment(folder))
     try:
-        given = {} if project is None else {"project": project}
+        given: dict[str, Any] = {} if project is None else {"project": project}
         return Settings(_env_file=env_file, **given)
     except ValidationError as error:
         names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())

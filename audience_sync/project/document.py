@@ -79,7 +79,8 @@ class Findings:
             text = text.replace(value, "…")
         dotted = ".".join(str(step) for step in finding.place)
         where = f"{self.path.name}:{finding.line}: "
-        return f"{where}{dotted}: {text}" if dotted else f"{where}{text}"
+        sentence = f"{where}{dotted}: {text}" if dotted else f"{where}{text}"
+        return "".join(letter if letter.isprintable() else "?" for letter in sentence)
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], Findings]:

@@ -83,7 +83,7 @@ def _kinds(value: object) -> object:
     if not isinstance(value, list) or not value:
         raise ValueError(f"list at least one of {known}, such as [email, phone]")
     for kind in value:
-        if kind not in set(Kind):
+        if not isinstance(kind, str) or kind not in set(Kind):
             raise ValueError(f"list kinds of identifier only: {known}")
     if len(set(value)) < len(value):
         raise ValueError("name each kind once")

@@ -11,7 +11,7 @@ import orjson
 from audience_sync.errors import ConfigurationError
 
 DEMO_DATABASE = "customers.db"
-DEMO_VARIABLES = ("META_ACCESS_TOKEN", "GOOGLE_CREDENTIALS")  # of the commented project
+COMMENTED_VARIABLES = ("META_ACCESS_TOKEN", "GOOGLE_CREDENTIALS")
 
 _META_SECRET = "secrets/meta-token"  # noqa: S105 - the name of a file
 _GOOGLE_SECRET = "secrets/google.json"  # noqa: S105 - the name of a file
@@ -161,9 +161,10 @@ audiences:
 def commented_project(project: str = "my-shop", controller: str = "My Shop AB") -> str:
     """A project file to begin with, every key explained.
 
-    It loads once the variables in `DEMO_VARIABLES` are set.
+    It loads once the variables in `COMMENTED_VARIABLES` are set.
     """
-    return _COMMENTED.format(project=project, controller=controller)
+    quoted = orjson.dumps(controller).decode()  # what JSON quotes, YAML reads
+    return _COMMENTED.format(project=project, controller=quoted)
 
 
 def demo_project(
