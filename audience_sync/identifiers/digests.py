@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 import polars as pl
-import polars_hash  # noqa: F401 - registers the `chash` functions that hash in native code
+import polars_hash
 from numpy.typing import NDArray
 
 from audience_sync.identifiers.kinds import DEVICE_WIDTH, DIGEST_WIDTH
@@ -35,7 +35,7 @@ _NOTHING_HEADS = np.array(
 
 def digests(texts: pl.Series) -> Bytes:
     """SHA-256 of each text (UTF-8), shape (n, 32); null gives zeros."""
-    hashed = texts.to_frame("text").select(pl.col("text").chash.sha2_256()).to_series()
+    hashed = texts.to_frame("text").select(polars_hash.col("text").chash.sha2_256()).to_series()
     return _unhex(hashed.fill_null(_NO_DIGEST), DIGEST_WIDTH)
 
 

@@ -6,8 +6,9 @@ give the same answer in a hundredth of that for all but a few odd cases; those a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import phonenumbers
@@ -18,9 +19,9 @@ from phonenumbers.phonemetadata import PhoneMetadata, PhoneNumberDesc
 Mask = NDArray[np.bool_]
 
 REGIONS: tuple[str, ...] = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
-_NUMBER = pl.col("number")
-_DIGITS = pl.col("digits")
-_LENGTH = _NUMBER.str.len_bytes()
+_number = pl.col("number")
+_digits = pl.col("digits")
+_length = _number.str.len_bytes()
 
 
 class Verdict(NamedTuple):
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
 @cache
 def plan(region: str) -> Plan:
     """The plan of a region such as "SE"."""
-    found = PhoneMetadata.metadata_for_region(region)
+    found = _metadata(region)
     general = found.general_desc
     possible = _pattern(general) & _lengths(general.possible_length)
     valid = possible & pl.any_horizontal(*_types(found))
@@ -64,15 +65,15 @@ def plan(region: str) -> Plan:
         possible=possible,
         longest=max(general.possible_length),
         valid=valid,
-        claimed=_NUMBER.str.contains(f"^(?:{_ascii(leading)})") if leading else valid,
+        claimed=_number.str.contains(f"^(?:{_ascii(leading)})") if leading else valid,
     )
 
 
 @cache
 def dials_00(region: str) -> bool:
     """Whether 00 is dialled before a calling code."""
-    prefix = PhoneMetadata.metadata_for_region(region).international_prefix or ""
-    return prefix.split("|")[0] == "00"
+    prefix = _metadata(region).international_prefix or ""
+    return bool(prefix.split("|")[0] == "00")
 
 
 @cache
@@ -90,7 +91,7 @@ def settle_region(digits: pl.Series, home: Mask, region: str) -> Verdict:
     """
     ours = plan(region)
     frame = pl.DataFrame({"digits": digits, "home": home}).select(
-        pl.when("home").then(_DIGITS).otherwise(_DIGITS.str.slice(len(ours.code))).alias("digits"),
+        pl.when("home").then(_digits).otherwise(_digits.str.slice(len(ours.code))).alias("digits"),
         "home",
     )
     numbers, flags = _strip(frame, ours)
@@ -110,9 +111,9 @@ def _strip(frame: pl.DataFrame, ours: Plan) -> tuple[pl.Series, pl.DataFrame]:
     """The digits without a trunk prefix, and what there is to know before judging them."""
     found = frame.with_columns(number=ours.stripped)
     flags = found.select(
-        dialled=_LENGTH != _DIGITS.str.len_bytes(),
+        dialled=_length != _digits.str.len_bytes(),
         possible=ours.possible,
-        coded=_DIGITS.str.starts_with(ours.code),
+        coded=_digits.str.starts_with(ours.code),
         foreign=ours.foreign,
     )
     return found["number"], flags
@@ -120,8 +121,8 @@ def _strip(frame: pl.DataFrame, ours: Plan) -> tuple[pl.Series, pl.DataFrame]:
 
 def _doubtful(digits: pl.Series, flags: pl.DataFrame, valid: Mask, ours: Plan) -> Mask:
     """Where the library might have kept the trunk prefix as a part of the number."""
-    dialled = flags["dialled"].to_numpy()
-    doubtful = dialled & (ours.transforms | (valid & ~flags["possible"].to_numpy()))
+    dialled: Mask = flags["dialled"].to_numpy()
+    doubtful: Mask = dialled & (ours.transforms | (valid & ~flags["possible"].to_numpy()))
     unclear = np.flatnonzero(dialled & ~valid)
     if len(unclear):
         doubtful[unclear] |= _valid(digits.gather(unclear), int(ours.code))
@@ -134,7 +135,7 @@ def _without_code(digits: pl.Series, ours: Plan) -> tuple[pl.Series, Mask, Mask]
     _, flags = _strip(rest.to_frame(), ours)
     valid = _valid(rest, int(ours.code))
     doubtful = flags["dialled"].to_numpy() | (valid & ~_holds(rest, ours.pattern))
-    misread = _holds(digits, ~ours.pattern | (_LENGTH > ours.longest))
+    misread = _holds(digits, ~ours.pattern | (_length > ours.longest))
     return rest, valid & misread, doubtful
 
 
@@ -159,25 +160,26 @@ def _valid(numbers: pl.Series, code: int) -> Mask:
 
 
 def _holds(numbers: pl.Series, condition: pl.Expr) -> Mask:
-    return numbers.alias("number").to_frame().select(condition).to_series().to_numpy()
+    found = numbers.alias("number").to_frame().select(condition).to_series()
+    return found.to_numpy().astype(np.bool_, copy=False)
 
 
 def _stripped(trunk: str | None) -> pl.Expr:
     if trunk is None:
-        return _DIGITS
+        return _digits
     if trunk.isdigit():
-        return _DIGITS.str.strip_prefix(trunk)
-    return _DIGITS.str.replace(f"^(?:{_ascii(trunk)})", "")
+        return _digits.str.strip_prefix(trunk)
+    return _digits.str.replace(f"^(?:{_ascii(trunk)})", "")
 
 
 def _foreign(international: str | None) -> pl.Expr:
     """Whether digits begin with an international prefix other than 00, which is known by now."""
-    if international in (None, "00"):
-        return _DIGITS.is_null()  # never
-    return _DIGITS.str.contains(f"^(?:{_ascii(international)})")
+    if international is None or international == "00":
+        return _digits.is_null()  # never
+    return _digits.str.contains(f"^(?:{_ascii(international)})")
 
 
-def _types(found: PhoneMetadata) -> list[pl.Expr]:
+def _types(found: Any) -> list[pl.Expr]:
     """A condition for each set of lengths, over the patterns of all types that share it."""
     patterns: dict[tuple[int, ...], list[str]] = {}
     for described in (
@@ -198,16 +200,23 @@ def _types(found: PhoneMetadata) -> list[pl.Expr]:
     return [_matches("|".join(alike)) & _lengths(lengths) for lengths, alike in patterns.items()]
 
 
+def _metadata(region: str) -> Any:
+    # Any: the library's stubs call optional what every region has.
+    return PhoneMetadata.metadata_for_region(region)
+
+
 def _pattern(described: PhoneNumberDesc) -> pl.Expr:
-    return _matches(described.national_number_pattern)
+    return _matches(described.national_number_pattern or "")
 
 
 def _matches(pattern: str) -> pl.Expr:
-    return _NUMBER.str.contains(f"^(?:{_ascii(pattern)})$")
+    return _number.str.contains(f"^(?:{_ascii(pattern)})$")
 
 
-def _lengths(lengths: tuple[int, ...]) -> pl.Expr:
-    return pl.any_horizontal(*(_LENGTH == length for length in lengths)) if lengths else pl.lit(True)  # noqa: FBT003 - polars' own signature
+def _lengths(lengths: Sequence[int]) -> pl.Expr:
+    if not lengths:  # any that the general description has
+        return pl.lit(value=True)
+    return pl.any_horizontal(*(_length == length for length in lengths))
 
 
 def _ascii(pattern: str) -> str:

@@ -123,7 +123,9 @@ def _dialled(texts: pl.Series, simple: Mask, regions: NDArray[np.int16]) -> _Dia
 def _groups(keys: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     order = np.argsort(keys, kind="stable")
     found, starts = np.unique(keys[order], return_index=True)
-    yield from zip(found.tolist(), np.split(order, starts[1:]), strict=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    for key, start, end in zip(found.tolist(), starts.tolist(), ends[: len(found)], strict=True):
+        yield key, order[start:end]
 
 
 def _verdict(digits: pl.Series, home: Mask, key: int, few: int) -> Verdict:

@@ -46,6 +46,11 @@ class ColumnProfile:
         return self._share(self.sha256_hex + self.sha256_base64)
 
     @property
+    def other(self) -> float:
+        """The share that looks like no SHA-256."""
+        return self._share(self.values - self.sha256_hex - self.sha256_base64)
+
+    @property
     def md5(self) -> float:
         """The share that looks like MD5."""
         return self._share(self.md5_hex)
@@ -111,12 +116,12 @@ def _refuse_hashed(kind: Kind, found: ColumnProfile) -> None:
 def _refuse_raw(kind: Kind, found: ColumnProfile, hashed_form: str) -> None:
     if found.md5 > TOLERATED:
         raise ConfigurationError(
-            f"source.hashed.{kind.value} says {hashed_form}, but {found.md5:.0%} of the column looks"
-            " like MD5, which no partner takes; map the raw column or SHA-256 hashes"
+            f"source.hashed.{kind.value} says {hashed_form}, but {found.md5:.0%} of the column"
+            " looks like MD5, which no partner takes; map the raw column or SHA-256 hashes"
         )
-    if 1 - found.sha256 > TOLERATED:
+    if found.other > TOLERATED:
         raise ConfigurationError(
-            f"source.hashed.{kind.value} says {hashed_form}, but {1 - found.sha256:.0%} of the"
+            f"source.hashed.{kind.value} says {hashed_form}, but {found.other:.0%} of the"
             f" column does not look like SHA-256; remove source.hashed.{kind.value} if the column"
             " is raw, or hash all of it"
         )

@@ -42,7 +42,7 @@ _emails = st.one_of(
 
 
 def reference(value: str) -> bytes:
-    """The util's hash, or zeros; with the differences that docs/identifiers.md names."""
+    """Google's hash, or zeros; with the differences that docs/identifiers.md names."""
     value = value.strip(WHITE_SPACE + INVISIBLE)
     try:
         written = Formatter().format_email_address(value)
