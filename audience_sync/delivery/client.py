@@ -169,7 +169,7 @@ class HttpPartnerClient:
         return self._connector
 
 
-_growing = tenacity.wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=1.0)
+_growing = tenacity.wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=1.0)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
