@@ -6,7 +6,11 @@ from audience_sync.project.load import load_project
 from audience_sync.project.model import Audience, Destination, DestinationUse, Project
 from audience_sync.project.period import Period
 from audience_sync.project.schema import project_schema
-from audience_sync.project.sections import Columns, Decisions, Guards, Policy, Source
+from audience_sync.project.sections import (
+    Guards,
+    Policy,
+)
+from audience_sync.project.source import Columns, Decisions, Source
 
 __all__ = [
     "Audience",

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.project.document import Findings, Step
 from audience_sync.project.forms import form_names, is_hashed_form
-from audience_sync.project.sections import FILE_SUFFIXES, Decisions, Policy, Source
+from audience_sync.project.sections import (
+    Policy,
+)
+from audience_sync.project.source import FILE_SUFFIXES, Decisions, Source
 from audience_sync.project.wording import nearest
 
 

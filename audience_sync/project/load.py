@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -17,18 +17,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from audience_sync.connector import Connector
 from audience_sync.project.crosschecks import check_hashed, check_policy, check_readable
 from audience_sync.project.document import Findings, Place, read_document
-from audience_sync.project.model import Audience, Destination, Project
+from audience_sync.project.model import Audience, Destination, DestinationUse, Project
 from audience_sync.project.references import References, secret_places
 from audience_sync.project.sections import (
     OWN_ORIGINS,
     AudienceSection,
-    Decisions,
     Guards,
     Policy,
     ProjectFile,
     ProjectHead,
-    Source,
 )
+from audience_sync.project.source import Decisions, Source
 from audience_sync.project.uses import adopted_once, destination_uses, sendable_forms
 from audience_sync.project.values import is_name
 from audience_sync.project.wording import nearest, report
@@ -56,6 +55,13 @@ def load_project(
     return project
 
 
+class _Defaults(NamedTuple):
+    """What an audience has when it says nothing else."""
+
+    guards: Guards
+    timezone: ZoneInfo
+
+
 @dataclass(frozen=True)
 class _Loader:
     tree: Mapping[str, Any]
@@ -68,11 +74,12 @@ class _Loader:
         head = self._head()
         timezone = ZoneInfo("UTC") if head is None else head.timezone
         source = self._readable("source", Source)
-        decisions = self._readable("decisions", Decisions) if self.tree.get("decisions") else None
+        has_log = self.tree.get("decisions") is not None
+        decisions = self._readable("decisions", Decisions) if has_log else None
         guards = self._optional("guards", Guards) or Guards()
         policy = self._policy(source)
         destinations = self._destinations()
-        audiences = self._audiences(source, guards, timezone, destinations)
+        audiences = self._audiences(source, _Defaults(guards, timezone), destinations)
         if head is None or source is None:
             return None
         return Project(
@@ -185,25 +192,15 @@ class _Loader:
         )
 
     def _audiences(
-        self,
-        source: Source | None,
-        guards: Guards,
-        timezone: ZoneInfo,
-        destinations: Mapping[str, Destination],
+        self, source: Source | None, defaults: _Defaults, destinations: Mapping[str, Destination]
     ) -> dict[str, Audience]:
         audiences: dict[str, Audience] = {}
-        defined = self._named("destinations").keys()
         for name, entry in self._named("audiences").items():
             place: Place = ("audiences", name)
-            filled = self.references.fill(entry, place)
-            section = self._validated(AudienceSection, filled, place)
+            section = self._validated(AudienceSection, self.references.fill(entry, place), place)
             if section is None:
                 continue
-            for use in section.destinations.keys() - defined:
-                self.findings.add(
-                    (*place, "destinations"),
-                    f"{use} is not defined under destinations; {nearest(use, defined)}",
-                )
+            self._check_defined(section, place)
             if source is not None:
                 reached = {
                     use: (destinations[use], self.connectors[destinations[use].connector])
@@ -211,17 +208,32 @@ class _Loader:
                     if use in destinations
                 }
                 uses = destination_uses(section, place, source, reached, self.findings)
-                audiences[name] = Audience(
-                    name=name,
-                    title=section.title or name,
-                    where=section.where,
-                    identifiers=section.identifiers,
-                    destinations=uses,
-                    schedule=section.schedule,
-                    timezone=section.timezone or timezone,
-                    holdout=section.holdout or 0.0,
-                    expires_after=section.expires_after,
-                    guards=guards.overridden_by(section.guards),
-                )
+                audiences[name] = _audience(name, section, uses, defaults)
         adopted_once(audiences, self.findings)
         return audiences
+
+    def _check_defined(self, section: AudienceSection, place: Place) -> None:
+        entries = self.tree.get("destinations")
+        defined = entries.keys() if isinstance(entries, dict) else frozenset()
+        for name in section.destinations.keys() - defined:
+            self.findings.add(
+                (*place, "destinations"),
+                f"{name} is not defined under destinations; {nearest(name, defined)}",
+            )
+
+
+def _audience(
+    name: str, section: AudienceSection, uses: Mapping[str, DestinationUse], defaults: _Defaults
+) -> Audience:
+    return Audience(
+        name=name,
+        title=section.title or name,
+        where=section.where,
+        identifiers=section.identifiers,
+        destinations=uses,
+        schedule=section.schedule,
+        timezone=section.timezone or defaults.timezone,
+        holdout=section.holdout or 0.0,
+        expires_after=section.expires_after,
+        guards=defaults.guards.overridden_by(section.guards),
+    )

@@ -10,7 +10,11 @@ from zoneinfo import ZoneInfo
 from audience_sync.connector import ConnectorSettings
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.project.period import Period
-from audience_sync.project.sections import Decisions, Guards, Policy, Source
+from audience_sync.project.sections import (
+    Guards,
+    Policy,
+)
+from audience_sync.project.source import Decisions, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

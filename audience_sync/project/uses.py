@@ -10,7 +10,10 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.project.document import Findings, Place
 from audience_sync.project.forms import is_hashed_form
 from audience_sync.project.model import Audience, Destination, DestinationUse
-from audience_sync.project.sections import AudienceSection, Source
+from audience_sync.project.sections import (
+    AudienceSection,
+)
+from audience_sync.project.source import Source
 
 Reached = Mapping[str, tuple[Destination, type[Connector[Any]]]]
 

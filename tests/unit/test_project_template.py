@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from audience_sync.connector import Connector
 from audience_sync.errors import ConfigurationError
 from audience_sync.project import Project, load_project
 from audience_sync.testing.project_template import (
@@ -18,7 +20,7 @@ from audience_sync.testing.project_template import (
 from connectors.google import GoogleConnector
 from connectors.meta import MetaConnector
 
-CONNECTORS = {"meta": MetaConnector, "google": GoogleConnector}
+CONNECTORS: dict[str, type[Connector[Any]]] = {"meta": MetaConnector, "google": GoogleConnector}
 SANDBOX = "http://127.0.0.1:8600"
 
 
