@@ -12,16 +12,21 @@ Integers = NDArray[np.int64]
 
 UNUSABLE_EMAILS = 0.035  # share of the addresses that nobody can send to
 
-_FIRST = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_FIRST = _words(
     "anna emma maja ella alice karin lars erik johan nils sven ole kari ingrid astrid bjorn "
     "mette soren jens freja aino mikko juhani helmi hanna lukas jonas lena greta oliver harry "
     "amelia sofia matti kirsten stein"
-).split()
-_LAST = (
+)
+_LAST = _words(
     "lindstrom andersson johansson karlsson nilsson hansen olsen larsen berg haugen jensen nielsen "
     "sorensen moller virtanen korhonen nieminen muller schmidt schneider fischer weber smith jones "
     "taylor brown ostberg akesson angstrom bjork"
-).split()
+)
 _NORDIC = {"lindstrom": "lindström", "angstrom": "ångström", "bjork": "björk", "moller": "møller"}
 _DOMAINS = (
     "example.com",
@@ -83,7 +88,7 @@ def emails(chance: np.random.Generator, people: Integers) -> pl.Series:
             "gmail": domain >= _GMAIL,
             "draw": draw,
             "style": style,
-            "none": pl.Series(_NOT_ADDRESSES).gather(chance.integers(0, len(_NOT_ADDRESSES), count)),
+            "none": _any_of(chance, _NOT_ADDRESSES, count),
         }
     )
     return frame.select(_written_email().alias("email")).to_series()
@@ -133,7 +138,7 @@ def phones(chance: np.random.Generator, people: Integers, country: Integers) -> 
             "prefix": prefix,
             "tail": pl.select(tail.str.zfill(length)).to_series(),
             "draw": chance.random(count),
-            "none": pl.Series(_NOT_PHONES).gather(chance.integers(0, len(_NOT_PHONES), count)),
+            "none": _any_of(chance, _NOT_PHONES, count),
         }
     )
     return frame.select(_written_phone().alias("phone")).to_series()
@@ -194,6 +199,10 @@ def devices(chance: np.random.Generator, count: int) -> tuple[pl.Series, pl.Seri
 def _dashed(text: pl.Expr) -> pl.Expr:
     parts = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
     return pl.concat_str(*(text.str.slice(*part) for part in parts), separator="-")
+
+
+def _any_of(chance: np.random.Generator, values: Sequence[str], count: int) -> pl.Series:
+    return pl.Series(values).gather(chance.integers(0, len(values), count))
 
 
 def _one_of(

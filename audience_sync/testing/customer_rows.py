@@ -86,9 +86,7 @@ def customer_rows(ids: Integers, seed: Sequence[int], as_of: datetime) -> pl.Dat
     )
 
 
-def _pick(
-    chance: np.random.Generator, count: int, shares: Mapping[str | None, float]
-) -> pl.Series:
+def _pick(chance: np.random.Generator, count: int, shares: Mapping[str | None, float]) -> pl.Series:
     return pl.Series(list(shares), dtype=pl.String).gather(
         chance.choice(len(shares), count, p=list(shares.values()))
     )
