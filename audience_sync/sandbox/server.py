@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from audience_sync.errors import ConfigurationError
 from audience_sync.sandbox.control import control_routes
 from audience_sync.sandbox.faults import Fault
 from audience_sync.sandbox.google import GoogleSandbox
@@ -70,10 +72,20 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
     return app
 
 
-def run(host: str = "127.0.0.1", port: int = 8600, options: SandboxOptions | None = None) -> None:
-    """Serve until Ctrl-C; a process of its own."""
+def run(
+    host: str = "127.0.0.1",
+    port: int = 8600,
+    options: SandboxOptions | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until Ctrl-C, in a process of its own; `ready` is told the URL (port 0: a free one)."""
+    listener = _listen(host, port)
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
-    uvicorn.Server(_configuration(build_app(options), host, port)).run()
+    server = uvicorn.Server(_configuration(build_app(options), host, port))
+    if ready is not None:
+        ready(_url(listener))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run([listener])
 
 
 @contextmanager
@@ -82,18 +94,29 @@ def running_sandbox(
 ) -> Iterator[RunningSandbox]:
     """A sandbox on a free port, in a thread, for as long as the block runs."""
     app = build_app(SandboxOptions(**options))
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}"
+    listener = _listen(host, port)
     server = uvicorn.Server(_configuration(app, host, port))
     thread = threading.Thread(target=server.run, args=([listener],), name="sandbox", daemon=True)
     thread.start()
     try:
-        yield RunningSandbox(url, app, app.state.world)
+        yield RunningSandbox(_url(listener), app, app.state.world)
     finally:
         app.state.world.closing = True
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError:
+        raise ConfigurationError(f"port {port} on {host} cannot be used; choose another") from None
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{host}:{port}"
 
 
 def _configuration(app: SandboxApp, host: str, port: int) -> uvicorn.Config:
