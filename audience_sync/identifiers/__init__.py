@@ -1,0 +1,1 @@
+"""Identifiers: kinds, forms, and the columns that write customers in them."""
