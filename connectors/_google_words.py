@@ -137,8 +137,7 @@ def explained(answer: Answer, error: Any, fallback: PartnerError | None) -> Part
     said = [found.get("reason") for found in (*details, *violations)] + [error.get("status")]
     code = next((str(word) for word in said if word in MEANINGS), None)
     if code is None:
-        kind = type(fallback) if fallback is not None else RefusedError
-        return kind("Google refuses the request", answer.status)
+        return fallback or RefusedError("Google refuses the request", answer.status)
     meaning = MEANINGS[code]
     if meaning is _BUSY:
         return TemporaryPartnerError(meaning.sentence, answer.status, code, _quota_wait(details))

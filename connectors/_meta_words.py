@@ -94,8 +94,8 @@ def explained(
     if error.get("is_transient") is True and not stops:
         meaning = MEANINGS[1]
     if meaning is None:
-        kind = RefusedError if fallback is None else type(fallback)
-        meaning = Meaning(kind, "Meta refuses the request")
+        found = fallback or RefusedError("Meta refuses the request")
+        meaning = Meaning(type(found), found.message)
     return meaning.error(meaning.sentence.format(tos=tos), answer.status, written)
 
 
