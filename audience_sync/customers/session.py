@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import adbc_driver_manager
@@ -18,7 +18,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 # ADBC raises its own errors on execution, but plain OSError and Arrow's in the middle of a stream.
-DRIVER_ERRORS = (adbc_driver_manager.Error, pa.ArrowException, OSError, SQLAlchemyError)
+DRIVER_ERRORS = (
+    adbc_driver_manager.Error,
+    pa.ArrowException,
+    OSError,
+    SQLAlchemyError,
+    UnicodeError,
+)
 
 _PATIENCE = "10"  # seconds to connect, unless the URL says otherwise
 _BYTES_PER_ROW = 160  # about, of a customer; PostgreSQL's driver takes its hint in bytes
@@ -26,11 +32,18 @@ _BATCH_BYTES = (1 << 20, 64 << 20)
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
+class Field(NamedTuple):
+    """A column, and whether the driver gives its times as times, not as text."""
+
+    name: str
+    is_time: bool
+
+
 class Session(Protocol):
     """An open read-only connection."""
 
-    def schema(self, statement: str) -> dict[str, bool]:
-        """The columns that a statement returns, and whether the driver gives them a type."""
+    def schema(self, statement: str) -> list[Field]:
+        """The columns that a statement returns."""
         ...
 
     def number(self, statement: str) -> int:
@@ -49,12 +62,12 @@ class AdbcSession:
         self._connection = connection
         self._hints = hints
 
-    def schema(self, statement: str) -> dict[str, bool]:
-        """The columns that a statement returns, and whether the driver gives them a type."""
+    def schema(self, statement: str) -> list[Field]:
+        """The columns that a statement returns."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
             with closing(cursor.fetch_record_batch()) as reader:
-                return {field.name: _is_time(field.type) for field in reader.schema}
+                return [Field(field.name, _is_time(field.type)) for field in reader.schema]
 
     def number(self, statement: str) -> int:
         """The one number that a statement returns."""
@@ -79,10 +92,10 @@ class AlchemySession:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def schema(self, statement: str) -> dict[str, bool]:
+    def schema(self, statement: str) -> list[Field]:
         """The columns that a statement returns; their types are known by their values only."""
-        result = self._connection.exec_driver_sql(statement)
-        return dict.fromkeys(result.keys(), True)
+        names = self._connection.exec_driver_sql(statement).keys()
+        return [Field(name, is_time=True) for name in names]
 
     def number(self, statement: str) -> int:
         """The one number that a statement returns."""
@@ -166,5 +179,14 @@ def _series(name: str, values: list[Any]) -> pl.Series:
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         series = pl.Series(name, values, dtype=pl.Object)
     if isinstance(series.dtype, pl.Object):
-        return pl.Series(name, [None if value is None else str(value) for value in values])
+        return pl.Series(name, [None if value is None else _written(value) for value in values])
     return series
+
+
+def _written(value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NoReturn
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from audience_sync.customers.columns import AUDIENCE_PREFIX, CONTENT, Content, find_column
 from audience_sync.customers.session import (
     DRIVER_ERRORS,
+    Field,
     Session,
     adbc_session,
     alchemy_session,
@@ -55,7 +56,7 @@ class SqlTable:
     def names(self) -> list[str]:
         """The columns that the query returns."""
         with self._open() as session:
-            return list(self._schema(session))
+            return [field.name for field in self._schema(session)]
 
     def count(self) -> int | None:
         """How many rows the query returns."""
@@ -70,9 +71,11 @@ class SqlTable:
     ) -> Generator[pl.DataFrame, None, None]:
         """Stream the query in one statement; each condition is one more column of it."""
         with self._open() as session:
-            schema = self._schema(session)
+            fields = self._schema(session)
+            names = [field.name for field in fields]
+            times = {field.name for field in fields if field.is_time}
             written = [
-                self._expression(ours, find_column(self._label, ours, theirs, schema), schema)
+                self._expression(ours, find_column(self._label, ours, theirs, names), times)
                 for ours, theirs in columns.items()
             ]
             for name, condition in conditions.items():
@@ -80,11 +83,11 @@ class SqlTable:
                 written.append(_condition(condition))
             # Short names of our own: a database may cut a long one.
             listed = ", ".join(f"{one} AS c{at}" for at, one in enumerate(written))
-            names = [*columns, *(AUDIENCE_PREFIX + name for name in conditions)]
+            ours = [*columns, *(AUDIENCE_PREFIX + name for name in conditions)]
             statement = f"SELECT {listed} FROM {self._from}"  # noqa: S608 - the operator's own query
             try:
                 for frame in session.frames(statement, rows):
-                    frame.columns = names
+                    frame.columns = ours
                     yield from frame.iter_slices(rows)
             except DRIVER_ERRORS:
                 self._refuse_read(conditions)
@@ -108,14 +111,13 @@ class SqlTable:
                 "the server runs and can be reached from here"
             ) from None
 
-    def _schema(self, session: Session) -> dict[str, bool]:
+    def _schema(self, session: Session) -> list[Field]:
         try:
-            names = session.schema(f"SELECT * FROM {self._from} WHERE 1 = 0")  # noqa: S608 - the operator's own query
+            return session.schema(f"SELECT * FROM {self._from} WHERE 1 = 0")  # noqa: S608 - the operator's own query
         except DRIVER_ERRORS as error:
             self._refuse_query(error)
-        return names
 
-    def _expression(self, ours: str, theirs: str, schema: Mapping[str, bool]) -> str:
+    def _expression(self, ours: str, theirs: str, times: Collection[str]) -> str:
         """Their column in SQL, as text where a driver would guess a type row by row."""
         column = self._dialect.identifier_preparer.quote_identifier(theirs)
         backend = self._url.get_backend_name()
@@ -123,7 +125,7 @@ class SqlTable:
             # Without NULLs the driver cannot take a first batch of them for numbers; an empty text
             # is a missing value to us anyway.
             return f"COALESCE(CAST({column} AS TEXT), '')"
-        if backend == "postgresql" and not (CONTENT[ours] in _TIMES and schema[theirs]):
+        if backend == "postgresql" and not (CONTENT[ours] in _TIMES and theirs in times):
             return f"CAST({column} AS TEXT)"
         return column
 
