@@ -61,7 +61,7 @@ class HttpPartnerClient:
         self._connector: Connector[Any] | None = None
 
     def __repr__(self) -> str:
-        return f"HttpPartnerClient({urlsplit(self._base_url).hostname})"
+        return f"HttpPartnerClient({_server(self._base_url)[1].rpartition('@')[2]})"
 
     def bind(self, connector: Connector[Any]) -> None:
         """Speak for this connector, at the pace that its limits allow."""
@@ -181,5 +181,8 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 
 def _server(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # the wire says so in the operator's words
+        return "", ""
     return parts.scheme, parts.netloc.lower()

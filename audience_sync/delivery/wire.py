@@ -130,8 +130,8 @@ class Wire:
 
 
 def _session() -> requests.Session:
-    # urllib3 writes whole URLs at DEBUG, and a URL may carry a proof made from a secret.
-    logging.getLogger("urllib3").setLevel(logging.INFO)
+    # urllib3 writes whole URLs into its log, and a URL may carry a proof made from a secret.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     session = requests.Session()
     session.trust_env = False  # no .netrc in place of our credentials, no look-up per request
     session.verify = (
@@ -203,12 +203,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[AudienceSyncError], str
         "the partner's answer cannot be unpacked; try again later",
     ),
     (
-        (
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.InvalidURL,
-            urllib3.exceptions.LocationValueError,
-        ),
+        (ValueError,),
         ConfigurationError,
         "the address is not a URL; check base_url",
     ),
