@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import NamedTuple
 
 
@@ -50,7 +51,7 @@ class MemberList:
         if not self._keep:
             return
         for kind, column in columns.items():
-            self._added.setdefault(kind, {}).update(dict.fromkeys(column.values, self._turn))
+            self._added.setdefault(kind, {}).update(zip(column.values, repeat(self._turn)))
         self._batches.append(_Batch(self._turn, at, columns))
 
     def remove(self, columns: Columns, rows: int) -> None:
@@ -63,7 +64,7 @@ class MemberList:
             held = self._added.get(kind, {})
             for value in column.values:
                 held.pop(value, None)
-            self._removed.setdefault(kind, {}).update(dict.fromkeys(column.values, self._turn))
+            self._removed.setdefault(kind, {}).update(zip(column.values, repeat(self._turn)))
 
     def remove_added_before(self, at: float) -> None:
         """Take off whatever was last added before a time."""

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import google.auth.transport.requests
+import orjson
 import pytest
 import requests
 from google.auth import crypt, jwt
 from google.auth.exceptions import RefreshError
 from google.oauth2 import credentials, service_account
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audience_sync.sandbox import (
     GOOGLE_TOKEN,
@@ -20,6 +23,8 @@ from audience_sync.sandbox import (
     demo_service_account,
     running_sandbox,
 )
+from audience_sync.sandbox.google import compact, members
+from audience_sync.sandbox.google.errors import GoogleError
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"
 GRANTED = {"adUserData": "CONSENT_GRANTED", "adPersonalization": "CONSENT_GRANTED"}
@@ -559,3 +564,65 @@ def test_quotas_are_enforced_when_strict() -> None:
     metadata = over.json()["error"]["details"][0]["metadata"]
     assert metadata["quota_limit"] == "IngestionReadRequestsPerMinutePerProject"
     assert later.status_code == 404
+
+
+IDENTIFIER = st.tuples(
+    st.sampled_from(["emailAddress", "phoneNumber"]), st.integers(0, 3).map(digest)
+).map(lambda pair: {pair[0]: pair[1]})
+ODD = st.sampled_from(
+    [
+        contact({"emailAddress": ""}),
+        contact({"emailAddress": digest("")}),
+        contact({"emailAddress": digest(1).upper()}),
+        contact({"emailAddress": "x" * 64}),
+        contact({digest(1): digest(1)}),
+        contact(email(1), consent=GRANTED),
+        contact(email(1), destinationReferences=[digest(1)]),
+        contact({"emailAddress": digest(1), "phoneNumber": digest(2)}),
+        contact(),
+        {"userData": {"userIdentifiers": [email(1)]}},
+        {"userIdData": {"userId": digest(1)}},
+        {"compositeData": {"userData": {}}},
+        {},
+    ]
+)
+
+
+def read_in_full(body: bytes) -> Any:
+    try:
+        batch = members.read(orjson.loads(body))
+    except GoogleError as refusal:
+        return refusal.reason
+    return flat(batch)
+
+
+def flat(batch: members.Batch) -> Any:
+    return batch.shape, batch.rows, {k: (list(v), list(r)) for k, (v, r) in batch.columns.items()}
+
+
+@given(
+    shape=st.lists(IDENTIFIER, min_size=1, max_size=3),
+    others=st.lists(st.one_of(st.lists(IDENTIFIER, min_size=1).map(lambda i: contact(*i)), ODD)),
+    tail=st.sampled_from([{}, {"encoding": "HEX"}, {"encoding": "HEX", "consent": GRANTED}]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_quick_reading_agrees_with_the_full_one(
+    shape: list[Any], others: list[Any], tail: dict[str, Any]
+) -> None:
+    """Where the quick reading answers at all, it finds what the full reading finds."""
+    every = [contact(*shape)] * 120 + others + [contact(*shape)]
+    body = orjson.dumps({"destinations": [], "audienceMembers": every} | tail)
+
+    quick = compact.read(body)
+
+    if quick is not None:
+        assert flat(quick[1]) == read_in_full(body)
+        assert quick[0] == {"destinations": [], "audienceMembers": []} | tail
+
+
+def test_the_usual_request_is_read_quickly() -> None:
+    """Members of a few shapes with hashes alone take the quick way."""
+    usual = [contact(email(1)), contact(email(2), {"phoneNumber": digest(3)})] * 60
+    body = orjson.dumps({"audienceMembers": usual, "encoding": "HEX"})
+
+    assert compact.read(body) is not None

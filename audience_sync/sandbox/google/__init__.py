@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from audience_sync.sandbox.faults import Fault
+from audience_sync.sandbox.google import compact
 from audience_sync.sandbox.google.errors import (
     GoogleError,
     denied,
@@ -108,10 +109,10 @@ class GoogleSandbox:
             return Reply(content=self._statuses.view(call.query.get("requestId")))
         if operation == "remove_all":
             return self._ingestion.remove_all(_read(call))
-        if operation == "add":
-            return self._ingestion.add(_read(call), fault)
-        if operation == "remove":
-            return self._ingestion.remove(_read(call), fault)
+        if operation in ("add", "remove"):
+            request, batch = compact.read(call.body) or (_read(call), None)
+            change = self._ingestion.add if operation == "add" else self._ingestion.remove
+            return change(request, batch, fault)
         reply = self._serve_lists(operation, call)
         found = _LISTS.fullmatch(call.path)
         reply.account = found.group(2) if found else None

@@ -43,11 +43,11 @@ class Ingestion:
         self._world, self._lists, self._statuses = world, lists, statuses
         self.without_terms: set[str] = set()
 
-    def add(self, request: dict[str, Any], fault: Fault | None) -> Reply:
+    def add(self, request: dict[str, Any], batch: Batch | None, fault: Fault | None) -> Reply:
         """Put members on lists; consent decides row by row, everything else for the request."""
         fields.check(request, fields.INGEST)
         found = self._destinations(request)
-        batch = members.read(request)
+        batch = batch or members.read(request)
         self._check_shape(found, batch)
         self._check_terms(request, batch, found)
         _check_consents(request.get("consent"), batch)
@@ -57,11 +57,11 @@ class Ingestion:
         errors["INVALID_MOBILE_ID_FORMAT"] = sorted(members.wrong_devices(batch))
         return self._conclude("add", request, found, batch, errors, fault)
 
-    def remove(self, request: dict[str, Any], fault: Fault | None) -> Reply:
+    def remove(self, request: dict[str, Any], batch: Batch | None, fault: Fault | None) -> Reply:
         """Take members off lists."""
         fields.check(request, fields.REMOVE)
         found = self._destinations(request)
-        batch = members.read(request)
+        batch = batch or members.read(request)
         self._check_shape(found, batch)
         _check_references(found, batch)
         _reject_values(fault, batch)

@@ -149,10 +149,10 @@ def _read_each(members: list[Any]) -> Batch:
     violations: list[Violation] = []
     batch = Batch(shape, len(members), {})
     for row, member in enumerate(members):
-        cells, trouble = _cells(shape, member)
+        found_here, trouble = cells(shape, member)
         if trouble is not None:
             violations.append((path(row, shape), trouble[1], trouble[0]))
-        for kind, value in cells:
+        for kind, value in found_here:
             values, rows = found.setdefault(kind, ([], []))
             values.append(value)
             rows.append(row)
@@ -166,7 +166,7 @@ def _read_each(members: list[Any]) -> Batch:
     return batch
 
 
-def _cells(
+def cells(
     shape: str, member: dict[str, Any]
 ) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
     """The identifiers of a member as (kind, value), and what is wrong with it, if anything."""
@@ -197,20 +197,20 @@ def _count_trouble(values: Sequence[Any]) -> tuple[str, str] | None:
 def _contact(
     identifiers: list[dict[str, Any]],
 ) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
-    cells: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     for identifier in identifiers:
         if len(identifier) != 1:
             return [], ("INVALID_AUDIENCE_MEMBER", "An identifier is exactly one of its kinds.")
         name, value = next(iter(identifier.items()))
         if name != "address":
-            cells.append((KINDS[name], value))
+            found.append((KINDS[name], value))
             continue
         if any(not value.get(part) for part in _ADDRESS):
             return [], ("REQUIRED_FIELD_MISSING", "An address needs all of its four parts.")
         if not re.fullmatch("[A-Za-z]{2}", value["regionCode"]):
             return [], ("INVALID_REGION_CODE", "The region code is not ISO 3166-1 alpha-2.")
-        cells.append(("address", "|".join(value[part] for part in _ADDRESS)))
-    return cells, _count_trouble(identifiers)
+        found.append(("address", "|".join(value[part] for part in _ADDRESS)))
+    return found, _count_trouble(identifiers)
 
 
 def _check_hashes(batch: Batch, encoding: str) -> None:
