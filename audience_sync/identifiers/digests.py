@@ -57,12 +57,13 @@ def decoded(values: pl.Series) -> Bytes:
 
 def device_bytes(devices: pl.Series) -> Bytes:
     """Canonical device IDs as their 16 bytes; null gives zeros."""
-    return _unhex(devices.fill_null(NO_DEVICE), DEVICE_WIDTH)
+    digits = devices.fill_null(NO_DEVICE).str.replace_all("-", "", literal=True)
+    return _unhex(digits, DEVICE_WIDTH)
 
 
 def _unhex(texts: pl.Series, width: int) -> Bytes:
     # One join and one unhexlify: 10 times faster than decoding each value.
-    joined = str(texts.str.join("").item()).replace("-", "")
+    joined = str(texts.str.join("").item())
     flat = np.frombuffer(binascii.unhexlify(joined), dtype=np.uint8)
     return flat.reshape(-1, width).copy()
 

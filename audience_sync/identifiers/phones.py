@@ -97,7 +97,7 @@ def _clean(values: pl.Series) -> tuple[pl.Series, Mask, Mask]:
     if len(rest):
         again = values.gather(rest).str.replace_all(_SPACES, " ").str.replace_all(_HYPHENS, "-")
         again = again.str.strip_chars(" ,;:!?'\"")
-        texts = values.scatter(rest, again)
+        texts = values.clone().scatter(rest, again)  # scatter writes in place
         simple[rest] = _mask(again.str.contains(_SIMPLE))
         readable = again.str.contains(r"\d") & ~again.str.contains(LIKE_SHA256)
         open_[rest] = _mask(readable) & ~simple[rest]

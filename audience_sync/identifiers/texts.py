@@ -33,9 +33,9 @@ LIKE_SHA256 = r"^(?:[0-9a-fA-F]{64}|[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)$"
 
 
 class Folded(NamedTuple):
-    """The rows whose Gmail address changes (a mask), and what these rows become."""
+    """The positions of the Gmail addresses that change, and what these become."""
 
-    changed: pl.Series
+    rows: pl.Series
     emails: pl.Series
 
 
@@ -59,14 +59,19 @@ def plain_emails(values: pl.Series) -> pl.Series:
 
 def fold_gmail(emails: pl.Series) -> Folded:
     """Plain e-mails at Google's two domains without dots and +tag in the local part."""
-    changed = emails.str.contains(_FOLDABLE).fill_null(value=False)
-    sides = emails.filter(changed).str.splitn("@", 2).struct.unnest()
-    local, domain = pl.col("field_0"), pl.col("field_1")
+    rows = emails.str.contains(_FOLDABLE).fill_null(value=False).arg_true()
+    email = pl.col("email")
+    local = email.str.strip_suffix("@gmail.com").str.strip_suffix("@googlemail.com")
     folded = local.str.replace(r"\+.*$", "").str.replace_all(".", "", literal=True)
-    written = sides.select(
-        pl.when(folded.str.len_bytes() > 0).then(pl.concat_str(folded, pl.lit("@"), domain))
+    domain = pl.when(email.str.ends_with("@gmail.com")).then(pl.lit("@gmail.com"))
+    written = (
+        emails.gather(rows)
+        .alias("email")
+        .to_frame()
+        .select(local=folded, domain=domain.otherwise(pl.lit("@googlemail.com")))
+        .select(pl.when(pl.col("local").str.len_bytes() > 0).then(pl.concat_str("local", "domain")))
     )
-    return Folded(changed, written.to_series())
+    return Folded(rows, written.to_series())
 
 
 def canonical_devices(values: pl.Series) -> pl.Series:

@@ -109,14 +109,11 @@ class _Column:
 
     def folded(self) -> Bytes:
         """Most addresses are equal in both e-mail forms; only those that change are hashed anew."""
-        changed, emails = fold_gmail(self.emails)
-        mask = changed.to_numpy()
-        if "plain" in self.__dict__:
-            out = self.plain.copy()
-        else:
-            out = np.empty((len(mask), 32), dtype=np.uint8)
-            out[~mask] = digests(self.emails.filter(~changed))
-        out[mask] = digests(emails)
+        rows, emails = fold_gmail(self.emails)
+        if "plain" not in self.__dict__:
+            return digests(self.emails.clone().scatter(rows, emails))  # scatter writes in place
+        out = self.plain.copy()
+        out[rows.to_numpy()] = digests(emails)
         return out
 
 

@@ -13,6 +13,7 @@ import pytest
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.forms import FORMS, IDENTITY_FORMS
 from audience_sync.identifiers.kinds import Kind
+from audience_sync.identifiers.phones import to_e164
 from audience_sync.identifiers.writing import identity_form, require_form, write_forms
 
 EVERYTHING = [(kind, f.name) for f in FORMS.values() for kind in Kind if f.takes(kind)]
@@ -130,6 +131,20 @@ def test_the_identity_form_is_the_one_that_the_source_hashed_by() -> None:
     """Hashes that the source made recognise a person as they are."""
     assert identity_form(Kind.EMAIL, {}) == IDENTITY_FORMS[Kind.EMAIL]
     assert identity_form(Kind.EMAIL, {Kind.EMAIL: "email/plain"}) == "email/plain"
+
+
+def test_the_customers_frame_is_left_as_it_was() -> None:
+    """Writing changes no column that other parts still read."""
+    frame = pl.DataFrame(
+        {"email": ["\u200bA.B@gmail.com"], "phone": ["070\u202f1234567"], "idfa": [f" {DEVICE}"]}
+    )
+    before = frame.rows()
+    phone = frame["phone"]
+    write_forms(frame, EVERYTHING, default_country="SE")
+    to_e164(phone, None, "SE")
+
+    assert frame.rows() == before
+    assert phone.to_list() == [before[0][1]]
 
 
 def test_two_threads_at_once() -> None:
