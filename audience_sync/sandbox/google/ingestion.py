@@ -9,7 +9,6 @@ from audience_sync.sandbox.faults import Fault
 from audience_sync.sandbox.google import fields, members
 from audience_sync.sandbox.google.errors import (
     denied,
-    exhausted,
     missing,
     wrong,
     wrong_fields,
@@ -18,8 +17,6 @@ from audience_sync.sandbox.google.lists import UserList, UserLists
 from audience_sync.sandbox.google.members import Batch
 from audience_sync.sandbox.google.statuses import Outcome, Statuses, match_range
 from audience_sync.sandbox.world import Reply, World
-
-__all__ = ["ACCOUNT_TYPES", "Ingestion", "exhausted"]
 
 MAXIMUM_DESTINATIONS = 10
 ACCOUNT_TYPES = {

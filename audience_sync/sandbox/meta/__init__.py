@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
-from collections import deque
 from typing import Any
-
-import orjson
 
 from audience_sync.sandbox.faults import Fault
 from audience_sync.sandbox.meta.audiences import Audience, Audiences
@@ -15,20 +11,18 @@ from audience_sync.sandbox.meta.errors import (
     UPDATING,
     MetaError,
     expired,
-    invalid,
     replacing,
     terms_missing,
     throttled,
     unknown_object,
 )
-from audience_sync.sandbox.meta.params import SIXTY_DAYS, Tokens, read
+from audience_sync.sandbox.meta.params import read
+from audience_sync.sandbox.meta.tokens import Tokens
+from audience_sync.sandbox.meta.usage import Usage
 from audience_sync.sandbox.meta.users import Uploads
 from audience_sync.sandbox.world import Call, Reply, World
 
 OLDEST_VERSION = 21
-HOUR = 3600  # seconds
-QUOTA = 190_000  # calls per ad account and hour, with advanced access
-QUOTA_PER_LIST = 40
 
 _VERSION = re.compile(r"v(\d+)\.\d+/?")
 _NODE = {"GET": "get", "POST": "update", "DELETE": "delete"}
@@ -60,7 +54,7 @@ class MetaSandbox:
         self._uploads = Uploads(world, self._audiences)
         self._tokens = Tokens(world.options, world.clock)
         self._without_terms: set[str] = set()
-        self._calls: dict[str, deque[float]] = {}
+        self._usage = Usage(world, self._audiences)
 
     def operation(self, call: Call) -> str:
         """What the request wants, in one word."""
@@ -79,14 +73,14 @@ class MetaSandbox:
             account = self._account(call)
             params = read(call)
             if operation == "token":
-                return self._exchange(params)
+                return self._tokens.exchange(params)
             token = self._tokens.check(call, params)
             self._check_account(account)
-            self._spend(account)
+            self._usage.spend(account)
             reply = self._serve(operation, account, call, params, fault, token)
         except MetaError as refusal:
             reply = refusal.reply()
-        return self._with_usage(reply, account)
+        return self._usage.tell(reply, account)
 
     def refuse(self, call: Call, fault: Fault) -> Reply:
         """The answer of a partner that does not work."""
@@ -94,7 +88,7 @@ class MetaSandbox:
         status = fault.status or self._world.options.meta_throttle_status
         if fault.kind == "rate-limit":
             reply = throttled(fault.code or 80003, status).reply()
-            return self._with_usage(reply, account, full=True, minutes=fault.minutes)
+            return self._usage.tell(reply, account, full=True, minutes=fault.minutes)
         refusals = {
             "expired-token": expired(),
             "terms-not-accepted": terms_missing(account or "0"),
@@ -106,7 +100,7 @@ class MetaSandbox:
             status=fault.status or 500,
             transient=True,
         )
-        return self._with_usage(refusals.get(fault.kind, fallback).reply(), account)
+        return self._usage.tell(refusals.get(fault.kind, fallback).reply(), account)
 
     def lists(self) -> list[dict[str, Any]]:
         """Every audience with its counts."""
@@ -190,7 +184,7 @@ class MetaSandbox:
         if operation == "me":
             return Reply(content={"id": "1", "name": "Sandbox system user"})
         if operation == "inspect_token":
-            return self._inspect(params, token)
+            return self._tokens.inspect(params, token)
         if account is not None and node.startswith("act_"):
             return self._serve_account(operation, account, call, params, fault)
         return self._serve_audience(operation, self._audiences.get(node), call, params, fault)
@@ -268,73 +262,6 @@ class MetaSandbox:
             for session in self._uploads.sessions.of(audience.id)
             if wanted is None or str(session.id) == str(wanted)
         ]
-
-    def _exchange(self, params: dict[str, Any]) -> Reply:
-        current = params.get("fb_exchange_token")
-        if params.get("grant_type") != "fb_exchange_token" or not current:
-            raise invalid("Missing parameter(s): grant_type, fb_exchange_token")
-        if not params.get("client_id") or not params.get("client_secret"):
-            raise MetaError(1, "Error validating application. Missing client_id or client_secret.")
-        secret = self._world.options.meta_app_secret
-        if secret is not None and params["client_secret"] != secret:
-            raise MetaError(1, "Error validating client secret.")
-        self._tokens.check_token(str(current))
-        token = f"EAAB{secrets.token_hex(16)}"
-        self._tokens.issue(token)
-        return Reply(
-            content={"access_token": token, "token_type": "bearer", "expires_in": SIXTY_DAYS}
-        )
-
-    def _inspect(self, params: dict[str, Any], token: str) -> Reply:
-        wanted = str(params.get("input_token", token))
-        try:
-            self._tokens.check_token(wanted)
-            valid = True
-        except MetaError:
-            valid = False
-        found = {
-            "app_id": "1",
-            "type": "SYSTEM_USER",
-            "is_valid": valid,
-            "expires_at": self._tokens.expires_at(wanted),
-            "scopes": ["ads_management", "ads_read", "business_management"],
-        }
-        return Reply(content={"data": found})
-
-    def _spend(self, account: str | None) -> None:
-        if account is None or not self._world.options.strict_quotas:
-            return
-        now = self._world.clock.now()
-        calls = self._calls.setdefault(account, deque())
-        while calls and calls[0] <= now - HOUR:
-            calls.popleft()
-        if len(calls) >= self._quota(account):
-            raise throttled(status=self._world.options.meta_throttle_status)
-        calls.append(now)
-
-    def _quota(self, account: str) -> int:
-        return QUOTA + QUOTA_PER_LIST * len(self._audiences.of(account))
-
-    def _with_usage(
-        self, reply: Reply, account: str | None, *, full: bool = False, minutes: int = 0
-    ) -> Reply:
-        """Say how much of the limits is used, in percent, as Meta does on each reply."""
-        if account is None:
-            return reply
-        reply.account = account
-        share = 100 if full else len(self._calls.get(account, ())) * 100 // self._quota(account)
-        usage = {
-            "type": "custom_audience",
-            "call_count": share,
-            "total_cputime": 1,
-            "total_time": 1,
-            "estimated_time_to_regain_access": minutes,
-            "ads_api_access_tier": "standard_access",
-        }
-        reply.headers["X-Business-Use-Case-Usage"] = orjson.dumps({account: [usage]}).decode()
-        app = {"call_count": share, "total_cputime": 1, "total_time": 1}
-        reply.headers["X-App-Usage"] = orjson.dumps(app).decode()
-        return reply
 
     @staticmethod
     def _summary(audience: Audience) -> dict[str, Any]:
