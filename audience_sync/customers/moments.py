@@ -18,10 +18,18 @@ _SMALLEST = 100_000  # a number nearer to zero is a placeholder, a year or a cou
 _COMPACT = (18_000_101, 22_001_231)  # 20240131 and the like; as seconds: 1970, before all of this
 _SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17  # numbers below these
 _NUMBER = r"^[+-]?\d{1,19}(?:\.\d*)?$"
-# In the order of their frequency; blanks between the parts may be missing.
-_NAIVE = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
-_ZONED = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z")
 _DATE = "%Y-%m-%d"
+# A blank between the parts may be missing.
+_FORMS = (
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f%#z",
+    "%Y-%m-%d %H:%M:%S%.f%#z",
+    _DATE,
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+)
+_TIME_OF_DAY = r"^(\d{4}-\d{2}-\d{2})[T ].*$"
 
 
 def moments(series: pl.Series) -> pl.Series:
@@ -44,9 +52,13 @@ def birth_dates(series: pl.Series) -> pl.Series:
     """Dates, of a timestamp as text the date written; null where none can be read."""
     if isinstance(series.dtype, pl.String | pl.Binary):
         written = text(series).str.strip_chars()
-        series = written.str.replace(r"^(\d{4}-\d{2}-\d{2})[T ].*$", "$1").alias(series.name)
-    days = moments(series) // _DAY
-    return days.cast(pl.Int32).cast(pl.Date).alias(series.name)
+        found = _bounded(_read(written, _DATE), _DAY)
+        if found.null_count() > written.null_count():
+            rest = _where(written, found.is_null()).str.replace(_TIME_OF_DAY, "$1")
+            found = found.fill_null(moments(rest))
+    else:
+        found = moments(series)
+    return (found // _DAY).cast(pl.Int32).cast(pl.Date).alias(series.name)
 
 
 def _bounded(values: pl.Series, units_per_day: int) -> pl.Series:
@@ -90,23 +102,11 @@ def _from_numbers(series: pl.Series) -> pl.Series:
 
 
 def _from_text(series: pl.Series) -> pl.Series:
-    """Each way of writing is tried on what the ways before it could not read."""
-    left = text(series).str.strip_chars().rename("text").to_frame().with_row_index("row")
-    left = left.filter(pl.col("text").is_not_null())
-    found = []
-    for attempt in (_written_moments, _written_numbers):
-        read = left.with_columns(attempt(left["text"]).alias("moment"))
-        found.append(read.filter(pl.col("moment").is_not_null()).select("row", "moment"))
-        left = read.filter(pl.col("moment").is_null()).select("row", "text")
-        if left.is_empty():
-            break
-    rows = pl.concat(found)
-    return _scatter(rows, len(series))
-
-
-def _scatter(rows: pl.DataFrame, count: int) -> pl.Series:
-    empty = pl.repeat(None, count, dtype=pl.Int64, eager=True)
-    return empty.scatter(rows["row"], rows["moment"])
+    written = text(series).str.strip_chars()
+    found = _written_moments(written)
+    if found.null_count() == written.null_count():
+        return found
+    return found.fill_null(_written_numbers(_where(written, found.is_null())))
 
 
 def _written_numbers(written: pl.Series) -> pl.Series:
@@ -116,19 +116,22 @@ def _written_numbers(written: pl.Series) -> pl.Series:
 
 
 def _written_moments(written: pl.Series) -> pl.Series:
-    found = pl.repeat(None, len(written), dtype=pl.Int64, eager=True)
-    for form in (*_NAIVE, *_ZONED, _DATE):
-        open_rows = found.is_null()
-        if not open_rows.any():
+    """Each form is tried on what the forms before it could not read, the likeliest first."""
+    sample = written.drop_nulls().head(1)
+    likely, *others = sorted(_FORMS, key=lambda form: _read(sample, form).null_count())
+    found = _read(written, likely)
+    for form in others:
+        missing = (found.is_null() & written.is_not_null()).arg_true()
+        if missing.is_empty():
             break
-        rest = written.filter(open_rows)
-        zone = "UTC" if form in _ZONED else None
-        if form == _DATE:
-            days = rest.str.to_date(form, strict=False).to_physical().cast(pl.Int64)
-            read = _bounded(days, 1) * _DAY
-        else:
-            read = rest.str.to_datetime(
-                form, time_unit="us", time_zone=zone, strict=False
-            ).to_physical()
-        found = found.scatter(open_rows.arg_true(), read)
+        found = found.scatter(missing, _read(written.gather(missing), form))
     return found
+
+
+def _read(written: pl.Series, form: str) -> pl.Series:
+    if form == _DATE:
+        days = written.str.to_date(form, strict=False).to_physical().cast(pl.Int64)
+        return _bounded(days, 1) * _DAY
+    zone = "UTC" if form.endswith("z") else None
+    read = written.str.to_datetime(form, time_unit="us", time_zone=zone, strict=False)
+    return read.to_physical()

@@ -186,8 +186,10 @@ def _none(frame: pl.DataFrame) -> NDArray[np.bool_]:
 def _is_one_of(frame: pl.DataFrame, column: str, wanted: Collection[str]) -> NDArray[np.bool_]:
     if column not in frame.columns:
         return _none(frame)
-    written = frame[column].cast(pl.String).str.strip_chars().str.to_lowercase()
-    return written.is_in(list(wanted)).fill_null(value=False).to_numpy()
+    values = frame[column].cast(pl.String)
+    distinct = values.unique()
+    accepted = distinct.filter(distinct.str.strip_chars().str.to_lowercase().is_in(list(wanted)))
+    return values.is_in(accepted.implode()).fill_null(value=False).to_numpy()
 
 
 def _of_age(frame: pl.DataFrame, minimum_age: int, now: datetime) -> NDArray[np.bool_]:

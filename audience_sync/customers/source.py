@@ -14,6 +14,7 @@ from audience_sync.customers.table import Place, Table, open_table
 from audience_sync.errors import ConfigurationError
 
 ROWS = 100_000  # per frame: large enough to be fast, small enough to fit beside others
+_FEW = 1_000  # rows that a check looks at
 _LABEL = "source"
 _REQUIRED = ("customer_id", "consent")
 
@@ -39,7 +40,7 @@ class Source:
 
     def check(self, predicates: Mapping[str, str]) -> None:
         """Prove that the mapped columns exist and every audience's condition can be run."""
-        with closing(self.table.read(self.mapped, predicates, 1)) as frames:
+        with closing(self.batches(predicates, _FEW)) as frames:
             next(frames, None)
 
     def batches(

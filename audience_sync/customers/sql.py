@@ -43,10 +43,7 @@ class SqlTable:
         try:
             self._dialect = self._url.get_dialect()()
         except (NoSuchModuleError, ImportError):
-            raise ConfigurationError(
-                f"{place.label}.url asks for a database driver that is not installed; "
-                "install its package, or use sqlite or postgresql"
-            ) from None
+            raise self._no_driver() from None
         if place.query is not None:
             self._from = f"({place.query.strip().rstrip(';')}\n) customers"
         else:
@@ -102,6 +99,8 @@ class SqlTable:
     def _entered(self, stack: ExitStack, opened: AbstractContextManager[Session]) -> Session:
         try:
             return stack.enter_context(opened)
+        except ImportError:
+            raise self._no_driver() from None
         except DRIVER_ERRORS as error:
             refused = "authentication failed" in str(error)
             raise SourceError(
@@ -110,6 +109,12 @@ class SqlTable:
                 else f"the database of {self._label}.url cannot be opened; check the URL, and that "
                 "the server runs and can be reached from here"
             ) from None
+
+    def _no_driver(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._label}.url asks for a database driver that is not installed; "
+            "install its package, or use sqlite or postgresql"
+        )
 
     def _schema(self, session: Session) -> list[Field]:
         try:

@@ -47,15 +47,16 @@ class Table(Protocol):
 
 def open_table(place: Place) -> Table:
     """The table at a place; nothing is read yet."""
-    if _FILES.search(place.url):
+    in_store = place.url.startswith(_OBJECT_STORES)
+    if _FILES.search(place.url) and (in_store or "://" not in place.url):
         if place.query is not None or place.table is not None:
             raise ConfigurationError(
                 f"{place.label} reads files, which have neither query nor table; leave both out"
             )
         from audience_sync.customers.files import FileTable  # noqa: PLC0415 - only what is needed
 
-        return FileTable(place, remote=place.url.startswith(_OBJECT_STORES))
-    if "://" not in place.url or place.url.startswith(_OBJECT_STORES):
+        return FileTable(place, remote=in_store)
+    if "://" not in place.url or in_store or place.url.startswith("http"):
         raise ConfigurationError(
             f"{place.label}.url is neither a database URL nor a path that ends in .parquet, .csv, "
             ".csv.gz, .ndjson or .ndjson.gz"

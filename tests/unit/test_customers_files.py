@@ -272,11 +272,12 @@ def test_names_that_are_not_ours_are_refused(tmp_path: Path) -> None:
         source(tmp_path, "c.csv", {**COLUMNS, "mail": "email"})
 
 
-@pytest.mark.parametrize("url", ["customers.xlsx", "s3://bucket/customers", ""])
+@pytest.mark.parametrize("url", ["customers.xlsx", "s3://bucket/x", "", "https://u:p@h/x.csv"])
 def test_unknown_places_are_refused(tmp_path: Path, url: str) -> None:
     """What is neither a database nor a file that we read is told."""
-    with pytest.raises(ConfigurationError, match="neither a database URL nor a path"):
+    with pytest.raises(ConfigurationError, match="neither a database URL nor a path") as caught:
         source(tmp_path, url)
+    assert "u:p" not in str(caught.value)
 
 
 def test_files_have_no_query(tmp_path: Path) -> None:

@@ -205,6 +205,7 @@ def test_the_database_is_only_read(tmp_path: Path, database: sqlite3.Connection)
         ({"url": "sqlite:///nowhere.db"}, r"there is no file nowhere\.db"),
         ({"url": "sqlite://"}, "names no database file"),
         ({"url": "nosuchdatabase://host/db"}, "driver that is not installed"),
+        ({"url": "mysql://u:p@127.0.0.1/db"}, "driver that is not installed"),
         ({"url": "sqlite:///text.db"}, "not a database"),
         ({"url": "://u:p@h"}, "not a database URL"),
     ],
