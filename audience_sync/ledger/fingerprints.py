@@ -13,7 +13,7 @@ from audience_sync.ledger.database import Database, upsert
 from audience_sync.ledger.tables import fingerprints as table
 
 _WIDTH = 32  # bytes
-_CHUNK = 50_000  # stored fingerprints in memory at a time
+_CHUNK = 200_000  # stored fingerprints in memory at a time
 
 Digests = NDArray[np.uint8]  # shape (n, 32)
 
@@ -51,8 +51,10 @@ class Fingerprints(Database):
         asked = np.ascontiguousarray(fingerprints)
         keys = _keys(asked)
         for stored in self._stored(destination, now):
-            alike = np.flatnonzero(np.isin(keys, _keys(stored)))
-            found[alike] |= np.isin(_whole(asked[alike]), _whole(stored))
+            stored_keys = _keys(stored)
+            alike = np.flatnonzero(np.isin(keys, stored_keys))
+            candidates = stored[np.isin(stored_keys, keys[alike])]
+            found[alike] |= np.isin(_whole(asked[alike]), _whole(candidates))
         return found
 
     def any_fingerprints(self, destination: str, now: datetime) -> bool:
