@@ -17,9 +17,12 @@ class StateLocation(ABC):
     """Files by relative path. A file appears whole or not at all; errors are StateErrors."""
 
     @contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
-        """Open a new file for writing; it appears under its name when the block ends well."""
-        with _translated(path), self._create(path) as file:
+    def create(self, path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
+        """Open a new file for writing; it appears under its name when the block ends well.
+
+        A `durable` one survives a power cut from then on.
+        """
+        with _translated(path), self._create(path, durable=durable) as file:
             yield file
 
     def read(self, path: str, start: int, length: int) -> bytes:
@@ -33,7 +36,7 @@ class StateLocation(ABC):
             return self._size(path)
 
     @abstractmethod
-    def _create(self, path: str) -> Any: ...
+    def _create(self, path: str, *, durable: bool) -> Any: ...
 
     @abstractmethod
     def _read(self, path: str, start: int, length: int) -> bytes: ...
@@ -64,7 +67,7 @@ class FolderLocation(StateLocation):
         self._root = root
 
     @contextmanager
-    def _create(self, path: str) -> Iterator[BinaryIO]:
+    def _create(self, path: str, *, durable: bool) -> Iterator[BinaryIO]:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         aside = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -72,7 +75,8 @@ class FolderLocation(StateLocation):
             with aside.open("wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
@@ -116,7 +120,7 @@ class ObjectLocation(StateLocation):
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}"
 
-    def _create(self, path: str) -> Any:
+    def _create(self, path: str, *, durable: bool) -> Any:  # noqa: ARG002 - objects always are
         self._files.makedirs(self._path(path).rsplit("/", 1)[0], exist_ok=True)
         return self._files.open(self._path(path), "wb")
 

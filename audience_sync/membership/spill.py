@@ -86,7 +86,9 @@ class Spill:
     def _flush(self) -> None:
         if self._writer is None:
             location, path, keyring = self._place
-            self._writer = SealedWriter(self._open.enter_context(location.create(path)), keyring)
+            self._writer = SealedWriter(
+                self._open.enter_context(location.create(path, durable=False)), keyring
+            )
         for index, columns in enumerate(self._waiting):
             for name, parts in columns.items():
                 self._writer.write(index, name, np.concatenate(parts))

@@ -36,7 +36,7 @@ class ListPlan:
         self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size)
         self._leaving_path = f"{space.folder}/{run}-leaving.sealed"
         self._open = ExitStack()
-        file = self._open.enter_context(space.location.create(self._leaving_path))
+        file = self._open.enter_context(space.location.create(self._leaving_path, durable=False))
         self._leaving = SealedWriter(file, space.keyring)
         self._carried = {
             kind: StillCarried(
