@@ -106,7 +106,9 @@ def usage(headers: Mapping[str, str], account: str) -> tuple[float, float]:
     """
     used, wait = 0.0, 0.0
     business = _header(headers, "x-business-use-case-usage")
-    for entry in business.get(account) or [e for found in business.values() for e in found]:
+    listed = [business[account]] if account in business else list(business.values())
+    entries = [entry for found in listed if isinstance(found, list) for entry in found]
+    for entry in filter(_is_object, entries):
         used = max(used, *(_float(entry.get(name)) for name in _SHARES))
         wait = max(wait, 60 * _float(entry.get("estimated_time_to_regain_access")))
     app = _header(headers, "x-app-usage")
@@ -127,6 +129,10 @@ def _header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _float(value: Any) -> float:

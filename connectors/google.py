@@ -333,7 +333,7 @@ class GoogleConnector(Connector[GoogleSettings]):
             if found is None:
                 raise
             return found
-        return str(made["id"])
+        return _id(made)
 
     def _find(self, name: str, marker: str) -> str | None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -342,7 +342,7 @@ class GoogleConnector(Connector[GoogleSettings]):
         while token not in seen:
             seen.add(token)
             page = self._get(self._lists, asked | ({"pageToken": token} if token else {}))
-            for found in page.get("userLists", ()):
+            for found in page.get("userLists") or ():
                 if found.get("displayName") != name:
                     continue
                 if marker not in str(found.get("description", "")):
@@ -350,7 +350,7 @@ class GoogleConnector(Connector[GoogleSettings]):
                         "a list of this name is not ours; rename the audience, or adopt the list "
                         "by its remote_id"
                     )
-                return str(found["id"])
+                return _id(found)
             token = str(page.get("nextPageToken", ""))
         return None
 
@@ -422,3 +422,9 @@ class GoogleConnector(Connector[GoogleSettings]):
         return Receipt(
             accepted=sent.members, reference=sent.written, pending=True, poll_after=poll_after
         )
+
+
+def _id(found: Mapping[str, Any]) -> str:
+    if not found.get("id"):
+        raise TemporaryPartnerError("Google did not name the list; try again")
+    return str(found["id"])

@@ -137,7 +137,7 @@ class MetaConnector(Connector[MetaSettings]):
         """See `Connector.ensure_audience`; names are not unique at Meta, so the marker decides."""
         for found in self._audiences():
             if audience.marker in str(found.get("description", "")):
-                return str(found["id"])
+                return _id(found)
         wanted = {
             "name": audience.name,
             "subtype": "CUSTOM",
@@ -157,7 +157,7 @@ class MetaConnector(Connector[MetaSettings]):
                 repeatable=False,
             )
         )
-        return str(made["id"])
+        return _id(made)
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.add`."""
@@ -299,7 +299,9 @@ class MetaConnector(Connector[MetaSettings]):
                     raise
                 limit //= 2
                 continue
-            yield from page.get("data", ())
+            if not isinstance(page.get("data"), list):
+                raise TemporaryPartnerError("Meta did not list the audiences; try again")
+            yield from page["data"]
             paging = page.get("paging") or {}
             after = str((paging.get("cursors") or {}).get("after", ""))
             if not paging.get("next") or after in seen:
@@ -347,6 +349,12 @@ def _size(value: Any) -> int | None:
     """A size bound; Meta writes -1 for one that it does not tell."""
     found = whole_number(value)
     return None if found is None or found < 0 else found
+
+
+def _id(found: Mapping[str, Any]) -> str:
+    if not found.get("id"):
+        raise TemporaryPartnerError("Meta did not name the audience; try again")
+    return str(found["id"])
 
 
 def _numeric(remote_id: str) -> str:

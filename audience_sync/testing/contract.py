@@ -30,6 +30,7 @@ from pydantic import SecretStr
 
 from audience_sync.connector import (
     Answer,
+    AudienceSyncError,
     AuthenticationError,
     ConfigurationError,
     Connector,
@@ -62,6 +63,10 @@ ERRORS: tuple[tuple[int, type[PartnerError]], ...] = (
     (429, TemporaryPartnerError),
     (500, TemporaryPartnerError),
     (503, TemporaryPartnerError),
+)
+STRANGE: tuple[Any, ...] = (
+    *(None, [], 5, "no", {}, [{}]),
+    *({"id": None}, {"error": 5}, {"error": ["no"]}, {"data": None}),
 )
 UNREADABLE = (b"", b"<!DOCTYPE html><html><body>Sorry</body></html>", b'{"id": "12')
 
@@ -315,6 +320,12 @@ class ConnectorContract:
         for body in UNREADABLE:
             for name, raised in self._failures(answered(body)):
                 assert type(raised) is TemporaryPartnerError, f"{name} took {body!r}"
+
+    def test_strange_answers_are_no_crash(self) -> None:
+        """JSON of another shape than the partner's is an error of ours, not a fault of Python."""
+        for body in STRANGE:
+            for name, raised in self._failures(answered(body), strict=False):
+                assert isinstance(raised, AudienceSyncError), f"{name} fell over {body!r}"
 
     def test_broken_connections_pass_through(self) -> None:
         """The client's own error comes out as it is, and nothing is tried a second time."""

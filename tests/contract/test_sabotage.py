@@ -170,12 +170,12 @@ class AlwaysMakesAList(ToyConnector):
     def ensure_audience(self, audience: AudienceRequest) -> str:
         wanted = {"name": audience.name, "description": audience.marker}
         made = self.client.request("POST", "lists", body=orjson.dumps(wanted))
-        return str(self._read(made)["id"])
+        return str(self._read(made, "id"))
 
 
 class TakesAnyListOver(ToyConnector):
     def ensure_audience(self, audience: AudienceRequest) -> str:
-        lists = self._read(self.client.request("GET", "lists"))["lists"]
+        lists = self._read(self.client.request("GET", "lists"), "lists")
         return str(next(iter(lists), None) or super().ensure_audience(audience))
 
 
@@ -183,19 +183,24 @@ class TakesEverythingForASuccess(ToyConnector):
     def explain(self, answer: Answer) -> PartnerError | None:
         return None
 
-    def _read(self, answer: Answer) -> Any:
-        return {"lists": {}, "bad": [], "id": 1, "size": 0}
+    def _read(self, answer: Answer, wanted: str) -> Any:
+        return {"lists": {}, "bad": [], "id": 1, "size": 0}[wanted]
 
 
 class TakesAPageForASuccess(ToyConnector):
     def explain(self, answer: Answer) -> PartnerError | None:
         return None if answer.status < 400 else super().explain(answer)
 
-    def _read(self, answer: Answer) -> Any:
+    def _read(self, answer: Answer, wanted: str) -> Any:
         try:
-            return super()._read(answer)
+            return super()._read(answer, wanted)
         except TemporaryPartnerError:
-            return {"lists": {}, "bad": [], "id": 1, "size": 0}
+            return {"lists": {}, "bad": [], "id": 1, "size": 0}[wanted]
+
+
+class TrustsEveryShape(ToyConnector):
+    def _read(self, answer: Answer, wanted: str) -> Any:
+        return answer.json()[wanted]
 
 
 class RefusesWhatIsTemporary(ToyConnector):
@@ -262,6 +267,7 @@ SABOTAGE = {
     TakesAnyListOver: "test_a_list_that_is_not_ours_is_left_alone",
     TakesEverythingForASuccess: "test_errors_are_told_apart",
     TakesAPageForASuccess: "test_unreadable_answers_are_tried_again",
+    TrustsEveryShape: "test_strange_answers_are_no_crash",
     RefusesWhatIsTemporary: "test_errors_are_told_apart",
     SharesStateBetweenThreads: "test_threads_do_not_disturb_each_other",
     CannotBePolled: "test_a_later_answer_can_be_polled",

@@ -44,16 +44,16 @@ class ToyConnector(Connector[ToySettings]):
     recipient = Recipient(name="Toy Ltd", country="IE")
 
     def check(self) -> None:
-        self._read(self.client.request("GET", "lists"))
+        self._read(self.client.request("GET", "lists"), "lists")
 
     def ensure_audience(self, audience: AudienceRequest) -> str:
-        lists = self._read(self.client.request("GET", "lists"))["lists"]
+        lists = self._read(self.client.request("GET", "lists"), "lists")
         for number, description in lists.items():
             if audience.marker in description:
                 return str(number)
         wanted = {"name": audience.name, "description": f"{audience.title} {audience.marker}"}
         made = self.client.request("POST", "lists", body=orjson.dumps(wanted), repeatable=False)
-        return str(self._read(made)["id"])
+        return str(self._read(made, "id"))
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         if upload.consent is None:
@@ -64,7 +64,7 @@ class ToyConnector(Connector[ToySettings]):
         return self._change("DELETE", upload, members)
 
     def statistics(self, remote_id: str) -> Statistics:
-        size = self._read(self.client.request("GET", f"lists/{remote_id}"))["size"]
+        size = self._read(self.client.request("GET", f"lists/{remote_id}"), "size")
         return Statistics(size_lower=size, size_upper=size)
 
     def headers(self) -> Mapping[str, str]:
@@ -73,7 +73,7 @@ class ToyConnector(Connector[ToySettings]):
     def explain(self, answer: Answer) -> Any:
         if answer.status < 400:
             try:
-                self._read(answer)
+                answer.json()
             except TemporaryPartnerError as error:
                 return error
         return super().explain(answer)
@@ -82,8 +82,8 @@ class ToyConnector(Connector[ToySettings]):
         if not self.settings.allow_unhashed_device_ids and members.has(Kind.GAID).any():
             raise ConfigurationError("set allow_unhashed_device_ids, or leave device IDs out")
         body, positions = self._body(upload, members)
-        found = self._read(self.client.request(method, f"lists/{upload.remote_id}", body=body))
-        bad = sorted({positions[row] for row in found["bad"]})
+        answer = self.client.request(method, f"lists/{upload.remote_id}", body=body)
+        bad = sorted({positions[row] for row in self._read(answer, "bad")})
         return self._receipt(len(members), bad)
 
     def _body(self, upload: Upload, members: Members) -> tuple[bytes, list[int]]:
@@ -100,8 +100,8 @@ class ToyConnector(Connector[ToySettings]):
         rejected = tuple(Rejection(position=at, reason="bad") for at in bad)
         return Receipt(accepted=sent - len(rejected), rejected=rejected)
 
-    def _read(self, answer: Answer) -> Any:
+    def _read(self, answer: Answer, wanted: str) -> Any:
         found = answer.json()
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or found.get(wanted) is None:
             raise TemporaryPartnerError("the toy partner answered something strange")
-        return found
+        return found[wanted]
