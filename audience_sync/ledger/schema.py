@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -37,7 +36,6 @@ def _upgrade(connection: sa.Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415 - the same
     from alembic.util.exc import CommandError  # noqa: PLC0415 - the same
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the operator's
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

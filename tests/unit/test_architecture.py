@@ -22,7 +22,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"identifiers", "keys"},
             {"members"},
             {"connector"},
-            {"__init__", "plugins", "project", "settings"},
+            {"__init__", "journal", "plugins", "project", "settings"},
             {"customers", "membership", "delivery", "ledger"},
             {"runs"},
             {"targeting", "holder"},
