@@ -32,6 +32,7 @@ _ERRORS = (
 )
 _SAMPLE = 1 << 20  # bytes
 _HEADER = 1 << 16  # bytes
+_GROUP = 3  # frames in a part of a Parquet file, so that a common row group is read at once
 _SEPARATORS = (",", ";", "\t", "|")
 _CAUSES = {
     "utf-8": "it holds text that is not UTF-8",
@@ -138,7 +139,7 @@ class FileTable:
             return not _beginning(Path(file), 1)
 
     def _parts(self, file: str, schema: Types, rows: int) -> Iterator[pl.LazyFrame]:
-        """The file in parts that are read one by one; Parquet by row groups of its own.
+        """The file in parts that are read one by one; Parquet by its row groups, large ones cut.
 
         Read whole, Parquet is fetched ahead until memory grows with the file.
         """
@@ -147,7 +148,8 @@ class FileTable:
             yield scan
             return
         for start, length in _row_groups(file, rows):
-            yield scan.slice(start, length)
+            for at in range(0, length, _GROUP * rows):
+                yield scan.slice(start + at, min(_GROUP * rows, length - at))
 
     def _schema(self, file: str) -> Types:
         with self._explained(file):
