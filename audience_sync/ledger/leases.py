@@ -77,10 +77,15 @@ class Leases(Database):
                 raise _lost(lease)
         return replace(lease, expires_at=until)
 
-    def release_lease(self, lease: Lease) -> None:
-        """Give the lease back; one that was lost already stays with its new holder."""
+    def release_lease(self, lease: Lease, *, for_good: bool = False) -> None:
+        """Give the lease back; one that was lost already stays with its new holder.
+
+        `for_good` forgets the name too, which is right only when it is never used again.
+        """
+        given_back = sa.update(leases).where(_still(lease)).values(holder=None)
+        forgotten = sa.delete(leases).where(_still(lease))
         with self._writing() as connection:
-            connection.execute(sa.update(leases).where(_still(lease)).values(holder=None))
+            connection.execute(forgotten if for_good else given_back)
 
 
 def fence(connection: sa.Connection, lease: Lease | None) -> None:

@@ -85,7 +85,7 @@ class Planner:
             yield space
         finally:
             space.clear()
-            self.ledger.release_lease(lease)
+            self.ledger.release_lease(lease, for_good=True)
 
     def _open(self, targets: Sequence[Target], space: Workspace) -> list[ListPlan]:
         plans = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from hashlib import sha256
 
 from audience_sync.connector import Limits, Upload
@@ -24,8 +26,8 @@ def send_batches(
     """
     for operation in (Operation.REMOVE, Operation.ADD):
         waiting = [b for b in batches if b.operation is operation and b.state in OPEN]
-        for session in _sessions(transfer, operation, waiting, limits):
-            _send_session(transfer, session, limits.parallel_uploads, done)
+        sessions = _sessions(transfer, operation, waiting, limits)
+        _send_sessions(transfer, sessions, max(1, limits.parallel_uploads), done)
 
 
 def _sessions(
@@ -54,31 +56,50 @@ def _sessions(
         ]
 
 
-def _send_session(
-    transfer: Transfer, session: Session, parallel: int, done: Callable[[Batch], None]
+@dataclass
+class _Open:
+    """A session under way: how many batches are to be answered before its last one may go."""
+
+    before_last: int
+    last: tuple[Batch, Upload]
+
+
+def _send_sessions(
+    transfer: Transfer,
+    sessions: Iterator[Session],
+    parallel: int,
+    done: Callable[[Batch], None],
 ) -> None:
-    """All but the last batch in parallel, then the last one, which closes the session."""
-    with ThreadPoolExecutor(max(1, parallel)) as pool:
-        waiting: set[Future[Batch]] = set()
+    """Keep `parallel` uploads under way; a session's last batch waits for its others."""
+    ready: deque[tuple[tuple[Batch, Upload], _Open]] = deque()
+    under_way: dict[Future[Batch], _Open] = {}
+    with ThreadPoolExecutor(parallel) as pool:
         try:
-            for batch, upload in session[:-1]:
-                waiting.add(pool.submit(transfer.send, batch, upload))
-                if len(waiting) >= 2 * parallel:
-                    waiting = _collect(transfer, waiting, done)
-            while waiting:
-                waiting = _collect(transfer, waiting, done)
-            batch, upload = session[-1]
-            done(pool.submit(transfer.send, batch, upload).result())
+            while True:
+                while not ready and (session := next(sessions, None)):
+                    opened = _Open(len(session) - 1, session[-1])
+                    ready.extend((item, opened) for item in session[:-1] or session)
+                while ready and len(under_way) < 2 * parallel:
+                    (batch, upload), opened = ready.popleft()
+                    under_way[pool.submit(transfer.send, batch, upload)] = opened
+                if not under_way:
+                    return
+                for opened in _answered(transfer, under_way, done):
+                    opened.before_last -= 1
+                    if opened.before_last == 0:
+                        ready.appendleft((opened.last, opened))
         finally:
-            for future in waiting:
+            for future in under_way:
                 future.cancel()
 
 
-def _collect(
-    transfer: Transfer, waiting: set[Future[Batch]], done: Callable[[Batch], None]
-) -> set[Future[Batch]]:
-    finished, left = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
+def _answered(
+    transfer: Transfer, under_way: dict[Future[Batch], _Open], done: Callable[[Batch], None]
+) -> list[_Open]:
+    """The sessions of the uploads that ended meanwhile; raises their error."""
+    finished, _ = wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED)
     transfer.held.renew()
+    sessions = [under_way.pop(future) for future in finished]
     for future in finished:
         done(future.result())
-    return set(left)
+    return sessions
