@@ -31,13 +31,13 @@ from audience_sync.identifiers.phones import settle
 from audience_sync.identifiers.writing import write_forms
 
 BATCH = 100_000  # rows; what the product writes at once
-ROUNDS = 3
+ROUNDS = 5
 PHONE_SHARE = 5  # one phone for so many e-mails: its reference is slow
 
 Written = list[str | None]  # hex, None for none
 
-_NAMES = ["anna", "johan", "erik.svensson", "maria", "k.m.nielsen", "peter", "liisa", "jürgen"]
-_DOMAINS = ["gmail.com", "googlemail.com", "hotmail.com", "example.se", "firma.example.de"]
+_NAMES = ["anna.lindqvist", "johan.m", "eriksvensson", "maria-louise", "k.m.nielsen", "jürgen"]
+_DOMAINS = ["gmail.com", "googlemail.com", "hotmail.com", "post.example.se", "firma.example.de"]
 _USELESS = [None, "", "  ", "null", "not known", "anna@", "@example.se", "a@b@example.se"]
 
 
@@ -46,7 +46,7 @@ def messy_email(seeded: random.Random) -> str | None:
     if seeded.random() < 0.035:
         return seeded.choice(_USELESS)
     names = _NAMES if seeded.random() < 0.01 else _NAMES[:-1]
-    email = f"{seeded.choice(names)}{seeded.randrange(10**6)}"
+    email = f"{seeded.choice(names)}{seeded.randrange(10**7)}"
     if seeded.random() < 0.08:
         email += "+shop"
     email += "@" + seeded.choices(_DOMAINS, [40, 1, 29, 20, 10])[0]

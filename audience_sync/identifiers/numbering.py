@@ -44,8 +44,9 @@ class Plan(NamedTuple):
     pattern: pl.Expr  # the library's general description
     possible: pl.Expr  # the same, of a possible length
     longest: int
-    valid: pl.Expr
-    claimed: pl.Expr  # this region's, among those that share the calling code
+    mobile: pl.Expr  # valid, as most customers' numbers are
+    other: pl.Expr  # valid, as another type
+    claimed: pl.Expr | None  # this region's, among those that share the code; None: if valid
 
 
 @cache
@@ -54,7 +55,7 @@ def plan(region: str) -> Plan:
     found = _metadata(region)
     general = found.general_desc
     possible = _pattern(general) & _lengths(general.possible_length)
-    valid = possible & pl.any_horizontal(*_types(found))
+    mobile, *others = _types(found)
     leading = found.leading_digits
     return Plan(
         code=str(found.country_code),
@@ -64,8 +65,9 @@ def plan(region: str) -> Plan:
         pattern=_pattern(general),
         possible=possible,
         longest=max(general.possible_length),
-        valid=valid,
-        claimed=_number.str.contains(f"^(?:{_ascii(leading)})") if leading else valid,
+        mobile=possible & mobile,
+        other=possible & pl.any_horizontal(*others) if others else pl.lit(value=False),
+        claimed=_number.str.contains(f"^(?:{_ascii(leading)})") if leading else None,
     )
 
 
@@ -151,12 +153,20 @@ def _valid(numbers: pl.Series, code: int) -> Mask:
     for judge in map(plan, regions_of(code)):
         if not len(unclaimed):
             break
-        left = numbers if len(unclaimed) == len(numbers) else numbers.gather(unclaimed)
-        judged = left.alias("number").to_frame().select(valid=judge.valid, claimed=judge.claimed)
-        claimed = judged["claimed"].to_numpy()
-        found[unclaimed] = judged["valid"].to_numpy() & claimed
+        left = numbers.gather(unclaimed)
+        valid = _judge(left, judge)
+        claimed = valid if judge.claimed is None else _holds(left, judge.claimed)
+        found[unclaimed] = valid & claimed
         unclaimed = unclaimed[~claimed]
     return found
+
+
+def _judge(numbers: pl.Series, judge: Plan) -> Mask:
+    valid = _holds(numbers, judge.mobile).copy()
+    rest = np.flatnonzero(~valid)
+    if len(rest):
+        valid[rest] = _holds(numbers.gather(rest), judge.other)
+    return valid
 
 
 def _holds(numbers: pl.Series, condition: pl.Expr) -> Mask:

@@ -109,7 +109,8 @@ def _dialled(texts: pl.Series, simple: Mask, regions: NDArray[np.int16]) -> _Dia
     digits = texts.str.replace_all("[^0-9]+", "")
     keys = np.where(simple & _mask(digits.str.len_bytes() > 0), regions, _NOBODY).astype(np.int16)
     plus = simple & _mask(texts.str.contains("+", literal=True))
-    zeros = simple & ~plus & _dials_00()[regions] & _mask(digits.str.contains("^00[1-9]"))
+    zeros = simple & ~plus & _dials_00(regions) & _mask(digits.str.starts_with("00"))
+    zeros &= ~_mask(digits.str.starts_with("000"))  # no calling code begins with 0
     digits = pl.select(
         pl.when(pl.Series(zeros)).then(digits.str.slice(2)).otherwise(digits)
     ).to_series()
@@ -196,10 +197,12 @@ def _positions() -> dict[str, int]:
     return own | {alias: own[region] for alias, region in _ALIASES.items()}
 
 
-@cache
-def _dials_00() -> Mask:
-    """Per region, whether 00 is dialled before a calling code; False for no region (-1)."""
-    return np.array([*map(dials_00, REGIONS), False])
+def _dials_00(regions: NDArray[np.int16]) -> Mask:
+    """Per row, whether 00 is dialled there before a calling code; no region's metadata in vain."""
+    dials = np.zeros(len(REGIONS) + 1, dtype=np.bool_)  # place 0 is _NOBODY's
+    for place in np.flatnonzero(np.bincount(regions + 1)).tolist():
+        dials[place] = place > 0 and dials_00(REGIONS[place - 1])
+    return dials[regions + 1]
 
 
 @cache
