@@ -22,5 +22,8 @@ class Link:
     purpose: str
 
     def marker(self, audience: str) -> str:
-        """Text in a remote list's description that says it is ours (L15)."""
-        return f"audience-sync:{self.project}/{audience}/{self.destination}"
+        """Text in a remote list's description that says it is ours (L15).
+
+        The brackets keep the marker of one list from standing inside that of another.
+        """
+        return f"[audience-sync:{self.project}/{audience}/{self.destination}]"
