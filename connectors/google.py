@@ -45,7 +45,7 @@ from connectors._google_wire import (
 from connectors._google_words import DAY, PER_MINUTE_WAIT, ROW_REASONS, TAKEN, explained
 
 YOUNG = 3600.0  # seconds in which an unknown request id only means "not yet"
-PROBES = 64  # requests spent to find bad rows that Google does not name
+PROBES = 300  # requests spent on one batch to leave bad rows out; a minute of Google's quota
 SMALLEST_USABLE = 100  # matched members
 
 AccountType = Literal[
@@ -255,29 +255,34 @@ class GoogleConnector(Connector[GoogleSettings]):
 
         One bad row makes Google refuse the whole request, so it goes again without the bad rows.
         """
-        left, refused = np.arange(len(batch)), dict[int, str]()
+        left, refused, probes = np.arange(len(batch)), dict[int, str](), iter(range(PROBES))
         while len(left):
             try:
                 return self._sent(envelope, batch.take(left)), refused
             except RefusedError as error:
-                if error.code not in ROW_REASONS or len(refused) > PROBES * PROBES:
+                if error.code not in ROW_REASONS or next(probes, None) is None:
                     raise
-                bad = error.rows or self._bad_rows(envelope, batch.take(left))
+                bad = list(error.rows or self._bad_rows(envelope, batch.take(left), probes))
                 if not bad:
                     raise
-                refused |= dict.fromkeys(left[list(bad)].tolist(), error.code)
-                left = np.delete(left, list(bad))
+                refused |= dict.fromkeys(left[bad].tolist(), error.code)
+                left = np.delete(left, bad)
         return None, refused
 
-    def _bad_rows(self, envelope: Envelope, batch: Members) -> tuple[int, ...]:
-        """Find rows that Google refuses but does not name, by halves that are only validated."""
-        bad: list[int] = []
-        pieces = np.array_split(np.arange(len(batch)), 2) if len(batch) > 1 else []
+    def _bad_rows(
+        self, envelope: Envelope, batch: Members, probes: Iterator[int]
+    ) -> tuple[int, ...]:
+        """Find rows that Google refuses but does not name, by halves that are only validated.
+
+        Finds none when the probes run out, so that the batch is refused as a whole.
+        """
         if len(batch) == 1:
             return (0,)
-        for _ in range(PROBES):
-            if not pieces:
-                break
+        bad: list[int] = []
+        pieces = np.array_split(np.arange(len(batch)), 2)
+        while pieces:
+            if next(probes, None) is None:
+                return ()
             piece = pieces.pop()
             try:
                 self._sent(envelope, batch.take(piece), validate_only=True)
