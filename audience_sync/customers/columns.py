@@ -7,6 +7,7 @@ error: the policy treats unknown as closed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from enum import Enum
@@ -19,6 +20,8 @@ from audience_sync.customers.moments import birth_dates, moments
 from audience_sync.customers.text import is_readable, text
 from audience_sync.errors import ConfigurationError
 
+# In a file without a header the first customer stands where the names should be.
+_NAME = re.compile(r"^(?!.*\d{5})[^\W\d][^@\x00-\x1f]{0,63}$")
 _SHOWN = 20  # columns listed in an error
 
 
@@ -89,6 +92,8 @@ def describe_columns(wanted: str, names: Collection[str]) -> str:
     """Which columns there are, the closest first in words."""
     if not names:
         return "there are no columns at all"
+    if not all(map(_NAME.match, names)):
+        return "its columns look like values, so they are not told; has it a header?"
     lower = {name.lower(): name for name in names}
     close = get_close_matches(wanted.lower(), lower, n=1)
     hint = f'did you mean "{lower[close[0]]}"? ' if close else ""

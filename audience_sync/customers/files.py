@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ _SAMPLE = 1 << 20  # bytes
 _HEADER = 1 << 16  # bytes
 _GROUP = 3  # frames in a part of a Parquet file, so that a common row group is read at once
 _SEPARATORS = (",", ";", "\t", "|")
+_TWIN = re.compile(r"_duplicated_\d+$")  # how Polars tells equal names of a CSV apart
 _CAUSES = {
     "utf-8": "it holds text that is not UTF-8",
     "utf8": "it holds text that is not UTF-8",
@@ -159,8 +161,9 @@ class FileTable:
         self, file: str, columns: Mapping[str, str], used: Mapping[str, set[str]]
     ) -> Types:
         schema = self._schema(file)
+        names = [_TWIN.sub("", name) for name in schema]
         for ours, theirs in columns.items():
-            find_column(self._label, ours, theirs, schema, place=Path(file).name)
+            find_column(self._label, ours, theirs, names, place=Path(file).name)
         check_columns(used, schema, Path(file).name)
         return schema
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NoReturn
 
@@ -27,6 +27,7 @@ _UNKNOWN_NAME = re.compile(
     r"no such (?P<what>table|column|function): (?P<name>[A-Za-z_][\w.]*)(?:\s|$)"
     r'|(?P<what2>column|relation|function) "?(?P<name2>[A-Za-z_][\w.]*)"?(?:\([\w\s,]*\))? does not'
 )
+_DAMAGED = ("not a database", "malformed")
 _TIMES = (Content.MOMENT, Content.DATE)
 
 
@@ -87,7 +88,7 @@ class SqlTable:
                     frame.columns = ours
                     yield from frame.iter_slices(rows)
             except DRIVER_ERRORS:
-                self._refuse_read(conditions)
+                self._refuse_read(written[: len(columns)], conditions)
 
     @contextmanager
     def _open(self) -> Iterator[Session]:
@@ -144,17 +145,20 @@ class SqlTable:
             ) from None
 
     def _refuse_query(self, error: Exception) -> NoReturn:
+        if any(sign in str(error) for sign in _DAMAGED):
+            raise SourceError(
+                f"the file of {self._label}.url is damaged or not a database"
+            ) from None
         raise ConfigurationError(
             f"the database cannot run the query of {self._label}: {_cause(error)}; correct "
             f"{self._label}.query or {self._label}.table"
         ) from None
 
-    def _refuse_read(self, conditions: Mapping[str, str]) -> NoReturn:
-        for name, condition in conditions.items():
-            with self._open() as session:
-                try:
-                    session.number(f"SELECT sum({_condition(condition)}) FROM {self._from}")  # noqa: S608 - the operator's own condition
-                except DRIVER_ERRORS:
+    def _refuse_read(self, columns: Sequence[str], conditions: Mapping[str, str]) -> NoReturn:
+        """Reads again what is read without conditions, then each, to tell which one fails."""
+        if self._can_be_read(" + ".join(f"count({column})" for column in columns)):
+            for name, condition in conditions.items():
+                if not self._can_be_read(f"sum({_condition(condition)})"):
                     raise SourceError(
                         f"the condition of audience {name} failed on some row; make it fit every "
                         f"row in audiences.{name}.where"
@@ -162,6 +166,14 @@ class SqlTable:
         raise SourceError(
             f"the database stopped while {self._label} was read; see the database's own log"
         ) from None
+
+    def _can_be_read(self, expression: str) -> bool:
+        with self._open() as session:
+            try:
+                session.number(f"SELECT {expression} FROM {self._from}")  # noqa: S608 - the operator's own query
+            except DRIVER_ERRORS:
+                return False
+        return True
 
 
 def _condition(condition: str) -> str:
@@ -174,8 +186,6 @@ def _cause(error: Exception) -> str:
     if found:
         what, name = found["what"] or found["what2"], found["name"] or found["name2"]
         return f"there is no {what} {name}"
-    if "not a database" in str(error):
-        return "the file is not a database"
     state = getattr(error, "sqlstate", None)
     return f"it answers SQLSTATE {state}" if state else "it is not understood"
 

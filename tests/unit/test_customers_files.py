@@ -171,6 +171,24 @@ def test_a_wrong_column_is_named_with_the_closest(tmp_path: Path, file: str) -> 
         read(source(tmp_path, file, {**COLUMNS, "email": "e_mail"}))
 
 
+def test_a_file_without_a_header_is_not_told(tmp_path: Path) -> None:
+    """Where the header is missing, the first customer is not printed in its place."""
+    (tmp_path / "c.csv").write_text(f"Anna,Berg,{SECRET},0701234567,true\n")
+
+    for conditions in ({}, {"se": "market = 'SE'"}):
+        with pytest.raises(ConfigurationError, match="has it a header") as caught:
+            read(source(tmp_path, "c.csv"), conditions)
+        assert "Anna" not in str(caught.value)
+
+
+def test_equal_names_are_refused(tmp_path: Path) -> None:
+    """Which of two columns of one name is meant, nobody can tell."""
+    (tmp_path / "c.csv").write_text("id,consent,consent\n1,true,false\n")
+
+    with pytest.raises(ConfigurationError, match=r"consent.* more than once"):
+        read(source(tmp_path, "c.csv", {"customer_id": "id", "consent": "consent"}))
+
+
 @pytest.mark.parametrize(
     ("condition", "why"),
     [

@@ -207,6 +207,8 @@ def test_the_database_is_only_read(tmp_path: Path, database: sqlite3.Connection)
         ({"url": "nosuchdatabase://host/db"}, "driver that is not installed"),
         ({"url": "mysql://u:p@127.0.0.1/db"}, "driver that is not installed"),
         ({"url": "sqlite:///text.db"}, "not a database"),
+        ({"url": "sqlite:///half.db"}, "damaged"),
+        ({"url": "sqlite:///spoilt.db"}, "the database stopped while source was read"),
         ({"url": "://u:p@h"}, "not a database URL"),
     ],
 )
@@ -214,10 +216,15 @@ def test_mistakes_are_explained(
     tmp_path: Path, database: sqlite3.Connection, changed: dict[str, Any], message: str
 ) -> None:
     """Each mistake is told in one sentence that holds no value."""
+    fill(database, *((i, SECRET, 1, None, None, 5, "SE") for i in range(5_000)))
+    whole = (tmp_path / "shop #1?" / "customers.db").read_bytes()
+    half = len(whole) // 2
     (tmp_path / "text.db").write_text("this is text, " * 100)
+    (tmp_path / "half.db").write_bytes(whole[:half])
+    (tmp_path / "spoilt.db").write_bytes(whole[:half] + b"\xa5" * 20_000 + whole[half + 20_000 :])
 
     with pytest.raises((ConfigurationError, SourceError), match=message) as caught:
-        read(source(tmp_path, **changed))
+        read(source(tmp_path, **changed), {"rich": "value > 1"})
     assert SECRET not in str(caught.value)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
