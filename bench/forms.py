@@ -170,15 +170,18 @@ def hexes(written: np.ndarray) -> Written:
 
 
 def rounds(contestants: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], dict[str, Any]]:
-    """Median seconds and the last answer of each, in interleaved rounds."""
+    """Median CPU seconds and the last answer of each, in interleaved rounds.
+
+    CPU time, not the clock's: other programs on the machine then change little.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     answers: dict[str, Any] = {}
     for _ in range(ROUNDS):
         for name, run in contestants.items():
             answers.pop(name, None)
-            started = time.perf_counter()
+            started = time.process_time()
             answers[name] = run()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(time.process_time() - started)
     return {name: statistics.median(taken) for name, taken in seconds.items()}, answers
 
 
@@ -194,9 +197,9 @@ def check(title: str, found: Written, expected: Written) -> None:
 def table(title: str, rows: int, seconds: dict[str, float]) -> dict[str, Any]:
     """Print rows per second, and how many times faster than each the first is."""
     first = next(iter(seconds.values()))
-    print(f"\n{title}\n{'':44}{'M rows/s':>10}{'we are':>10}")
+    print(f"\n{title}\n{'':44}{'M rows/s/core':>15}{'we are':>10}")
     for name, taken in seconds.items():
-        print(f"{name:44}{rows / taken / 1e6:>10.2f}{taken / first:>9.1f}x")
+        print(f"{name:44}{rows / taken / 1e6:>15.2f}{taken / first:>9.1f}x")
     return {
         name: {"rows_per_second": round(rows / taken), "ratio": round(taken / first, 2)}
         for name, taken in seconds.items()
