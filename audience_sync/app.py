@@ -19,6 +19,7 @@ from audience_sync.errors import AudienceSyncError, ConfigurationError, StateErr
 from audience_sync.holder import alive, this_process
 from audience_sync.identifiers.forms import self_test
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Run, RunState
 from audience_sync.membership.location import StateLocation, open_location
 from audience_sync.membership.sealed import Keyring
 from audience_sync.plugins import Installed, installed_connectors
@@ -28,6 +29,7 @@ from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.link import Link
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.progress import Progress, Silent
+from audience_sync.runs.reported import read_statistics
 from audience_sync.runs.settle import Settlement
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.sweep import sweep
@@ -180,6 +182,26 @@ class App:
         )
         if deliver and keep:
             self.pipeline.poll_due()
+            for outcome in outcomes:
+                if outcome.run is not None:
+                    self.read_statistics(outcome.run)
+        return outcomes
+
+    def read_statistics(self, run: Run) -> None:
+        """Remember what the partner tells of a list that a run has just changed; never fails.
+
+        A run that sent nothing asks nothing either (L8).
+        """
+        if run.outbox is not None and run.state in (RunState.DELIVERED, RunState.CONFIRMED):
+            remote = self.ledger.remote_list(run.audience, run.destination)
+            read_statistics(self.ledger, self.link, remote, self.now())
+
+    def ask_partners(self) -> list[Outcome]:
+        """Ask about every delivery that has no final answer yet, and about every list."""
+        outcomes = self.pipeline.poll_delivered()
+        for remote in self.ledger.remote_lists():
+            if remote.destination in self.project.destinations:
+                read_statistics(self.ledger, self.link, remote, self.now())
         return outcomes
 
     def check(self, destination: str | None = None) -> list[Finding]:

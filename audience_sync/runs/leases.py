@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 
+from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease
 
@@ -29,12 +30,19 @@ class Held:
         self._clock = clock
         self._renewed = clock()
         self._lock = Lock()
+        self._stopped = False
 
     def __getitem__(self, name: str) -> Lease:
         return self._leases[name]
 
+    def stop(self) -> None:
+        """Let the work end at the next `renew`: somebody pressed Ctrl-C."""
+        self._stopped = True
+
     def renew(self) -> None:
         """Say that we are still at work."""
+        if self._stopped:
+            raise BusyError("the work was stopped; `audience-sync resume` goes on")
         with self._lock:
             if self._clock() - self._renewed < _RENEW_AFTER:
                 return

@@ -71,7 +71,11 @@ class Pipeline:
         with self._holding(targets, outcomes) as held:
             free = [target for target in targets if target.name not in outcomes]
             if keep:
-                free = [target for target in free if self._clear(target, held, outcomes)]
+                free = [
+                    target
+                    for target in free
+                    if self._clear(target, held, outcomes, deliver=deliver)
+                ]
             if free:
                 for run in self.planner.plan(selection, free, held, keep=keep):
                     outcomes[f"{run.audience}/{run.destination}"] = _of(run)
@@ -112,16 +116,25 @@ class Pipeline:
 
     def poll_due(self) -> list[Outcome]:
         """Ask about every delivered run whose partner should know more by now."""
+        now = self.now()
+        return self._poll(lambda run: run.next_attempt_at is None or run.next_attempt_at <= now)
+
+    def poll_delivered(self) -> list[Outcome]:
+        """Ask about every delivered run, since a person wants to know now."""
+        return self._poll(lambda _run: True)
+
+    def _poll(self, wanted: Callable[[Run], bool]) -> list[Outcome]:
         outcomes = []
-        for run in self.ledger.runs(states=[RunState.DELIVERED]):
-            if run.next_attempt_at is None or run.next_attempt_at <= self.now():
-                try:
-                    outcomes.append(_of(self.resume(run)))
-                except AudienceSyncError as error:
-                    outcomes.append(_of(run, error))
+        for run in filter(wanted, self.ledger.runs(states=[RunState.DELIVERED])):
+            try:
+                outcomes.append(_of(self.resume(run)))
+            except AudienceSyncError as error:
+                outcomes.append(_of(run, error))
         return outcomes
 
-    def _clear(self, target: Target, held: Held, outcomes: dict[str, Outcome]) -> bool:
+    def _clear(
+        self, target: Target, held: Held, outcomes: dict[str, Outcome], *, deliver: bool
+    ) -> bool:
         """Finish what was interrupted and drop older plans; whether the list can be planned."""
         states = [*_WAITING, RunState.DELIVERING]
         found = self.ledger.runs(
@@ -130,7 +143,7 @@ class Pipeline:
         for run in found:
             if run.state is RunState.DELIVERING:
                 try:
-                    self._deliver(run, held)
+                    self._finish(run, held, deliver=deliver)
                 except AudienceSyncError as error:
                     outcomes[target.name] = _of(self.ledger.run(run.id), error)
                     return False
@@ -138,6 +151,14 @@ class Pipeline:
                 reason = "a newer plan took its place"
                 self.deliverer.give_up(run, RunState.CANCELLED, reason, held)
         return True
+
+    def _finish(self, run: Run, held: Held, *, deliver: bool) -> None:
+        if not deliver:  # planning sends nothing, not even what was begun
+            raise ConfigurationError(
+                f"the delivery of run {run.id} was interrupted; finish it with "
+                f"`audience-sync resume {run.id}` before you plan anew"
+            )
+        self._deliver(run, held)
 
     def _deliver_all(self, outcomes: dict[str, Outcome], held: Held, forced_by: str | None) -> None:
         """Destinations in parallel, so that a slow partner keeps nobody waiting."""
@@ -156,12 +177,17 @@ class Pipeline:
 
         if by_destination:
             with ThreadPoolExecutor(len(by_destination)) as pool:
-                for delivered in pool.map(deliver, by_destination.values()):
-                    for outcome in delivered:
-                        outcomes[f"{outcome.audience}/{outcome.destination}"] = outcome
+                try:
+                    for delivered in pool.map(deliver, by_destination.values()):
+                        for outcome in delivered:
+                            outcomes[f"{outcome.audience}/{outcome.destination}"] = outcome
+                except BaseException:
+                    held.stop()  # the pool waits for requests under way, no more are sent
+                    raise
 
     def _try(self, run: Run, held: Held) -> Outcome:
         try:
+            held.renew()
             return _of(self._deliver(run, held))
         except AudienceSyncError as error:
             return _of(self.ledger.run(run.id), error)
