@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from audience_sync.plugins import Installed, installed_connectors
 from audience_sync.project import Project, load_project
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.due import due_runs
 from audience_sync.runs.link import Link
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.progress import Progress, Silent
@@ -203,6 +204,33 @@ class App:
             if remote.destination in self.project.destinations:
                 read_statistics(self.ledger, self.link, remote, self.now())
         return outcomes
+
+    def plan_for_later(
+        self, audiences: Sequence[str] = (), destination: str | None = None
+    ) -> list[Outcome]:
+        """Plan only; the runs to deliver, interrupted ones too, become due to be gone on with."""
+        targets = self.targets(audiences, destination)
+        found = self.pipeline.sync(selection_of(self.project), targets, deliver=False)
+        return [replace(outcome, run=self._made_due(outcome.run)) for outcome in found]
+
+    def _made_due(self, run: Run | None) -> Run | None:
+        if run is None or run.state not in (RunState.PLANNED, RunState.DELIVERING):
+            return run
+        if run.next_attempt_at is not None:  # the partner asked us to wait
+            return run
+        return self.ledger.change_run(run.id, next_attempt_at=self.now())
+
+    def go_on(self, run_id: str) -> Run | None:
+        """Deliver or ask about a run that is due, however often told to; None when it is not."""
+        run = self.pipeline.go_on(run_id)
+        if run is not None:
+            self.read_statistics(run)
+        return run
+
+    def sweep(self) -> list[Run]:
+        """Delete what dead processes left behind; the runs that are due."""
+        sweep(self.ledger, self.location, alive)
+        return due_runs(self.ledger, self.now(), alive)
 
     def check(self, destination: str | None = None) -> list[Finding]:
         """Look at everything that a sync needs, without changing anything at a partner."""

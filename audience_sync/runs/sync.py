@@ -6,24 +6,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from audience_sync.errors import (
     AudienceSyncError,
     BusyError,
     ConfigurationError,
     GuardError,
+    PartnerError,
 )
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, Lease, Run, RunState, TransferLine
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.due import is_due
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.targets import Selection, Target
 
 _WAITING = (RunState.PLANNED, RunState.HELD)
+_ASK_AGAIN = 600.0  # seconds, when a partner did not tell the outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,19 @@ class Pipeline:
             )
         with self._holding_run(run) as held:
             if run.state is RunState.DELIVERED:
-                return self.confirmer.poll(run, self.link(run.destination), held)
+                return self._ask(run, held)
+            return self._deliver(run, held)
+
+    def go_on(self, run_id: str) -> Run | None:
+        """Deliver or ask about a run that is due, however often told to; None when it is not."""
+        with self._holding_run(self.ledger.run(run_id)) as held:
+            run = self.ledger.run(run_id)  # as it is now that nobody else works on it
+            if not is_due(run, self.now()):
+                return None
+            if run.state is RunState.DELIVERED:
+                return self._ask(run, held)
+            if run.state is RunState.DELIVERING:
+                run = self.ledger.change_run(run.id, reason=None)
             return self._deliver(run, held)
 
     def cancel(self, run: Run) -> Run:
@@ -131,6 +146,15 @@ class Pipeline:
             except AudienceSyncError as error:
                 outcomes.append(_of(run, error))
         return outcomes
+
+    def _ask(self, run: Run, held: Held) -> Run:
+        try:
+            return self.confirmer.poll(run, self.link(run.destination), held)
+        except PartnerError as error:
+            wait = max(_ASK_AGAIN, getattr(error, "retry_after", None) or 0.0)
+            later = self.now() + timedelta(seconds=wait)
+            self.ledger.change_run(run.id, next_attempt_at=later)
+            raise
 
     def _clear(
         self, target: Target, held: Held, outcomes: dict[str, Outcome], *, deliver: bool
