@@ -1,0 +1,71 @@
+"""`approve`, `cancel` and `resume`: what a person decides about a run that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from audience_sync.cli import codes, ending, options
+from audience_sync.cli.session import opened
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
+    from audience_sync.ledger.records import Run
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (approve, cancel, resume):
+        application.command()(command)
+
+
+def approve(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
+    """Deliver a planned or held run: the very delta that was shown."""
+    from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
+
+    def act(app: App, found: Run) -> Run:
+        return app.pipeline.approve(found, operator())
+
+    return _decided(context, run, act, as_json=as_json)
+
+
+def cancel(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
+    """End a planned, held or interrupted run. What a partner has accepted stays there."""
+
+    def act(app: App, found: Run) -> Run:
+        return app.pipeline.cancel(found)
+
+    return _decided(context, run, act, as_json=as_json)
+
+
+def resume(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
+    """Go on with an interrupted delivery, or ask about one that the partner still works on."""
+
+    def act(app: App, found: Run) -> Run:
+        return app.pipeline.resume(found)
+
+    return _decided(context, run, act, as_json=as_json)
+
+
+def _decided(
+    context: typer.Context, run_id: str, act: Callable[[App, Run], Run], *, as_json: bool
+) -> int:
+    with opened(watched=not as_json, debug=context.obj["debug"]) as app, ending.patient():
+        from audience_sync.cli.deliver import (  # noqa: PLC0415 - keeps --help light
+            outcome_objects,
+            reached,
+        )
+        from audience_sync.cli.outcomes import print_outcomes  # noqa: PLC0415 - the same
+        from audience_sync.cli.written import print_json  # noqa: PLC0415 - the same
+        from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - the same
+
+        run = act(app, app.ledger.run(run_id))
+        app.read_statistics(run)
+        outcomes = [Outcome(audience=run.audience, destination=run.destination, run=run)]
+        if as_json:
+            print_json({"outcomes": outcome_objects(app, outcomes)})
+        else:
+            print_outcomes(outcomes, reached(app, outcomes))
+    return codes.of_outcomes(outcomes)

@@ -1,0 +1,127 @@
+"""`plan` and `sync`: the two commands that read customers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audience_sync.cli import codes, ending, options
+from audience_sync.cli.session import opened
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
+    from audience_sync.runs.sync import Outcome
+
+_FUNNELS = 6  # of more audiences at once, `run RUN` shows each
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands of this file."""
+    application.command()(plan)
+    application.command()(sync)
+
+
+def plan(
+    context: typer.Context,
+    audience: options.Audience,
+    destination: options.OfDestination = None,
+    as_json: options.Json = False,
+) -> int:
+    """Show what a sync would do: funnel, delta, guards. Keeps the run; sends nothing."""
+    with opened(watched=not as_json, debug=context.obj["debug"]) as app:
+        outcomes = app.sync([audience], destination, deliver=False)
+        if as_json:
+            _print_json(app, outcomes)
+        else:
+            _print(app, outcomes)
+            _print_next(outcomes)
+    return codes.of_outcomes(outcomes)
+
+
+def sync(
+    context: typer.Context,
+    audiences: options.Audiences = None,
+    destination: options.OfDestination = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan, show, and throw the plan away.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Send what a guard would hold; the log says who did it."),
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Bring audiences at their destinations up to date: plan, then deliver."""
+    if dry_run and force:
+        raise typer.BadParameter("--dry-run sends nothing, so there is nothing to --force")
+    with opened(watched=not as_json, debug=context.obj["debug"]) as app, ending.patient():
+        outcomes = app.sync(audiences or (), destination, keep=not dry_run, force=force)
+        if as_json:
+            _print_json(app, outcomes)
+        else:
+            _print(app, outcomes)
+            if dry_run:
+                print("\nThis was a dry run: nothing was sent, and the plan is forgotten.")
+    return codes.of_outcomes(outcomes)
+
+
+def _print(app: App, outcomes: Sequence[Outcome]) -> None:
+    from audience_sync.cli.outcomes import (  # noqa: PLC0415 - keeps --help light
+        print_funnels,
+        print_outcomes,
+    )
+
+    runs = [outcome.run for outcome in outcomes if outcome.run is not None]
+    if runs and len({run.audience for run in runs}) <= _FUNNELS:
+        print_funnels(runs)
+    print_outcomes(outcomes, reached(app, outcomes))
+
+
+def reached(app: App, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """How far each run came, by its id."""
+    from audience_sync.cli.outcomes import reached_by  # noqa: PLC0415 - keeps --help light
+
+    found = {}
+    for outcome in outcomes:
+        if outcome.run is not None:
+            run = outcome.run
+            remote = app.ledger.remote_list(run.audience, run.destination)
+            found[run.id] = reached_by(run, app.ledger.batches(run.id), remote)
+    return found
+
+
+def _print_next(outcomes: Sequence[Outcome]) -> None:
+    from audience_sync.ledger.records import RunState  # noqa: PLC0415 - keeps --help light
+
+    planned = [
+        outcome.run
+        for outcome in outcomes
+        if outcome.run is not None and outcome.run.state is RunState.PLANNED
+    ]
+    if planned:
+        print("\nNothing was sent. These plans are kept until you say:")
+    for run in planned:
+        print(f"  audience-sync approve {run.id}   delivers it to {run.destination}")
+
+
+def _print_json(app: App, outcomes: Sequence[Outcome]) -> None:
+    from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+    print_json({"outcomes": outcome_objects(app, outcomes)})
+
+
+def outcome_objects(app: App, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Each list's outcome as JSON has it."""
+    far = reached(app, outcomes)
+    return [
+        {
+            "audience": outcome.audience,
+            "destination": outcome.destination,
+            "run": outcome.run,
+            "reached": far.get(outcome.run.id) if outcome.run is not None else None,
+            "error": None if outcome.error is None else str(outcome.error),
+        }
+        for outcome in outcomes
+    ]

@@ -1,0 +1,49 @@
+"""What is said at an end that is not the usual one: errors, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import orjson
+
+_STOPPING = b"\nstopping after the requests under way; press Ctrl-C again to stop at once\n"
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal; stdout stays free for results."""
+    print(sentence, file=sys.stderr)
+
+
+def tell(sentence: str, *, as_json: bool) -> None:
+    """Tell an error, and with --json also as the one document on stdout."""
+    say(f"audience-sync: {sentence}")
+    if as_json:
+        print(orjson.dumps({"error": sentence}).decode())
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """While the block runs, the first Ctrl-C says what it waits for; a second one ends it all."""
+    pressed = 0
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            os.write(2, _STOPPING)  # safe in the middle of any other writing
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # only the main thread may listen to signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

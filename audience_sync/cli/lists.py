@@ -1,0 +1,148 @@
+"""The tables of `status`, `runs` and `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from audience_sync.cli.outcomes import print_funnels, sentences
+from audience_sync.cli.written import ago, ahead, clock, console, number, short
+from audience_sync.ledger.records import RunState
+
+if TYPE_CHECKING:
+    from audience_sync.ledger.records import Batch, Run
+
+_BATCHES = 12  # shown; the others are counted
+_WORD = {
+    RunState.HELD: "[yellow]held[/]",
+    RunState.FAILED: "[red]failed[/]",
+    RunState.DELIVERING: "[yellow]delivering[/]",
+}
+
+
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A table without lines; the columns named in `right` hold numbers."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """What each destination holds, by audience."""
+    table = plain_table(
+        "", "members", "reached", "last run", "next run", "partner says", right=["members"]
+    )
+    last = None
+    for place in places:
+        if place["audience"] != last:
+            table.add_row(f"[bold]{place['audience']}[/]")
+            last = place["audience"]
+        run: Run | None = place["last_run"]
+        due = place["next_run_at"]
+        table.add_row(
+            f"  {place['destination']}",
+            number(place["members"]),
+            "-" if run is None else _word(run, place),
+            "never" if run is None else ago(run.planned_at, now),
+            "on demand" if due is None else ahead(due, now),
+            told(place["told_by_partner"]),
+        )
+    output = console()
+    output.print(table if places else "No audiences; add one under `audiences:`.")
+
+
+def _word(run: Run, place: Mapping[str, Any]) -> str:
+    if run.state in (RunState.DELIVERED, RunState.CONFIRMED):
+        return str(place["reached"]).partition(" ")[0]  # the range stands beside it
+    return _WORD.get(run.state, run.state.value)
+
+
+def told(statistics: Mapping[str, Any]) -> str:
+    """What a partner tells of a list, in a few words."""
+    lower, upper = statistics.get("size_lower"), statistics.get("size_upper")
+    words = []
+    if lower is not None and upper is not None:
+        same = lower == upper
+        words.append(number(lower) if same else f"{number(lower)}-{number(upper)}")
+    if statistics.get("match_range"):
+        words.append(f"match {statistics['match_range']}")
+    if statistics.get("status") and statistics.get("usable") is not True:
+        words.append(str(statistics["status"]))
+    return escape(", ".join(words)) or "-"
+
+
+def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
+    """One line a run."""
+    table = plain_table(
+        "run", "planned", "list", "state", "added", "removed", right=["added", "removed"]
+    )
+    table.columns[0].no_wrap = True
+    for run in runs:
+        silent = run.outbox is None
+        table.add_row(
+            run.id,
+            short(run.planned_at, now, zone),
+            f"{run.audience}, {run.destination}",
+            "unchanged" if silent else _WORD.get(run.state, run.state.value),
+            "" if silent else number(run.delta.get("additions", 0)),
+            "" if silent else number(run.delta.get("removals", 0)),
+        )
+    console().print(table if runs else "No runs yet; `audience-sync sync` makes some.")
+
+
+def print_run(run: Run, batches: Sequence[Batch], reached: str, zone: tzinfo) -> None:
+    """All about one run."""
+    from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - keeps --help light
+
+    output = console()
+    output.print(f"[bold]{run.id}[/]  {run.audience} at {run.destination}\n")
+    facts = plain_table("", "")
+    facts.show_header = False
+    delta = run.delta
+    rows = {
+        "state": run.state.value,
+        "reached": reached,
+        "planned": clock(run.planned_at, zone),
+        "started": clock(run.started_at, zone),
+        "finished": clock(run.finished_at, zone),
+        "delta": f"{number(delta.get('held', 0))} held, {number(delta.get('wanted', 0))} wanted: "
+        f"{number(delta.get('additions', 0))} to add, {number(delta.get('removals', 0))} to remove "
+        f"({number(delta.get('refused', 0))} of them refused), "
+        f"{number(delta.get('unchanged', 0))} unchanged",
+        "forms": ", ".join(f"{kind}={form}" for kind, form in run.forms.items()),
+        "outbox": run.outbox or "-",
+    }
+    if run.approved_by is not None:
+        rows["forced by" if run.forced else "approved by"] = run.approved_by
+    if run.reason is not None and run.state is not RunState.HELD:
+        rows["reason"] = run.reason
+    for name, text in rows.items():
+        facts.add_row(f"[bold]{name}[/]", escape(text))
+    output.print(facts)
+    output.print()
+    print_funnels([run])
+    if batches:
+        _print_batches(batches)
+    for sentence in sentences(
+        [Outcome(audience=run.audience, destination=run.destination, run=run)]
+    ):
+        output.print(f"\n{sentence}")
+
+
+def _print_batches(batches: Sequence[Batch]) -> None:
+    numbers = ("members", "accepted", "rejected", "unattributed")
+    table = plain_table("batch", "operation", *numbers, "state", right=["batch", *numbers])
+    for batch in batches[:_BATCHES]:
+        counts = (batch.members, batch.accepted, batch.rejected, batch.unattributed)
+        table.add_row(
+            str(batch.position), batch.operation.value, *map(number, counts), batch.state.value
+        )
+    output = console()
+    output.print(table)
+    if len(batches) > _BATCHES:
+        output.print(f"[dim]and {number(len(batches) - _BATCHES)} batches more[/]")

@@ -1,0 +1,150 @@
+"""Runs as people read them: funnel, delta, what was reached, what a held run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from audience_sync.cli.written import console, number
+from audience_sync.errors import AudienceSyncError, BusyError
+from audience_sync.ledger.records import BatchState, RunState
+
+if TYPE_CHECKING:
+    from audience_sync.ledger.records import Batch, RemoteList, Run
+    from audience_sync.runs.sync import Outcome
+
+_SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns
+_BESIDE = "unknown_consent_values"  # shown below the sum, since it is no part of it
+_ENDS = ("rows_read", "members")
+_COLOURS = {
+    RunState.CONFIRMED: "green",
+    RunState.DELIVERED: "green",
+    RunState.HELD: "yellow",
+    RunState.FAILED: "red",
+}
+
+
+def print_funnels(runs: Sequence[Run]) -> None:
+    """How many rows each judgement dropped, for each audience; equal funnels are shown once."""
+    columns = list(_columns(runs))
+    for start in range(0, len(columns), _SIDE_BY_SIDE):
+        _print_funnel(columns[start : start + _SIDE_BY_SIDE])
+
+
+def _columns(runs: Sequence[Run]) -> Iterator[tuple[str, Mapping[str, int]]]:
+    by_audience: dict[str, list[Run]] = {}
+    for run in runs:
+        by_audience.setdefault(run.audience, []).append(run)
+    for audience, of_it in by_audience.items():
+        if all(dict(run.funnel) == dict(of_it[0].funnel) for run in of_it):
+            yield audience, of_it[0].funnel
+        else:
+            yield from ((f"{audience}\nat {run.destination}", run.funnel) for run in of_it)
+
+
+def _print_funnel(columns: Sequence[tuple[str, Mapping[str, int]]]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - keeps --help light
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", min_width=22)
+    for name, _ in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    for key in columns[0][1]:
+        counts = [funnel.get(key, 0) for _, funnel in columns]
+        if key == _BESIDE or (key not in _ENDS and not any(counts)):
+            continue
+        sign = "" if key in _ENDS else "- "
+        cells = [f"{sign}{number(count)}" if count else "[dim]0[/]" for count in counts]
+        table.add_row(key.replace("_", " "), *cells, style="bold" if key in _ENDS else None)
+    output = console()
+    output.print(table)
+    unknown = max(funnel.get(_BESIDE, 0) for _, funnel in columns)
+    if unknown:
+        output.print(
+            f"[yellow]{number(unknown)} rows hold a consent value that nobody knows; "
+            "they count as no consent[/]"
+        )
+    output.print()
+
+
+def print_outcomes(outcomes: Sequence[Outcome], reached: Mapping[str, str]) -> None:
+    """One line a list, and below it a sentence for each that needs somebody."""
+    from rich.table import Table  # noqa: PLC0415 - keeps --help light
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", overflow="fold", min_width=14)
+    for name in ("members", "added", "removed"):
+        table.add_column(name, justify="right")
+    table.add_column("run", no_wrap=True)
+    table.add_column("reached", overflow="fold")
+    last = None
+    for outcome in outcomes:
+        if outcome.audience != last:
+            table.add_row(f"[bold]{outcome.audience}[/]")
+            last = outcome.audience
+        table.add_row(f"  {outcome.destination}", *_cells(outcome, reached))
+    output = console()
+    output.print(table)
+    for sentence in sentences(outcomes):
+        output.print(f"\n{sentence}")
+
+
+def _cells(outcome: Outcome, reached: Mapping[str, str]) -> tuple[str, ...]:
+    run = outcome.run
+    if run is None:
+        word = "busy" if isinstance(outcome.error, BusyError) else "failed"
+        return ("", "", "", "", f"[yellow]{word}[/]")
+    delta = run.delta
+    word = reached.get(run.id, run.state.value)
+    if outcome.error is not None and run.state is RunState.DELIVERING:
+        word = "interrupted"
+    colour = _COLOURS.get(run.state, "yellow" if outcome.error else "default")
+    return (
+        number(delta.get("wanted", 0)),
+        _signed("+", delta.get("additions", 0)),
+        _signed("-", delta.get("removals", 0)),
+        run.id,
+        f"[{colour}]{word}[/]",
+    )
+
+
+def _signed(sign: str, count: int) -> str:
+    return f"{sign}{number(count)}" if count else "[dim]0[/]"
+
+
+def sentences(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What went otherwise than wished, and what a person can do about it."""
+    for outcome in outcomes:
+        where = f"[bold]{outcome.audience}[/] at [bold]{outcome.destination}[/]"
+        run = outcome.run
+        if outcome.error is not None:
+            yield f"{where}: {outcome.error}{_remedy(run, outcome.error)}"
+        elif run is not None and run.state is RunState.HELD:
+            yield (
+                f"{where} is held: {run.reason}.\n"
+                f"  audience-sync approve {run.id}   sends it as it is\n"
+                f"  audience-sync cancel {run.id}    drops it"
+            )
+        elif run is not None and run.state is RunState.FAILED:
+            yield f"{where}: {run.reason}"
+
+
+def _remedy(run: Run | None, error: AudienceSyncError) -> str:
+    if run is None or run.state is not RunState.DELIVERING or isinstance(error, BusyError):
+        return ""
+    return f".\n  audience-sync resume {run.id}   goes on where it stopped"
+
+
+def reached_by(run: Run, batches: Sequence[Batch], remote: RemoteList | None) -> str:
+    """How far a delivery is known to have come: accepted, processed or matched (L13)."""
+    if run.state is RunState.CONFIRMED and not batches:
+        return "unchanged"
+    if run.state not in (RunState.DELIVERED, RunState.CONFIRMED):
+        return run.state.value
+    if run.state is RunState.DELIVERED:
+        return "accepted"
+    told: Mapping[str, Any] = {} if remote is None else remote.statistics
+    if told.get("match_range"):
+        return f"matched {told['match_range']}"
+    answered_later = any(batch.state is BatchState.CONFIRMED for batch in batches)
+    return "processed" if answered_later or told.get("usable") else "accepted"

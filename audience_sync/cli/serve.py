@@ -1,0 +1,76 @@
+"""`sandbox`, `worker` and `beat`: the commands that run until they are stopped."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from audience_sync.cli import codes
+from audience_sync.errors import ConfigurationError
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands of this file."""
+    application.command()(sandbox)
+    application.command(context_settings=_PASSED_ON)(worker)
+    application.command(context_settings=_PASSED_ON)(beat)
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Validate and count, but keep no member.")
+    ] = False,
+    match_share: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of people that the partners know.")
+    ] = 0.65,
+    strict_quotas: Annotated[
+        bool, typer.Option("--strict-quotas", help="Enforce the partners' request quotas.")
+    ] = False,
+    processing_seconds: Annotated[
+        float, typer.Option(min=0, help="How long Google works on an upload.")
+    ] = 3.0,
+) -> int:
+    """Run simulated partners on this machine, until Ctrl-C. They forget everything then."""
+    from audience_sync.sandbox import SandboxOptions, run  # noqa: PLC0415 - keeps --help light
+
+    options = SandboxOptions(
+        discard=discard,
+        match_share=match_share,
+        strict_quotas=strict_quotas,
+        google_processing_seconds=processing_seconds,
+    )
+    run(host, port, options, _ready)
+    return codes.DONE
+
+
+def _ready(url: str) -> None:
+    print(f"The sandbox serves {url}/meta and {url}/google", flush=True)
+    print(f"What it holds: {url}/_control/state   Ctrl-C ends it", flush=True)
+
+
+def worker(context: typer.Context) -> int:
+    """Run a Celery worker of this project; other arguments go to Celery."""
+    return _celery("worker", context.args)
+
+
+def beat(context: typer.Context) -> int:
+    """Run the scheduler of this project; other arguments go to Celery."""
+    return _celery("beat", context.args)
+
+
+def _celery(name: str, arguments: Sequence[str]) -> int:
+    try:
+        module = importlib.import_module("audience_sync.worker.command")
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "Celery is not installed; install audience-sync with all its dependencies"
+        ) from None
+    ended = getattr(module, name)(list(arguments))
+    return ended if isinstance(ended, int) else codes.DONE

@@ -1,0 +1,151 @@
+"""`status`, `runs` and `run`: what was done, and what each destination holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audience_sync.cli import codes, options
+from audience_sync.cli.session import opened
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
+    from audience_sync.ledger.records import Run
+    from audience_sync.project import Audience
+
+_SHOWN = 20  # runs
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (status, runs, run):
+        application.command()(command)
+
+
+def status(
+    context: typer.Context,
+    poll: Annotated[
+        bool, typer.Option("--poll", help="First ask the partners what became of deliveries.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Show what each destination holds, the last run and the next."""
+    with opened(debug=context.obj["debug"]) as app:
+        outcomes = app.ask_partners() if poll else []
+        places = [
+            _place(app, audience, destination)
+            for audience in app.project.audiences.values()
+            for destination in audience.destinations
+        ]
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            print_json({"lists": places})
+        else:
+            from audience_sync.cli.lists import print_lists  # noqa: PLC0415 - keeps --help light
+
+            print_lists(places, app.now())
+        _tell_failures(outcomes)
+    return codes.of_outcomes([o for o in outcomes if o.error is not None])
+
+
+def _tell_failures(outcomes: list[Any]) -> None:
+    from audience_sync.cli.ending import say  # noqa: PLC0415 - keeps --help light
+
+    for outcome in outcomes:
+        if outcome.error is not None:
+            say(f"{outcome.audience} at {outcome.destination}: {outcome.error}")
+
+
+def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
+    from audience_sync.cli.outcomes import reached_by  # noqa: PLC0415 - keeps --help light
+
+    remote = app.ledger.remote_list(audience.name, destination)
+    last = app.ledger.last_run(audience.name, destination)
+    changed = last
+    if last is not None and last.outbox is None:
+        from audience_sync.ledger.records import RunState  # noqa: PLC0415 - keeps --help light
+
+        ended = [RunState.DELIVERED, RunState.CONFIRMED]
+        changed = next(
+            (
+                run
+                for run in app.ledger.runs(
+                    audience=audience.name, destination=destination, states=ended, limit=100
+                )
+                if run.outbox is not None
+            ),
+            last,
+        )
+    reached = None
+    if changed is not None:
+        reached = reached_by(changed, app.ledger.batches(changed.id), remote)
+    return {
+        "audience": audience.name,
+        "title": audience.title,
+        "destination": destination,
+        "remote_id": remote.remote_id,
+        "members": remote.members,
+        "reached": reached,
+        "last_run": last,
+        "schedule": audience.schedule,
+        "next_run_at": next_run(audience, app.now()),
+        "told_by_partner": dict(remote.statistics),
+    }
+
+
+def next_run(audience: Audience, now: datetime) -> datetime | None:
+    """When the schedule, in the audience's timezone, is due next."""
+    if audience.schedule is None:
+        return None
+    from croniter import croniter  # noqa: PLC0415 - keeps --help light
+
+    local = now.astimezone(audience.timezone)
+    found: datetime = croniter(audience.schedule, local).get_next(datetime)
+    return found
+
+
+def runs(
+    context: typer.Context,
+    audience: options.OfAudience = None,
+    destination: options.OfDestination = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = _SHOWN,
+    as_json: options.Json = False,
+) -> int:
+    """List the runs, newest first."""
+    with opened(debug=context.obj["debug"]) as app:
+        found = app.ledger.runs(audience=audience, destination=destination, limit=limit)
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            print_json({"runs": found})
+        else:
+            from audience_sync.cli.lists import print_runs  # noqa: PLC0415 - keeps --help light
+
+            print_runs(found, app.now(), app.project.timezone)
+    return codes.DONE
+
+
+def run(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
+    """Show one run: funnel, delta, batches, and what it needs."""
+    with opened(debug=context.obj["debug"]) as app:
+        found = app.ledger.run(run)
+        batches = app.ledger.batches(found.id)
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            print_json({"run": found, "reached": _reached(app, found), "batches": batches})
+        else:
+            from audience_sync.cli.lists import print_run  # noqa: PLC0415 - keeps --help light
+
+            print_run(found, batches, _reached(app, found), app.project.timezone)
+    return codes.DONE
+
+
+def _reached(app: App, run: Run) -> str:
+    from audience_sync.cli.outcomes import reached_by  # noqa: PLC0415 - keeps --help light
+
+    remote = app.ledger.remote_list(run.audience, run.destination)
+    return reached_by(run, app.ledger.batches(run.id), remote)

@@ -1,0 +1,96 @@
+"""From the arguments of a process to its exit code: one sentence for whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from audience_sync.cli import codes, ending
+from audience_sync.cli.commands import application
+from audience_sync.errors import AudienceSyncError
+
+_TAKES_VALUE = "--project"
+_GLOBAL_FLAGS = ("--debug",)
+
+
+def run_and_exit() -> None:
+    """Run the command that the process was called with; never returns."""
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            # The reader has gone; without this the interpreter would complain once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if code == codes.INTERRUPTED:
+        os._exit(code)  # threads may still wait for a partner; nobody waits for them
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code. Prints one sentence, never a traceback without --debug."""
+    words = globals_first(arguments)
+    debug = "--debug" in words
+    as_json = "--json" in words
+    try:
+        found = get_command(application()).main(
+            args=words, prog_name="audience-sync", standalone_mode=False
+        )
+    except typer.TyperException as wrong:
+        _show_usage(wrong)
+        return codes.USAGE
+    except typer.Abort:
+        return codes.INTERRUPTED
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else codes.FAILED
+    except AudienceSyncError as error:
+        _trace(debug)
+        ending.tell(str(error), as_json=as_json)
+        return codes.of_error(error)
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence instead of a traceback
+        _trace(debug)
+        ending.tell(_unexpected(error, debug=debug), as_json=as_json)
+        return codes.FAILED
+    return found if isinstance(found, int) else codes.DONE
+
+
+def globals_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with --project and --debug moved to the front: they may stand anywhere."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*front, *rest, word, *words]
+        if word == _TAKES_VALUE:
+            value = next(words, None)
+            front += [word] if value is None else [word, value]
+        elif word in _GLOBAL_FLAGS or word.startswith(f"{_TAKES_VALUE}="):
+            front.append(word)
+        else:
+            rest.append(word)
+    return [*front, *rest]
+
+
+def _show_usage(wrong: typer.TyperException) -> None:
+    show = getattr(wrong, "show", None)
+    if show is not None:
+        show()
+    else:
+        ending.say(wrong.format_message())
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+
+
+def _unexpected(error: Exception, *, debug: bool) -> str:
+    """The class only: the text of a stranger's exception may hold anything."""
+    more = "please report it" if debug else "run again with --debug to see where, and report it"
+    return f"something unexpected stopped the command ({type(error).__name__}); {more}"

@@ -1,0 +1,66 @@
+"""How numbers, times and records are written, for people and as JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; records become objects, times are ISO 8601."""
+    import orjson  # noqa: PLC0415 - keeps --help light
+
+    option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+    print(orjson.dumps(document, default=_plain, option=option).decode())
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if hasattr(value, "keys") else str(value)
+
+
+def console() -> Console:
+    """Where results for people are printed."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help light
+
+    return Console(highlight=False)
+
+
+def number(count: float) -> str:
+    """With thousands separators."""
+    return f"{count:,.0f}"
+
+
+def clock(moment: datetime | None, zone: tzinfo = UTC) -> str:
+    """A time in the project's timezone, to the minute."""
+    return "-" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+def short(moment: datetime, now: datetime, zone: tzinfo) -> str:
+    """The time of day for today, the day for any other."""
+    local = moment.astimezone(zone)
+    return f"{local:%H:%M}" if local.date() == now.astimezone(zone).date() else f"{local:%d %b}"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago, roughly."""
+    seconds = (now - moment).total_seconds()
+    return "just now" if seconds < _MINUTE else f"{_span(seconds)} ago"
+
+
+def ahead(moment: datetime, now: datetime) -> str:
+    """In how long, roughly."""
+    seconds = (moment - now).total_seconds()
+    return "now" if seconds < _MINUTE else f"in {_span(seconds)}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds // _HOUR:.0f} h"
+    return f"{seconds // _DAY:.0f} days"
