@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from audience_sync.connector import Cell, ConfigurationError, Consent, Kind, Members, Rendered
+from audience_sync.connector import (
+    Cell,
+    ConfigurationError,
+    Consent,
+    Kind,
+    Members,
+    Receipt,
+    Rendered,
+)
 
 
 class Part(NamedTuple):
@@ -136,6 +144,20 @@ def outcome(state: Mapping[str, Any], members: int) -> Outcome | None:
         members if status == "FAILED" else min(failed, members),
         {_word(error.get("reason"), "PROCESSING_ERROR_REASON_") for error in errors} - {""},
         {_range(block.get("uploadMatchRateRange")) for block in blocks} - {""},
+    )
+
+
+def receipt_of(sent: Reference, outcomes: list[Outcome]) -> Receipt:
+    """The final receipt; a member that failed in two lists is still one member."""
+    failed = min(sum(outcome.failed for outcome in outcomes), sent.members)
+    reasons = set[str]().union(*(outcome.reasons for outcome in outcomes))
+    ranges = set[str]().union(*(outcome.ranges for outcome in outcomes))
+    return Receipt(
+        accepted=sent.members - failed,
+        unattributed=failed,
+        reference=sent.written,
+        match_range=", ".join(sorted(ranges)) or None,
+        reason=", ".join(sorted(reasons)) or None,
     )
 
 

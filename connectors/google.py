@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -36,11 +37,13 @@ from connectors._google_wire import (
     IOS,
     PARTS,
     Envelope,
+    Outcome,
     Part,
     Reference,
     consent_words,
     list_ids,
     outcome,
+    receipt_of,
 )
 from connectors._google_words import DAY, PER_MINUTE_WAIT, ROW_REASONS, TAKEN, explained
 
@@ -136,6 +139,11 @@ class GoogleConnector(Connector[GoogleSettings]):
             raise ConfigurationError(
                 "Google needs to know what the members of an upload consented to"
             )
+        if not self.settings.allow_unhashed_device_ids and members.has(Kind.IDFA, Kind.GAID).any():
+            raise ConfigurationError(
+                "Google takes device IDs unhashed only; set allow_unhashed_device_ids or leave "
+                "them out"
+            )
         return self._change("ingest", upload, members, consent_words(upload.consent))
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
@@ -148,29 +156,15 @@ class GoogleConnector(Connector[GoogleSettings]):
         age = time.time() - sent.at
         if age < self.settings.poll_after:
             return self._pending(sent, self.settings.poll_after - age)
-        failed, reasons, ranges = 0, set[str](), set[str]()
-        for members, request in sent.requests:
-            try:
-                found = self._get("v1/requestStatus:retrieve", {"requestId": request})
-            except RefusedError as error:
-                if error.status != 404 or age > YOUNG:  # noqa: PLR2004 - HTTP's own word
-                    raise
-                return self._pending(sent, PER_MINUTE_WAIT)
-            for state in found.get("requestStatusPerDestination") or [{}]:
-                done = outcome(state, members)
-                if done is None:
-                    return self._pending(sent, self.settings.poll_after)
-                failed += done.failed
-                reasons |= done.reasons
-                ranges |= done.ranges
-        failed = min(failed, sent.members)
-        return Receipt(
-            accepted=sent.members - failed,
-            unattributed=failed,
-            reference=reference,
-            match_range=", ".join(sorted(ranges)) or None,
-            reason=", ".join(sorted(reasons)) or None,
-        )
+        try:
+            done = list(self._outcomes(sent))
+        except RefusedError as error:
+            if error.status != 404 or age > YOUNG:  # noqa: PLR2004 - HTTP's own word
+                raise
+            return self._pending(sent, PER_MINUTE_WAIT)
+        if None in done:
+            return self._pending(sent, self.settings.poll_after)
+        return receipt_of(sent, [outcome for outcome in done if outcome is not None])
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; sizes are of the contact list where there is one."""
@@ -217,38 +211,34 @@ class GoogleConnector(Connector[GoogleSettings]):
     def _change(
         self, verb: str, upload: Upload, members: Members, extra: Mapping[str, Any]
     ) -> Receipt:
-        if not self.settings.allow_unhashed_device_ids and members.has(Kind.IDFA, Kind.GAID).any():
-            raise ConfigurationError(
-                "Google takes device IDs unhashed only; set allow_unhashed_device_ids or leave "
-                "them out"
-            )
-        chances = np.zeros(len(members), dtype=np.int64)  # lists that each member is meant for
+        lists = np.zeros(len(members), dtype=np.int64)  # that took each member
         reasons: dict[int, str] = {}
         requests: list[tuple[int, str]] = []
         for name, number in list_ids(upload.remote_id).items():
-            places = np.flatnonzero(members.has(*PARTS[name].kinds))
-            chances[places] += 1
-            envelope = Envelope(verb, PARTS[name], self._destination(number), extra)
-            request, refused = self._submit(envelope, members.only(*PARTS[name].kinds).take(places))
-            chances[places[list(refused)]] -= 1
+            part = PARTS[name]
+            places = np.flatnonzero(members.has(*part.kinds))
+            envelope = Envelope(verb, part, self._destination(number), extra)
+            request, refused = self._submit(envelope, members.only(*part.kinds).take(places))
+            lists[np.delete(places, list(refused))] += 1
             reasons |= {int(places[at]): reason for at, reason in refused.items()}
             if request is not None:
                 requests.append((len(places) - len(refused), request))
         rejected = tuple(
             Rejection(position=at, reason=reasons.get(at, "no_usable_identifier"))
-            for at in np.flatnonzero(chances == 0).tolist()
+            for at in np.flatnonzero(lists == 0).tolist()
         )
         accepted = len(members) - len(rejected)
         if not requests:
             return Receipt(accepted=accepted, rejected=rejected)
-        reference = Reference(int(time.time()), accepted, tuple(requests))
-        return Receipt(
-            accepted=accepted,
-            rejected=rejected,
-            reference=reference.written,
-            pending=True,
-            poll_after=self.settings.poll_after,
-        )
+        sent = Reference(int(time.time()), accepted, tuple(requests))
+        return replace(self._pending(sent, self.settings.poll_after), rejected=rejected)
+
+    def _outcomes(self, sent: Reference) -> Iterator[Outcome | None]:
+        """What became of each request at each destination; None where Google is at work."""
+        for members, request in sent.requests:
+            found = self._get("v1/requestStatus:retrieve", {"requestId": request})
+            for state in found.get("requestStatusPerDestination") or [{}]:
+                yield outcome(state, members)
 
     def _submit(self, envelope: Envelope, batch: Members) -> tuple[str | None, dict[int, str]]:
         """The request id, and the members left out because Google refuses them, with the reason.

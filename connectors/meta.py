@@ -51,6 +51,7 @@ from connectors._meta_words import (
     whole_number,
 )
 
+DEVICES = (Kind.GAID, Kind.IDFA)  # one column at Meta, named after the first
 PAGE = 100  # lists asked for at a time; Meta advises few
 PAGES = 500  # more pages than any ad account has
 SPARE_SESSIONS = 8  # tried in place of one that Meta says is over
@@ -161,6 +162,11 @@ class MetaConnector(Connector[MetaSettings]):
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.add`."""
+        if not self.settings.allow_unhashed_device_ids and members.has(*DEVICES).any():
+            raise ConfigurationError(
+                "Meta takes device IDs unhashed only; set allow_unhashed_device_ids or leave "
+                "them out"
+            )
         return self._change("POST", {}, upload, members)
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
@@ -217,7 +223,7 @@ class MetaConnector(Connector[MetaSettings]):
     def _change(
         self, method: str, extra: Mapping[str, str], upload: Upload, members: Members
     ) -> Receipt:
-        columns = self._columns(members)
+        columns = members.merged(*DEVICES).only(*COLUMNS)
         rows = columns.slots().sum(axis=1) if columns.kinds else np.zeros(len(members), np.int64)
         rejected = [
             Rejection(position=at, reason="no_usable_identifier")
@@ -247,16 +253,6 @@ class MetaConnector(Connector[MetaSettings]):
             reference=f"session {upload.session}",
             reason="num_invalid_entries" if missed else None,
         )
-
-    def _columns(self, members: Members) -> Members:
-        """The columns as Meta has them: both kinds of device are one."""
-        devices = (Kind.GAID, Kind.IDFA)
-        if not self.settings.allow_unhashed_device_ids and members.has(*devices).any():
-            raise ConfigurationError(
-                "Meta takes device IDs unhashed only; set allow_unhashed_device_ids or leave "
-                "them out"
-            )
-        return members.merged(*devices).only(*COLUMNS)
 
     def _sent(
         self,

@@ -265,6 +265,22 @@ class ConnectorContract:
             connector.add(upload, made_up_members(2, raw))
         assert not partner.uploads
 
+    def test_raw_device_ids_can_always_be_removed(self) -> None:
+        """A permission that was taken back does not keep anybody on a list."""
+        raw = [kind for kind, form in self.connector_class.forms.items() if form.endswith("/raw")]
+        if not self.settings().allow_unhashed_device_ids or not raw:
+            return
+        connector, partner = self._started()
+        members = made_up_members(2, raw)
+        remote_id = self._upload(connector, members).remote_id
+        connector.add(made_up_upload(remote_id=remote_id), members)
+        assert partner.held
+        careful = self.settings().model_copy(update={"allow_unhashed_device_ids": False})
+        later = self.connector_class(careful, partner)
+        partner.bind(later)
+        later.remove(made_up_upload(remote_id=remote_id, session=5, consent=None), members)
+        assert not partner.held
+
     def test_a_full_batch_keeps_to_the_limits(self) -> None:
         """As many members as the limits allow, with further identifiers, are all taken."""
         limits = self.connector_class.limits

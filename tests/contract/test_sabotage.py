@@ -14,6 +14,7 @@ from toy_partner import ToyConnector, ToySettings
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
+    ConfigurationError,
     ConnectorSettings,
     Consent,
     Kind,
@@ -151,9 +152,15 @@ class AssumesConsent(ToyConnector):
 
 
 class SendsRawDevicesUnasked(ToyConnector):
-    def _change(self, method: str, upload: Upload, members: Members) -> Receipt:
-        allowed = self.settings.model_copy(update={"allow_unhashed_device_ids": True})
-        return super(type(self), type(self)(allowed, self.client))._change(method, upload, members)
+    def add(self, upload: Upload, members: Members) -> Receipt:
+        return self._change("POST", upload, members)
+
+
+class KeepsRawDevices(ToyConnector):
+    def remove(self, upload: Upload, members: Members) -> Receipt:
+        if not self.settings.allow_unhashed_device_ids:
+            raise ConfigurationError("device IDs are not allowed")
+        return super().remove(upload, members)
 
 
 class ChecksByWriting(ToyConnector):
@@ -261,6 +268,7 @@ SABOTAGE = {
     SendsTheFirstIdentifierOnly: "test_everything_sent_arrives",
     AssumesConsent: "test_consent_is_never_assumed",
     SendsRawDevicesUnasked: "test_raw_device_ids_need_permission",
+    KeepsRawDevices: "test_raw_device_ids_can_always_be_removed",
     ChecksByWriting: "test_check_passes_and_changes_nothing",
     ChecksNothing: "test_check_passes_and_changes_nothing",
     AlwaysMakesAList: "test_a_list_is_made_once",
@@ -277,7 +285,11 @@ SABOTAGE = {
 }
 
 # Where the fault stops the test before it can assert.
-OTHERWISE = {DoesNotPickle: TypeError, IgnoresTheLimits: RefusedError}
+OTHERWISE = {
+    DoesNotPickle: TypeError,
+    IgnoresTheLimits: RefusedError,
+    KeepsRawDevices: ConfigurationError,
+}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ class ToyConnector(Connector[ToySettings]):
     def add(self, upload: Upload, members: Members) -> Receipt:
         if upload.consent is None:
             raise ConfigurationError("the toy partner asks for consent")
+        if not self.settings.allow_unhashed_device_ids and members.has(Kind.GAID).any():
+            raise ConfigurationError("set allow_unhashed_device_ids, or leave device IDs out")
         return self._change("POST", upload, members)
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
@@ -79,8 +81,6 @@ class ToyConnector(Connector[ToySettings]):
         return super().explain(answer)
 
     def _change(self, method: str, upload: Upload, members: Members) -> Receipt:
-        if not self.settings.allow_unhashed_device_ids and members.has(Kind.GAID).any():
-            raise ConfigurationError("set allow_unhashed_device_ids, or leave device IDs out")
         body, positions = self._body(upload, members)
         answer = self.client.request(method, f"lists/{upload.remote_id}", body=body)
         bad = sorted({positions[row] for row in self._read(answer, "bad")})
