@@ -45,10 +45,6 @@ class ToyContract(ConnectorContract):
         return ToyFake()
 
 
-class TestHonestToy(ToyContract):
-    """The honest connector passes, so that each failure below is the sabotage's own."""
-
-
 class DropsRejections(ToyConnector):
     def _receipt(self, sent: int, bad: list[int]) -> Receipt:
         return Receipt(accepted=sent)
