@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -146,7 +147,7 @@ def test_a_repeated_batch_ends_the_same(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["5xx", "html", "empty", "half-json", "drop", "fail-after-change", "conflict"]
+    "kind", ["5xx", "html", "empty", "half-json", "drop", "fail-after-change", "conflict", "huge"]
 )
 def test_a_passing_fault_is_outlived(bench: Bench, kind: str) -> None:
     """One bad answer costs a wait and an attempt, and the batch arrives."""
@@ -212,3 +213,42 @@ def test_an_unknown_list_is_refused(bench: Bench) -> None:
     """A list that is not there is nothing to try again."""
     with pytest.raises(RefusedError):
         bench.connector.add(made_up_upload(remote_id="4711"), made_up_members(2, KINDS[:2]))
+
+
+def test_counted_refusals_are_unattributed(bench: Bench) -> None:
+    """Members that the partner only counts are accounted for, at once or when it is polled."""
+    remote_id = bench.ensure().split(",")[0]
+    bench.fault("reject-share", share=0.1)
+    members = made_up_members(200, KINDS[:2])
+    receipt = bench.connector.add(made_up_upload(remote_id=remote_id, total=200), members)
+    if receipt.pending:
+        receipt = bench.connector.poll(str(receipt.reference))
+    assert (receipt.accepted, receipt.unattributed, receipt.rejected) == (180, 20, ())
+    assert receipt.reason
+
+
+def test_a_failed_upload_is_known_when_polled(url: str) -> None:
+    """An upload that Google accepted and failed later holds nobody."""
+    bench = Bench(url, "google")
+    remote_id = bench.ensure().split(",")[0]
+    bench.fault("final-failure")
+    members = made_up_members(5, KINDS[:2])
+    receipt = bench.connector.add(made_up_upload(remote_id=remote_id), members)
+    assert (receipt.accepted, receipt.pending) == (5, True)
+    final = bench.connector.poll(str(receipt.reference))
+    assert (final.accepted, final.unattributed, final.pending) == (0, 5, False)
+    bench.client.close()
+
+
+def test_uploads_at_the_same_time_all_arrive(bench: Bench) -> None:
+    """Threads share a connector, its connections and its token."""
+    remote_id = bench.ensure()
+    batches = [made_up_members(20, KINDS, seed=seed) for seed in range(24)]
+
+    def add(number: int) -> int:
+        upload = made_up_upload(remote_id=remote_id, session=number + 1, total=20)
+        return bench.connector.add(upload, batches[number]).accepted
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(add, range(24))) == 24 * 20
+    assert bench.held(remote_id) == set().union(*map(identifiers, batches))
