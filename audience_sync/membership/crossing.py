@@ -20,6 +20,7 @@ from audience_sync.membership.digests import (
     Positions,
     match,
     present,
+    rows_at,
     sort_order,
     starts,
 )
@@ -52,12 +53,16 @@ class Denials:
 
     def deny(self, digests: Bytes, denied_at: NDArray[np.int64], reason: NDArray[np.int8]) -> None:
         """Take denials in; rows without an identifier are left out."""
-        there = present(digests)
-        digests = digests[there]
+        there = np.flatnonzero(present(digests))
+        digests = rows_at(digests, there)
         self._passing.add(digests)
         self._spill.put(
             digests,
-            {"digest": digests, "denied_at": denied_at[there], "reason": reason[there]},
+            {
+                "digest": digests,
+                "denied_at": rows_at(denied_at, there),
+                "reason": rows_at(reason, there),
+            },
         )
 
     def finish(self) -> None:
@@ -69,12 +74,12 @@ class Denials:
     ) -> None:
         """Send rows of a partition that carry perhaps denied identifiers to be settled."""
         passing = np.flatnonzero(self._passing.passes(digests) & present(digests))
-        digests = digests[passing]
+        digests = rows_at(digests, passing)
         self._carriers.put(
             digests,
             {
                 "digest": digests,
-                "granted_at": granted_at[passing],
+                "granted_at": rows_at(granted_at, passing),
                 "home": np.full(len(passing), home, dtype=np.int32),
                 "row": rows[passing],
             },
@@ -123,13 +128,13 @@ class Denials:
         if digests is None or at is None or reason is None:
             return None
         order = sort_order(digests)
-        digests, at, reason = digests[order], at[order], reason[order]
+        digests, at, reason = (rows_at(column, order) for column in (digests, at, reason))
         first = starts(digests)
         latest = np.maximum.reduceat(at, first)
         owner = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(digests))))
         # Of several denials at the latest time the first in the order of judging is the reason.
         ranked = np.where(at == latest[owner], reason, np.int8(127))
-        return digests[first], latest, np.minimum.reduceat(ranked, first)
+        return rows_at(digests, first), latest, np.minimum.reduceat(ranked, first)
 
     def discard(self) -> None:
         """Delete the files."""
@@ -158,7 +163,7 @@ class StillCarried:
     def leave(self, digests: Bytes, home: int) -> None:
         """Identifiers that are to leave, in the lines of a partition; blank ones are left out."""
         lines = np.flatnonzero(present(digests))
-        digests = digests[lines]
+        digests = rows_at(digests, lines)
         columns: dict[str, NDArray[Any]] = {
             "digest": digests,
             "home": np.full(len(digests), home, dtype=np.int32),
@@ -178,7 +183,7 @@ class StillCarried:
     def carry(self, digests: Bytes) -> None:
         """Identifiers that wanted members carry."""
         if self._passing is not None:
-            digests = digests[self._passing.passes(digests) & present(digests)]
+            digests = rows_at(digests, self._passing.passes(digests) & present(digests))
             self._carriers.put(digests, {"digest": digests})
 
     def settle(self) -> Iterator[tuple[NDArray[np.int32], Positions]]:
@@ -191,8 +196,8 @@ class StillCarried:
             line = self._leaving.read(partition, "line")
             if kept is None or leaving is None or home is None or line is None:
                 continue
-            ordered = kept[sort_order(kept)]
-            stays: Mask = match(leaving, ordered[starts(ordered)]) >= 0
+            ordered = rows_at(kept, sort_order(kept))
+            stays: Mask = match(leaving, rows_at(ordered, starts(ordered))) >= 0
             yield home[stays], line[stays]
 
     def discard(self) -> None:

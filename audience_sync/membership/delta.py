@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.membership.digests import Bytes, Mask, Positions, as_void, match
+from audience_sync.membership.digests import Bytes, Mask, Positions, as_void, match, rows_at
 from audience_sync.membership.lines import EXPIRED, HELD, Lines, join
 
 
@@ -45,7 +45,7 @@ def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> De
     before = len(held)
     gone, tombs, wanted, held, expired = _expire(held, wanted, expired_before)
     held_at, wanted_at = held.starts, wanted.starts
-    place = match(wanted.keys[wanted_at], held.keys[held_at])
+    place = match(rows_at(wanted.keys, wanted_at), rows_at(held.keys, held_at))
     same = _same(held, held_at, wanted, wanted_at, place)
     known = place >= 0
     kept = np.zeros(len(held_at), dtype=np.bool_)
@@ -66,7 +66,7 @@ def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> De
         additions=int((~same).sum()),
         changed=int((known & ~same).sum()),
         left=int((~kept).sum()) + expired,
-        left_keys=held.keys[held_at[~kept]],
+        left_keys=rows_at(held.keys, held_at[~kept]),
         same=not (len(added) or len(removed)) and len(following) == before,
     )
 
@@ -116,11 +116,12 @@ def _same(
     mine, theirs = wanted_at[member] + offset, held_at[place[member]] + offset
     differs = np.zeros(len(member), dtype=np.bool_)
     for kind, values in wanted.columns.items():
-        words = np.uint64 if values.shape[1] % 8 == 0 else np.uint8
-        ours = np.ascontiguousarray(values).view(words)[mine]
-        differs |= (ours != np.ascontiguousarray(held.columns[kind]).view(words)[theirs]).any(
-            axis=1
-        )
+        ours, others = rows_at(values, mine), rows_at(held.columns[kind], theirs)
+        if values.shape[1] % 8:
+            differs |= (ours != others).any(axis=1)
+        else:
+            for one, other in zip(ours.view(np.uint64).T, others.view(np.uint64).T, strict=True):
+                differs |= one != other
     same[member[differs]] = False
     return same
 

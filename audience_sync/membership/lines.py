@@ -19,7 +19,9 @@ from audience_sync.membership.digests import (
     Mask,
     Positions,
     as_void,
+    is_sorted,
     present,
+    rows_at,
     sort_order,
     starts,
 )
@@ -54,8 +56,16 @@ class Lines:
 
     def take(self, at: Positions | Mask | slice) -> Lines:
         """Some of the lines, in the order named."""
-        columns = {kind: values[at] for kind, values in self.columns.items()}
-        return Lines(self.keys[at], self.slot[at], columns, self.since[at], self.state[at])
+        if not isinstance(at, slice) and at.dtype == np.bool_:
+            at = np.flatnonzero(at)
+        columns = {kind: rows_at(values, at) for kind, values in self.columns.items()}
+        return Lines(
+            rows_at(self.keys, at),
+            rows_at(self.slot, at),
+            columns,
+            rows_at(self.since, at),
+            rows_at(self.state, at),
+        )
 
     def blank(self, kind: Kind, at: Mask) -> Lines:
         """The same lines without the identifiers of one kind where `at` says so."""
@@ -81,8 +91,7 @@ class Lines:
 
     def sorted(self) -> Lines:
         """The lines by key, then slot."""
-        order = sort_order(self.keys)
-        lines = self.take(order)
+        lines = self if is_sorted(self.keys) else self.take(sort_order(self.keys))
         if len(lines.starts) == len(lines):
             return lines
         member = np.cumsum(_boundaries(lines)) - 1
@@ -131,9 +140,10 @@ def merge(
 
     At most `slots` values of a kind are kept, the same ones each time; `since` is the earliest.
     """
-    order = sort_order(keys)
     nothing = np.zeros(len(keys), dtype=np.uint8)
-    rows = Lines(keys, nothing, columns, since, nothing).take(order)
+    rows = Lines(keys, nothing, columns, since, nothing)
+    if not is_sorted(keys):
+        rows = rows.take(sort_order(keys))
     first = rows.starts
     if len(first) == len(rows):
         return rows

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audience_sync.membership.digests import Bytes, partition_of
+from audience_sync.membership.digests import Bytes, partition_of, rows_at
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
@@ -48,7 +48,7 @@ class Spill:
         """Put rows into the partitions named."""
         order = np.argsort(partition.astype(np.uint16), kind="stable")
         edges = np.searchsorted(partition[order], np.arange(self.partitions + 1))
-        ordered = {name: column[order] for name, column in columns.items()}
+        ordered = {name: rows_at(column, order) for name, column in columns.items()}
         used = np.flatnonzero(edges[1:] > edges[:-1]).tolist()
         with self._lock:
             for index in used:

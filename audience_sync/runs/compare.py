@@ -15,7 +15,15 @@ from audience_sync.customers.policy import NO_REASON, Reason
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import NEVER
 from audience_sync.membership.delta import Delta, diff
-from audience_sync.membership.digests import Bytes, leading, match, present, starts
+from audience_sync.membership.digests import (
+    Bytes,
+    leading,
+    match,
+    present,
+    rows_at,
+    sort_order,
+    starts,
+)
 from audience_sync.membership.held import Membership
 from audience_sync.membership.lines import HELD, Lines, merge, no_lines
 from audience_sync.runs.survey import Survey, read_form
@@ -79,18 +87,24 @@ class Comparison:
         identity = rows.read(partition, "identity")
         granted_at = rows.read(partition, "granted_at")
         selected = rows.read(partition, "selected")
-        forms: dict[FormOf, Bytes | None] = {}
         if identity is None or granted_at is None or selected is None:
             identity = np.zeros((0, 32), dtype=np.uint8)
             granted_at = np.zeros((0, self._survey.groups), dtype=np.int64)
             selected = np.zeros((0, 1), dtype=np.uint8)
+        # In the order of identities once, so that every look-up and merge below is of sorted keys.
+        order = sort_order(identity)
+        identity = rows_at(identity, order)
+        granted_at = rows_at(granted_at, order)
+        selected = rows_at(selected, order)
         chosen = np.unpackbits(selected, axis=1, count=len(self._survey.audiences))
-        reasons = self._verdicts.of(partition, identity)
+        reasons = self._verdicts.of(partition, identity, granted_at, order)
+        forms: dict[FormOf, Bytes | None] = {}
         compared = {}
         for target in targets:
             for form in target.forms.items():
                 if form not in forms:
-                    forms[form] = read_form(rows, partition, form, self._survey.identity)
+                    values = read_form(rows, partition, form, self._survey.identity)
+                    forms[form] = None if values is None else rows_at(values, order)
             group = self._groups[target.partner]
             bit = self._survey.audiences.index(target.audience)
             counts = Counts()
@@ -133,8 +147,8 @@ class Comparison:
         if not len(at):
             return no_lines({kind: values.shape[1] for kind, values in there.items()})
         since = np.full(len(at), self._now, dtype=np.uint32)
-        kept = {kind: values[at] for kind, values in there.items()}
-        lines = merge(identity[at], kept, since, target.slots)
+        kept = {kind: rows_at(values, at) for kind, values in there.items()}
+        lines = merge(rows_at(identity, at), kept, since, target.slots)
         counts.members = len(lines.starts)
         counts.merged = len(at) - counts.members
         return lines

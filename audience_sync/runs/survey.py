@@ -29,7 +29,7 @@ from audience_sync.customers.policy import (
 from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
 from audience_sync.identifiers.writing import write_forms
 from audience_sync.membership.crossing import ALWAYS, NEVER, Denials
-from audience_sync.membership.digests import Bytes, present
+from audience_sync.membership.digests import Bytes, present, rows_at
 from audience_sync.membership.spill import Spill
 from audience_sync.runs.targets import FormOf, Selection, Target, Workspace
 
@@ -65,7 +65,12 @@ class Judged:
 
     def take(self, rows: NDArray[np.int64]) -> Judged:
         """Some of the rows."""
-        return Judged(self.bits[rows], self.word[rows], self.at[rows], self.selected[rows])
+        return Judged(
+            self.bits[rows],
+            self.word.take(rows, axis=0),
+            self.at.take(rows, axis=0),
+            self.selected.take(rows, axis=0),
+        )
 
 
 class Survey:
@@ -149,7 +154,7 @@ class Survey:
             (np.flatnonzero((reasons == NO_REASON).any(axis=1)), True),
             (np.flatnonzero(_denies(judged.word).any(axis=1)), False),
         ):
-            part = {form: values[at] for form, values in written.items()}
+            part = {form: rows_at(values, at) for form, values in written.items()}
             if keep:
                 self._keep(judged.take(at), reasons[at], part)
             else:
@@ -196,7 +201,8 @@ class Survey:
             if form != (Kind.EMAIL, self.identity.get(Kind.EMAIL))
         }
         if not there.all():
-            columns = {name: column[there] for name, column in columns.items()}
+            at = np.flatnonzero(there)
+            columns = {name: rows_at(column, at) for name, column in columns.items()}
         self.rows.put(columns["identity"], columns)
 
     def _count_blank(self, selected: NDArray[np.uint8], eligible: NDArray[np.bool_]) -> None:
@@ -220,16 +226,21 @@ def identify(
 ) -> tuple[Bytes, NDArray[np.uint8]]:
     """The identity of each row, and the index of the Kind it came from: e-mail, phone, device."""
     rows = len(next(iter(written.values())))
-    chosen = np.zeros((rows, DIGEST_WIDTH), dtype=np.uint8)
+    chosen: Bytes = np.zeros((rows, DIGEST_WIDTH), dtype=np.uint8)
     kinds = np.zeros(rows, dtype=np.uint8)
-    missing = np.ones(rows, dtype=np.bool_)
+    missing = np.arange(rows)
     for index, kind in enumerate(Kind):
-        if kind in identity and missing.any():
+        if kind in identity and len(missing):
             values = written[kind, identity[kind]]
-            usable = missing & present(values)
-            chosen[usable] = values[usable]
-            kinds[usable] = index
-            missing &= ~usable
+            if len(missing) == rows:
+                chosen = values.copy()
+                found = present(values)
+            else:
+                few = rows_at(values, missing)
+                found = present(few)
+                chosen[missing[found]] = few[found]
+            kinds[missing[found]] = index
+            missing = missing[~found]
     return chosen, kinds
 
 

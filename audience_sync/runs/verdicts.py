@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from audience_sync.customers.policy import NO_REASON
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.membership.digests import Bytes
+from audience_sync.membership.digests import Bytes, Positions
 from audience_sync.membership.spill import Spill
 from audience_sync.runs.survey import Survey, read_form
 from audience_sync.runs.targets import Workspace
@@ -35,11 +35,17 @@ class Verdicts:
                 denials.discard()
         self._reached.finish()
 
-    def of(self, partition: int, identity: Bytes) -> NDArray[np.int8]:
-        """The reason that drops each row of a partition by group; NO_REASON where none does."""
-        granted_at = self._survey.rows.read(partition, "granted_at")
-        if granted_at is None:
-            return np.zeros((0, self._survey.groups), dtype=np.int8)
+    def of(
+        self,
+        partition: int,
+        identity: Bytes,
+        granted_at: NDArray[np.int64],
+        order: Positions,
+    ) -> NDArray[np.int8]:
+        """The reason that drops each row of a partition by group; NO_REASON where none does.
+
+        The rows are given in an order of the caller's: `order` says where each of them came from.
+        """
         emails = self._survey.denials.get(Kind.EMAIL)
         if emails is None or emails.empty:
             reasons = np.full(granted_at.shape, NO_REASON, dtype=np.int8)
@@ -49,7 +55,9 @@ class Verdicts:
         rows = self._reached.read(partition, "row")
         reached = self._reached.read(partition, "reason")
         if rows is not None and reached is not None:
-            _earliest(reasons, rows, reached)
+            place = np.empty(len(order), dtype=np.int64)
+            place[order] = np.arange(len(order))
+            _earliest(reasons, place[rows], reached)
         return reasons
 
     def refused(self, partition: int, keys: Bytes) -> NDArray[np.bool_]:
