@@ -6,7 +6,7 @@ import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -35,6 +35,16 @@ class StateLocation(ABC):
         with _translated(path):
             return self._size(path)
 
+    def delete(self, path: str) -> None:
+        """Remove a file or a folder with all in it; no error when it is not there."""
+        with _translated(path):
+            self._delete(path)
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files and folders directly in a folder; empty when there is none."""
+        with _translated(folder):
+            return self._names(folder)
+
     @abstractmethod
     def _create(self, path: str, *, durable: bool) -> Any: ...
 
@@ -45,12 +55,10 @@ class StateLocation(ABC):
     def _size(self, path: str) -> int: ...
 
     @abstractmethod
-    def delete(self, path: str) -> None:
-        """Remove a file or a folder with all in it; no error when it is not there."""
+    def _delete(self, path: str) -> None: ...
 
     @abstractmethod
-    def names(self, folder: str) -> list[str]:
-        """The names of the files and folders directly in a folder; empty when there is none."""
+    def _names(self, folder: str) -> list[str]: ...
 
 
 def open_location(url: str) -> StateLocation:
@@ -78,6 +86,8 @@ class FolderLocation(StateLocation):
                 if durable:
                     os.fsync(file.fileno())
             aside.replace(target)
+            if durable:
+                _flush_folder(target.parent)
         finally:
             aside.unlink(missing_ok=True)
 
@@ -88,16 +98,17 @@ class FolderLocation(StateLocation):
     def _size(self, path: str) -> int:
         return (self._root / path).stat().st_size
 
-    def delete(self, path: str) -> None:  # noqa: D102 - promised by the base class
+    def _delete(self, path: str) -> None:
         target = self._root / path
-        if target.is_dir():
-            for child in target.iterdir():
-                self.delete(f"{path}/{child.name}")
-            target.rmdir()
-        else:
-            target.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # somebody else deletes the same
+            if target.is_dir():
+                for child in target.iterdir():
+                    self._delete(f"{path}/{child.name}")
+                target.rmdir()
+            else:
+                target.unlink(missing_ok=True)
 
-    def names(self, folder: str) -> list[str]:  # noqa: D102 - promised by the base class
+    def _names(self, folder: str) -> list[str]:
         target = self._root / folder
         return sorted(child.name for child in target.iterdir()) if target.is_dir() else []
 
@@ -120,9 +131,18 @@ class ObjectLocation(StateLocation):
     def _path(self, path: str) -> str:
         return f"{self._root}/{path}"
 
-    def _create(self, path: str, *, durable: bool) -> Any:  # noqa: ARG002 - objects always are
-        self._files.makedirs(self._path(path).rsplit("/", 1)[0], exist_ok=True)
-        return self._files.open(self._path(path), "wb")
+    @contextmanager
+    def _create(self, path: str, *, durable: bool) -> Iterator[BinaryIO]:  # noqa: ARG002 - objects always are
+        target = self._path(path)
+        self._files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        try:
+            with self._files.open(target, "wb") as file:
+                yield file
+        except BaseException:
+            # Closing uploads what was written so far, and half a file is worse than none.
+            with suppress(Exception):
+                self._delete(path)
+            raise
 
     def _read(self, path: str, start: int, length: int) -> bytes:
         return cast(
@@ -132,14 +152,23 @@ class ObjectLocation(StateLocation):
     def _size(self, path: str) -> int:
         return int(self._files.size(self._path(path)))
 
-    def delete(self, path: str) -> None:  # noqa: D102 - promised by the base class
+    def _delete(self, path: str) -> None:
         if self._files.exists(self._path(path)):
             self._files.rm(self._path(path), recursive=True)
 
-    def names(self, folder: str) -> list[str]:  # noqa: D102 - promised by the base class
+    def _names(self, folder: str) -> list[str]:
         if not self._files.exists(self._path(folder)):
             return []
         return sorted(name.rsplit("/", 1)[-1] for name in self._files.ls(self._path(folder), False))
+
+
+def _flush_folder(folder: Path) -> None:
+    """A new name survives a power cut only when the folder that holds it was flushed, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class SealedReader:
         if head[: len(_MAGIC)] != _MAGIC or size < len(_MAGIC) + _SALT + _LENGTH:
             raise self._damaged()
         at = len(_MAGIC) + _SALT
-        name = head[at + 1 : at + 1 + head[at]].decode("ascii", "replace")
+        name = head[at + 1 : at + 1 + head[at]].decode("utf-8", "replace")
         self._cipher = keyring.derive(name, head[len(_MAGIC) : at])
         self._blocks: dict[tuple[int, str], list[tuple[int, int, int, str, list[int]]]] = {}
         for number, (group, column, *place) in enumerate(self._read_index(size)):
