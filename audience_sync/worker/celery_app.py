@@ -1,0 +1,75 @@
+"""The Celery app, made in one function from the settings."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from audience_sync.errors import ConfigurationError
+from audience_sync.settings import Settings
+
+PLAN = "audience-sync.plan"
+DELIVER = "audience-sync.deliver"
+POLL = "audience-sync.poll"
+QUEUES = (PLAN, DELIVER, POLL)
+_EXCHANGE = "audience-sync"
+
+VISIBILITY_TIMEOUT = 3600  # seconds; Redis then gives a message that nobody finished to another
+TASKS_PER_CHILD = 50  # then a child is replaced, which gives back all memory
+
+_SCHEMES = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+_PUBLISH_PATIENCE = {"max_retries": 20, "interval_start": 0, "interval_step": 1, "interval_max": 10}
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The app, its tasks not yet registered; ConfigurationError when no broker is set.
+
+    JSON is the only language of its messages, and nothing keeps their results: what became of a
+    message stands in the ledger.
+    """
+    celery = Celery("audience_sync", broker=broker_url(settings), set_as_current=False)
+    celery.conf.update(
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_serializer="json",
+        result_serializer="json",
+        event_serializer="json",
+        task_ignore_result=True,
+        result_backend=None,
+        result_expires=None,
+        enable_utc=True,
+        timezone="UTC",
+        task_queues={name: {"exchange": _EXCHANGE, "routing_key": name} for name in QUEUES},
+        task_default_queue=PLAN,
+        task_create_missing_queues=False,
+        task_publish_retry_policy=_PUBLISH_PATIENCE,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_max_tasks_per_child=TASKS_PER_CHILD,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "socket_keepalive": True,
+        },
+        # Celery's usual one keeps its times in a pickled file; ours are in the ledger.
+        beat_scheduler="celery.beat:Scheduler",
+    )
+    return celery
+
+
+def broker_url(settings: Settings) -> str:
+    """The broker's URL; ConfigurationError when none is set or it is not a Redis."""
+    given = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    if not given.startswith(_SCHEMES):
+        wrong = "is not the URL of a Redis" if given else "is not set"
+        raise ConfigurationError(
+            f"AUDIENCE_SYNC_BROKER_URL {wrong}; write one such as redis://127.0.0.1:6379/0, "
+            "or use `audience-sync sync`, which needs no broker"
+        )
+    return given

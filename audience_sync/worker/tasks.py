@@ -1,0 +1,169 @@
+"""The tasks: each opens the project and calls what the command line calls.
+
+This module is loaded before a worker forks, so the pipeline is imported inside the functions: its
+libraries start threads, which a forked process would inherit without their running.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError
+from audience_sync.ledger.records import Run, RunState
+from audience_sync.worker.messages import (
+    DELIVER_RUN,
+    LONGEST_WAIT,
+    POLL_RUN,
+    SWEEP,
+    SYNC,
+    Message,
+)
+from audience_sync.worker.schedule import SWEEP_EVERY, due_since
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
+
+CRASHES = 3  # times that a message is tried again after its process died
+_AFTER_CRASH = 10.0  # seconds, doubled each time
+_MARGIN = 1.0  # seconds, so that a message never comes just before its time
+
+_log = logging.getLogger(__name__)
+
+Work = Callable[..., None]
+
+
+def sync(task: Any, audiences: list[str], destination: str | None = None) -> None:
+    """Plan these audiences in one pass, and let each run be delivered on its own."""
+    with _opened() as app:
+        for outcome in app.plan_for_later(audiences, destination):
+            _send_all(task, _after_planning(outcome.run, outcome.error))
+
+
+def deliver(task: Any, run: str) -> None:
+    """Deliver one run, if it is due."""
+    with _opened() as app:
+        _send_all(task, _after_work(app, _gone_on(app, run)))
+
+
+def poll(task: Any, run: str) -> None:
+    """Ask one run's partner for its final answer, if it is due."""
+    with _opened() as app:
+        _send_all(task, _after_work(app, _gone_on(app, run)))
+
+
+def sweep(task: Any) -> None:
+    """Wake every run that is due; messages may have been lost."""
+    with _opened() as app:
+        for run in app.sweep():
+            _send_all(task, [_wake(run, expires=SWEEP_EVERY)])
+
+
+def register(celery: Celery) -> None:
+    """Give the tasks to an app."""
+    for name, work in ((SYNC, sync), (DELIVER_RUN, deliver), (POLL_RUN, poll), (SWEEP, sweep)):
+        celery.task(_guarded(name, work), name=name, bind=True)
+
+
+@contextmanager
+def _opened() -> Iterator[App]:
+    """The project as it is now, with nothing left of the task before."""
+    from audience_sync.app import App  # noqa: PLC0415 - only in the forked process, see above
+
+    with App.open() as app:
+        yield app
+
+
+def _gone_on(app: App, run_id: str) -> Run | None:
+    """The run after the work, or as it waits for its partner; None when nothing was to be done."""
+    try:
+        run = app.go_on(run_id)
+    except TemporaryPartnerError as error:
+        run = app.ledger.run(run_id)
+        _log.warning("Run %s of %s waits for %s: %s", run.id, run.audience, run.destination, error)
+        return run
+    if run is not None:
+        _tell(run)
+    return run
+
+
+def _after_planning(run: Run | None, error: AudienceSyncError | None) -> list[Message]:
+    if run is not None and run.state is RunState.DELIVERING:
+        _log.info("Run %s of %s is not at its end yet and goes on first", run.id, run.audience)
+        return [_wake(run)]
+    if isinstance(error, BusyError):
+        _log.info("Skipped, since %s", error)
+    elif error is not None:
+        _log.error("%s", error)
+    elif run is not None:
+        _tell(run)
+    return [_wake(run)] if run is not None and run.state is RunState.PLANNED else []
+
+
+def _after_work(app: App, run: Run | None) -> list[Message]:
+    """Come back when the partner will answer; sync anew when that became due meanwhile."""
+    if run is None:
+        return []
+    now, messages = app.now(), []
+    if run.next_attempt_at is not None:
+        wait = max(0.0, (run.next_attempt_at - now).total_seconds()) + _MARGIN
+        if wait <= LONGEST_WAIT:
+            messages.append(_wake(run, countdown=wait))
+    newest = app.ledger.last_run(run.audience, run.destination) or run
+    ended = run.state is not RunState.DELIVERING
+    if ended and due_since(app.project, run.audience, newest.planned_at, now):
+        messages.append(Message(task=SYNC, args=([run.audience], run.destination)))
+    return messages
+
+
+def _wake(run: Run, **timed: float) -> Message:
+    asks = run.state is RunState.DELIVERED
+    return Message(task=POLL_RUN if asks else DELIVER_RUN, args=(run.id,), **timed)
+
+
+def _send_all(task: Any, messages: list[Message]) -> None:
+    for message in messages:
+        message.send(task.app)
+
+
+def _tell(run: Run) -> None:
+    level = logging.WARNING if run.state in (RunState.HELD, RunState.FAILED) else logging.INFO
+    reason = f": {run.reason}" if run.reason else ""
+    words = run.id, run.audience, run.destination, run.state, reason
+    fields = {"run": run.id, "audience": run.audience, "destination": run.destination}
+    _log.log(level, "Run %s of %s to %s is %s%s", *words, extra=fields)
+
+
+def _guarded(name: str, work: Work) -> Work:
+    """The task, ending well whatever happens: what is still to do stands in the ledger."""
+
+    @wraps(work)
+    def guarded(task: Any, *args: Any) -> None:
+        try:
+            if task.request.delivery_info.get("redelivered"):
+                _after_crash(task, name, args)
+            else:
+                work(task, *args)
+        except BusyError as error:
+            _log.info("Skipped, since %s", error)
+        except AudienceSyncError as error:
+            _log.error("%s", error)
+        except Exception:  # noqa: BLE001 - its own words could hold anything, so they are not told
+            _log.exception("The task %s failed, which is a fault of audience-sync", name)
+
+    return guarded
+
+
+def _after_crash(task: Any, name: str, args: tuple[Any, ...]) -> None:
+    """The process that had this message died, or was stopped before it began: try again soon."""
+    crashes = task.request.retries
+    if crashes >= CRASHES:
+        _log.error("The task %s ended with its process %d times; it is left", name, crashes + 1)
+        return
+    message = Message(task=name, args=args, countdown=_AFTER_CRASH * 2**crashes)
+    task.app.send_task(name, args=list(args), retries=crashes + 1, **message.options())
