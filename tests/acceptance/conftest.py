@@ -1,0 +1,47 @@
+"""One sandbox for all acceptance tests, emptied before each; waits for partners cost no time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop import Shop, new_shop, people
+
+from audience_sync import app
+from audience_sync.delivery.client import HttpPartnerClient
+from audience_sync.sandbox import RunningSandbox, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox(google_processing_seconds=0.0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_sandbox: RunningSandbox) -> RunningSandbox:
+    """Simulated partners that hold nothing yet."""
+    Shop(Path(), _sandbox.url).control("reset")
+    return _sandbox
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries happen as always, without the pauses between them."""
+    hasty = partial(HttpPartnerClient, sleep=lambda _seconds: None)
+    monkeypatch.setattr(app, "HttpPartnerClient", hasty)
+
+
+@pytest.fixture
+def open_shop(tmp_path: Path, sandbox: RunningSandbox) -> Callable[..., Shop]:
+    """A shop with these customers, two dozen ordinary ones when none are given."""
+
+    def open_one(rows: Sequence[Sequence[Any]] | None = None, **more: Any) -> Shop:
+        return new_shop(
+            tmp_path / "shop", sandbox.url, people(24) if rows is None else rows, **more
+        )
+
+    return open_one

@@ -1,0 +1,91 @@
+"""Runs that a guard holds: a person decides, and the log says who did."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+
+from shop import Ended, Shop, expected, people
+
+
+def _run_of(ended: Ended) -> str:
+    return str(ended.json["outcomes"][0]["run"]["id"])
+
+
+def test_a_held_run_waits_and_approve_delivers_what_was_shown(
+    open_shop: Callable[..., Shop],
+) -> None:
+    """Exit 3 and no upload; the approved outbox is the one that was shown, whatever came since."""
+    rows = people(12)
+    shop = open_shop(rows, guards="{minimum_members: 50}", destinations="[meta-se]")
+    held = shop.run("sync", "everyone", "--json")
+    assert held.code == 3
+    assert shop.journal() == []
+    told = shop.run("sync", "everyone")
+    assert told.code == 3
+    assert "fewer than" in told.out
+    assert "audience-sync approve r" in told.out
+
+    waiting = _run_of(shop.run("sync", "everyone", "--json"))
+    shop.customers([*rows, (50, "late@example.com", None, "granted", "SE")])
+    approved = shop.must("approve", waiting, "--json").json["outcomes"][0]["run"]
+    assert approved["id"] == waiting
+    assert approved["approved_by"] == getpass.getuser()
+    assert shop.held() == expected(rows)
+    assert "approved" in {
+        entry["line"]["event"] for entry in shop.must("log", "--json").json["lines"]
+    }
+    again = shop.run("approve", waiting)
+    assert again.code == 2
+    assert "nothing to approve" in again.err
+
+
+def test_force_sends_at_once_and_says_so(open_shop: Callable[..., Shop]) -> None:
+    """The log names who sent what a guard would have held."""
+    shop = open_shop(guards="{minimum_members: 50}", destinations="[meta-se]")
+    shop.must("sync", "everyone", "--force")
+    forced = [
+        entry["line"]
+        for entry in shop.must("log", "--json").json["lines"]
+        if entry["line"]["event"] == "forced"
+    ]
+    assert [line["actor"] for line in forced] == [getpass.getuser()]
+    assert "fewer than" in forced[0]["note"]
+
+
+def test_cancel_drops_a_held_run(open_shop: Callable[..., Shop]) -> None:
+    """Nothing was sent and nothing of it stays; resuming it is refused."""
+    shop = open_shop(guards="{minimum_members: 50}", destinations="[meta-se]")
+    run = _run_of(shop.run("sync", "everyone", "--json"))
+    assert shop.run("resume", run).code == 3
+    assert shop.must("cancel", run, "--json").json["outcomes"][0]["run"]["state"] == "cancelled"
+    assert shop.journal() == []
+    assert list((shop.folder / ".audience-sync/outbox").glob("*")) == []
+    assert shop.run("approve", run).code == 2
+    assert shop.run("resume", run).code == 2
+
+
+def test_too_many_removals_are_held_but_withdrawals_are_not(
+    open_shop: Callable[..., Shop],
+) -> None:
+    """Half the rows missing is an accident; half the people withdrawing is their right."""
+    rows = people(20)
+    shop = open_shop(rows, guards="{minimum_members: off}", destinations="[meta-se]")
+    shop.must("sync", "everyone")
+    shop.customers(rows[:11])
+    accident = shop.run("sync", "everyone")
+    assert accident.code == 3
+    assert "would be removed" in accident.out
+    assert shop.held() == expected(rows)
+
+
+def test_an_empty_source_is_held(open_shop: Callable[..., Shop]) -> None:
+    """No rows at all is never taken for everybody having left."""
+    rows = people(20)
+    shop = open_shop(rows, guards="{}", destinations="[meta-se]")
+    shop.run("sync", "everyone", "--force")
+    shop.sql("DELETE FROM customers")
+    empty = shop.run("sync", "everyone")
+    assert empty.code == 3
+    assert "the source has no rows" in empty.out
+    assert shop.held() == expected(rows)
