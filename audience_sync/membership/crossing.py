@@ -8,6 +8,7 @@ pass a small filter are sent there, and each partition is settled on its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Denials:
         self._spill = Spill(location, f"{path}-denials.sealed", keyring, partitions)
         self._carriers = Spill(location, f"{path}-carriers.sealed", keyring, partitions)
         self._passing = DigestFilter()
+        self._lock = Lock()
 
     @property
     def empty(self) -> bool:
@@ -52,10 +54,11 @@ class Denials:
         return self._passing.empty
 
     def deny(self, digests: Bytes, denied_at: NDArray[np.int64], reason: NDArray[np.int8]) -> None:
-        """Take denials in; rows without an identifier are left out."""
+        """Take denials in, from any thread; rows without an identifier are left out."""
         there = np.flatnonzero(present(digests))
         digests = rows_at(digests, there)
-        self._passing.add(digests)
+        with self._lock:  # two threads that set bits of one byte would lose one of them
+            self._passing.add(digests)
         self._spill.put(
             digests,
             {
