@@ -23,7 +23,7 @@ class StateLocation(ABC):
         A `durable` one survives a power cut from then on.
         """
         with _translated(path), self._create(path, durable=durable) as file:
-            yield file
+            yield cast("BinaryIO", _Written(file, path))
 
     def read(self, path: str, start: int, length: int) -> bytes:
         """A range of bytes; safe from several threads."""
@@ -169,6 +169,24 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class _Written:
+    """A file being written; a full disk is told in words wherever it is met, not only at the end.
+
+    Some writers stay open beyond the block that an error would pass through.
+    """
+
+    def __init__(self, file: BinaryIO, path: str) -> None:
+        self._file = file
+        self._path = path
+
+    def write(self, content: bytes) -> int:
+        with _translated(self._path):
+            return self._file.write(content)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @contextmanager
