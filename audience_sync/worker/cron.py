@@ -21,28 +21,45 @@ _LEAP = timedelta(hours=3)  # no zone's clocks leap further; whole days were ski
 def next_due(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
     """The first moment, in UTC, strictly after another at which the schedule is due."""
     wall = after.astimezone(zone).replace(tzinfo=None)
-    matches = croniter(cron, wall - _LEAP)
-    hourly = cron.split()[1].startswith("*")
-    found: datetime | None = None
     try:
-        while True:
-            match = matches.get_next(datetime)
-            if found is not None and match > found.astimezone(zone).replace(tzinfo=None) + _LEAP:
-                return found
-            for moment in _moments(match, zone, hourly=hourly):
-                if moment > after and (found is None or moment < found):
-                    found = moment
-    except CroniterBadDateError:
-        if found is not None:
+        found = _aware(croniter(cron, wall).get_next(datetime), zone)
+        if _steady(after, zone) and _steady(found, zone):
             return found
+        return _around_a_leap(cron, zone, after)
+    except CroniterBadDateError:
         raise ConfigurationError(
             f'the schedule "{cron}" is never due; write one that names days that exist'
         ) from None
 
 
+def _steady(moment: datetime, zone: ZoneInfo) -> bool:
+    """Whether the clocks go evenly around a moment."""
+    before, after = ((moment + leap).astimezone(zone).utcoffset() for leap in (-_LEAP, _LEAP))
+    return before == after
+
+
+def _around_a_leap(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
+    """The earliest of all moments whose clock time matches, read from before the leap to after."""
+    wall = after.astimezone(zone).replace(tzinfo=None)
+    matches = croniter(cron, wall - _LEAP)
+    hourly = cron.split()[1].startswith("*")
+    found: datetime | None = None
+    while True:
+        match = matches.get_next(datetime)
+        if found is not None and match > found.astimezone(zone).replace(tzinfo=None) + _LEAP:
+            return found
+        for moment in _moments(match, zone, hourly=hourly):
+            if moment > after and (found is None or moment < found):
+                found = moment
+
+
+def _aware(wall: datetime, zone: ZoneInfo, fold: int = 0) -> datetime:
+    return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+
+
 def _moments(wall: datetime, zone: ZoneInfo, *, hourly: bool) -> list[datetime]:
     """When the clocks show a time: never, once or twice, or when we take it to be."""
-    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    first, second = _aware(wall, zone), _aware(wall, zone, fold=1)
     if first == second:
         return [first]
     skipped = first.astimezone(zone).replace(tzinfo=None) != wall

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -67,7 +69,7 @@ def sweep(task: Any) -> None:
 def register(celery: Celery) -> None:
     """Give the tasks to an app."""
     for name, work in ((SYNC, sync), (DELIVER_RUN, deliver), (POLL_RUN, poll), (SWEEP, sweep)):
-        celery.task(_guarded(name, work), name=name, bind=True)
+        celery.task(_guarded(name, work), name=name, bind=True, shared=False)
 
 
 @contextmanager
@@ -153,10 +155,17 @@ def _guarded(name: str, work: Work) -> Work:
             _log.info("Skipped, since %s", error)
         except AudienceSyncError as error:
             _log.error("%s", error)
-        except Exception:  # noqa: BLE001 - its own words could hold anything, so they are not told
-            _log.exception("The task %s failed, which is a fault of audience-sync", name)
+        except Exception as error:  # noqa: BLE001 - its own words could hold anything: not told
+            words = name, type(error).__name__, _place(error)
+            _log.error("The task %s failed with %s in %s; please report it", *words)
 
     return guarded
+
+
+def _place(error: Exception) -> str:
+    """The lines that led to an error, outermost first."""
+    frames = extract_tb(error.__traceback__)
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[1:])
 
 
 def _after_crash(task: Any, name: str, args: tuple[Any, ...]) -> None:
