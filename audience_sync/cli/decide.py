@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from audience_sync.cli import codes, ending, options
+from audience_sync.cli.progress import drawing
 from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def resume(context: typer.Context, run: options.RunId, as_json: options.Json = F
 def _decided(
     context: typer.Context, run_id: str, act: Callable[[App, Run], Run], *, as_json: bool
 ) -> int:
-    with opened(watched=not as_json, debug=context.obj["debug"]) as app, ending.patient():
+    with opened(watched=not as_json, debug=context.obj["debug"]) as app:
         from audience_sync.cli.deliver import (  # noqa: PLC0415 - keeps --help light
             outcome_objects,
             reached,
@@ -61,8 +62,9 @@ def _decided(
         from audience_sync.cli.written import print_json  # noqa: PLC0415 - the same
         from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - the same
 
-        run = act(app, app.ledger.run(run_id))
-        app.read_statistics(run)
+        with ending.patient(), drawing(app.progress):
+            run = act(app, app.ledger.run(run_id))
+            app.read_statistics(run)
         outcomes = [Outcome(audience=run.audience, destination=run.destination, run=run)]
         if as_json:
             print_json({"outcomes": outcome_objects(app, outcomes)})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audience_sync.cli import codes, ending, options
+from audience_sync.cli.progress import drawing
 from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def plan(
 ) -> int:
     """Show what a sync would do: funnel, delta, guards. Keeps the run; sends nothing."""
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
-        outcomes = app.sync([audience], destination, deliver=False)
+        with drawing(app.progress):
+            outcomes = app.sync([audience], destination, deliver=False)
         if as_json:
             _print_json(app, outcomes)
         else:
@@ -56,8 +58,9 @@ def sync(
     """Bring audiences at their destinations up to date: plan, then deliver."""
     if dry_run and force:
         raise typer.BadParameter("--dry-run sends nothing, so there is nothing to --force")
-    with opened(watched=not as_json, debug=context.obj["debug"]) as app, ending.patient():
-        outcomes = app.sync(audiences or (), destination, keep=not dry_run, force=force)
+    with opened(watched=not as_json, debug=context.obj["debug"]) as app:
+        with ending.patient(), drawing(app.progress):
+            outcomes = app.sync(audiences or (), destination, keep=not dry_run, force=force)
         if as_json:
             _print_json(app, outcomes)
         else:

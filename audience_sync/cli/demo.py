@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audience_sync.cli import codes
-from audience_sync.cli.setup import CUSTOMERS
+from audience_sync.cli.setup import CUSTOMERS, write_demo
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def register(application: typer.Typer) -> None:
 
 
 def demo(
+    context: typer.Context,
     customers: Annotated[
-        int, typer.Option(min=1_000, help="How many customers are made up.")
+        int, typer.Option(min=10_000, help="How many customers are made up.")
     ] = CUSTOMERS,
     folder: Annotated[
         Path, typer.Option(help="Where the project is made; a number is added when it exists.")
@@ -63,7 +65,7 @@ def demo(
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with _partners() as sandbox:
         try:
-            _story(place, customers, sandbox)
+            _Story(place, context.obj["debug"]).tell(customers, sandbox.url)
         except _StepError as ended:
             return ended.code
         if on_terminal if stay is None else stay:
@@ -72,38 +74,57 @@ def demo(
     return codes.DONE
 
 
-def _story(place: Path, customers: int, sandbox: RunningSandbox) -> None:
-    from audience_sync.cli.comparing import print_comparison  # noqa: PLC0415 - only for the demo
-    from audience_sync.cli.setup import write_demo  # noqa: PLC0415 - the same
-    from audience_sync.testing.customer_base import change_customers  # noqa: PLC0415 - the same
+@dataclass(frozen=True)
+class _Story:
+    place: Path
+    debug: bool
 
-    project = place / "audience-sync.yaml"
-    _say(f"A project in {place}, with {customers:,} made-up customers of a retailer", "init --demo")
-    write_demo(project, customers, sandbox.url)
-    _say("Simulated partners, Meta and Google, on this machine", "sandbox")
-    print(f"{sandbox.url}/meta and {sandbox.url}/google")
-    _say("Is everything in order?", "check")
-    _run(project, "check")
-    _say("First sync: three audiences to two partners; who may not be shared is dropped", "sync")
-    _run(project, "sync")
-    changes = change_customers(
-        place / "customers.db", withdraw=_WITHDRAWN, changed=_CHANGED, new=_NEW
-    )
-    _say(
-        f"{changes.withdrawn} customers withdraw their consent, {changes.changed} have a new "
-        f"e-mail address, {changes.new} are new; only the difference travels",
-        "sync",
-    )
-    _run(project, "sync")
-    time.sleep(2 * _PROCESSING)  # Google answers later, and so does its simulation
-    _say("What the partners made of it, asked from them", "status --poll")
-    _run(project, "status", "--poll")
-    _say("What the partners hold, identifier by identifier, against what we believe")
-    print_comparison(project, sandbox.url)
-    _say("Every transfer, before and after it was made; counts, never people", "log --last 12")
-    _run(project, "log", "--last", "12")
-    _say("Nobody changed the log", "log verify")
-    _run(project, "log", "verify")
+    def tell(self, customers: int, sandbox: str) -> None:
+        """Every step in one sentence, the command that a person would type, and its output."""
+        project = self.place / "audience-sync.yaml"
+        made_up = f"{customers:,} made-up customers of a retailer"
+        _say(f"A project in {_shown(self.place)}, with {made_up}", "init --demo")
+        write_demo(project, customers, sandbox)
+        _say("Simulated partners, Meta and Google, on this machine", "sandbox")
+        print(f"{sandbox}/meta and {sandbox}/google")
+        self._run("Is everything in order?", "check")
+        self._run(
+            "First sync: three audiences to two partners; who may not be shared is dropped", "sync"
+        )
+        self._run(self._change(), "sync")
+        time.sleep(2 * _PROCESSING)  # Google answers later, and so does its simulation
+        self._run("What the partners made of it, asked from them", "status --poll")
+        _say("What the partners hold, identifier by identifier, against what we believe")
+        from audience_sync.cli.comparing import print_comparison  # noqa: PLC0415 - only here
+
+        print_comparison(project, sandbox)
+        self._run(
+            "Every transfer, before and after it was made; counts, no people", "log --last 12"
+        )
+        self._run("Nobody changed the log", "log verify")
+
+    def _change(self) -> str:
+        from audience_sync.testing.customer_base import (  # noqa: PLC0415 - keeps --help light
+            change_customers,
+        )
+
+        changes = change_customers(
+            self.place / "customers.db", withdraw=_WITHDRAWN, changed=_CHANGED, new=_NEW
+        )
+        return (
+            f"{changes.withdrawn} customers withdraw their consent, {changes.changed} have a new "
+            f"e-mail address, {changes.new} are new; only the difference travels"
+        )
+
+    def _run(self, sentence: str, command: str) -> None:
+        from audience_sync.cli.start import run  # noqa: PLC0415 - it imports this file
+
+        _say(sentence, command)
+        print(flush=True)
+        debug = ["--debug"] if self.debug else []
+        code = run(["--project", str(self.place), *debug, *command.split()])
+        if code != codes.DONE:
+            raise _StepError(code)
 
 
 def _say(sentence: str, command: str | None = None) -> None:
@@ -112,16 +133,7 @@ def _say(sentence: str, command: str | None = None) -> None:
     output = console()
     output.print(f"\n[bold cyan]{sentence}[/]")
     if command is not None:
-        output.print(f"[dim]$ audience-sync {command}[/]\n")
-
-
-def _run(project: Path, *words: str) -> None:
-    from audience_sync.cli.start import run  # noqa: PLC0415 - it imports this file
-
-    sys.stdout.flush()
-    code = run(["--project", str(project), *words])
-    if code != codes.DONE:
-        raise _StepError(code)
+        output.print(f"[dim]$ audience-sync {command}[/]")
 
 
 def _fresh(folder: Path) -> Path:

@@ -68,12 +68,11 @@ def _result(line: TransferLine, *, wide: bool) -> str:
         )
         if count
     ]
-    if line.event is Event.CONFIRMED:
-        words.insert(0, "in the end")
     if line.status is not None and (wide or line.status != _USUAL):
         words.append(f"HTTP {line.status}" + (f" code {line.code}" if line.code else ""))
     if line.raw_device_ids:
         words.append("device IDs unhashed")
     if line.note:
         words.append(line.note)
-    return escape(", ".join(words))
+    final = "final: " if line.event is Event.CONFIRMED else ""
+    return escape(final + ", ".join(words))

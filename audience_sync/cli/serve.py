@@ -17,8 +17,8 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 def register(application: typer.Typer) -> None:
     """Add the commands of this file."""
     application.command()(sandbox)
-    application.command(context_settings=_PASSED_ON)(worker)
-    application.command(context_settings=_PASSED_ON)(beat)
+    for command in (worker, beat):  # they explain their options themselves
+        application.command(context_settings=_PASSED_ON, add_help_option=False)(command)
 
 
 def sandbox(
@@ -56,12 +56,12 @@ def _ready(url: str) -> None:
 
 
 def worker(context: typer.Context) -> int:
-    """Run a Celery worker of this project; other arguments go to Celery."""
+    """Run a Celery worker of this project."""
     return _celery("worker", context.args)
 
 
 def beat(context: typer.Context) -> int:
-    """Run the scheduler of this project; other arguments go to Celery."""
+    """Run the scheduler of this project."""
     return _celery("beat", context.args)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from audience_sync import journal
 from audience_sync.cli import ending
-from audience_sync.cli.progress import bars
+from audience_sync.cli.progress import Bars
 
 if TYPE_CHECKING:
     from audience_sync.app import App
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(*, watched: bool = False, debug: bool = False) -> Iterator[App]:
-    """The project that the settings name. `watched` shows progress bars on a terminal."""
+    """The project that the settings name. `watched` lets `drawing` show bars on a terminal."""
     from audience_sync.app import App  # noqa: PLC0415 - keeps --help light
 
     watching = watched and sys.stdout.isatty() and sys.stderr.isatty()
-    with bars() if watching else nullcontext() as progress, App.open(progress=progress) as app:
+    with App.open(progress=Bars() if watching else None) as app:
         settings = app.settings
         journal.set_up(settings.log_format, settings.log_level, debug=debug)
         try:

@@ -107,8 +107,8 @@ def verify(context: typer.Context, as_json: options.Json = False) -> int:
     elif found.sound:
         print(f"{number(found.lines)} lines, none changed, deleted or inserted.")
         if found.head is not None:
-            print(f"Hash of the last one: {found.head}")
-            print("Noted elsewhere, it proves later that nothing before it was rewritten.")
+            print("The hash of the last one, noted elsewhere, proves later that none of them")
+            print(f"was rewritten:\n{found.head}")
     else:
         print(f"The transfer log is not as it was written: {found.finding}.")
     return codes.DONE if found.sound else codes.FAILED

@@ -7,11 +7,10 @@ import hashlib
 import io
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ destinations:
     base_url: {url}/google
     operating_account: "1234567890"
     credentials: file:secrets/google.json
-    poll_after: 1
+    poll_after: 0.01
 audiences:
   everyone: {{destinations: {destinations}}}
   swedes: {{where: "market = 'SE'", destinations: {destinations}}}
@@ -123,7 +122,7 @@ class Shop:
 
     def started(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """The command in a process of its own."""
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "audience_sync.cli", "--project", str(self.project), *words],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -198,13 +197,6 @@ def people(count: int, *, consent: str = "granted") -> list[tuple[Any, ...]]:
         )
         for number in range(1, count + 1)
     ]
-
-
-@contextlib.contextmanager
-def ended_by(process: subprocess.Popen[str], number: signal.Signals) -> Iterator[None]:
-    """Send a signal to a process after the block."""
-    yield
-    process.send_signal(number)
 
 
 def new_shop(folder: Path, url: str, rows: Sequence[Sequence[Any]], **more: Any) -> Shop:

@@ -1,0 +1,88 @@
+"""Killed or stopped at any moment: the rerun ends in the same membership, and the log is sound."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from shop import PATIENCE, Shop, expected, people
+
+SEVERAL_BATCHES = 45_000  # customers; Meta takes 10,000 a request
+LATENCY = 400  # milliseconds a request
+
+
+@pytest.fixture
+def busy_shop(open_shop: Callable[..., Shop]) -> Shop:
+    """A shop whose partner is slow, so that a delivery can be met in its middle."""
+    shop = open_shop(people(SEVERAL_BATCHES), destinations="[meta-se]")
+    shop.control("latency", milliseconds=LATENCY)
+    return shop
+
+
+def _uploading(shop: Shop, process: subprocess.Popen[str], uploads: int = 1) -> None:
+    """Wait until the partner has taken so many uploads."""
+    end = time.monotonic() + PATIENCE
+    while len([e for e in shop.journal("meta") if e["operation"] == "add"]) < uploads:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "no upload arrived"
+
+
+def test_a_killed_delivery_goes_on(busy_shop: Shop) -> None:
+    """SIGKILL between intent and answer: sent again, told as unknown, no member lost (L5, L6)."""
+    process = busy_shop.started("sync", "everyone")
+    _uploading(busy_shop, process)
+    process.kill()
+    process.communicate()
+    busy_shop.control("latency", milliseconds=0)
+    interrupted = busy_shop.must("runs", "--json").json["runs"][0]
+    assert interrupted["state"] == "delivering"
+    planned = busy_shop.run("plan", "everyone")
+    assert planned.code == 2
+    assert "resume" in planned.out
+
+    busy_shop.must("resume", interrupted["id"])
+    assert busy_shop.held() == expected(people(SEVERAL_BATCHES))
+    events = [entry["line"]["event"] for entry in busy_shop.must("log", "--json").json["lines"]]
+    assert "unknown" in events
+    assert busy_shop.must("log", "verify").code == 0
+    again = busy_shop.must("sync", "everyone", "--json").json["outcomes"][0]
+    assert again["reached"] == "unchanged"
+
+
+def test_ctrl_c_stops_after_the_requests_under_way(busy_shop: Shop) -> None:
+    """Exit 130, the run is named, and what was answered is not sent again."""
+    process = busy_shop.started("sync", "everyone")
+    _uploading(busy_shop, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in out + err
+    assert "audience-sync resume r" in err
+    busy_shop.control("latency", milliseconds=0)
+    busy_shop.must("sync", "everyone")
+    assert busy_shop.held() == expected(people(SEVERAL_BATCHES))
+    lines = [entry["line"] for entry in busy_shop.must("log", "--json").json["lines"]]
+    answered = [line["batch"] for line in lines if line["event"] == "outcome" and line["accepted"]]
+    assert sorted(answered) == sorted(set(answered))
+
+
+@pytest.mark.parametrize("moment", [0.15, 0.5, 0.8, 1.1])
+def test_ctrl_c_at_any_moment(open_shop: Callable[..., Shop], moment: float) -> None:
+    """Whatever was under way: no traceback, nothing left behind that hinders the next sync."""
+    rows = people(9_000)
+    shop = open_shop(rows, destinations="[meta-se]")
+    process = shop.started("sync", "everyone")
+    try:
+        out, err = process.communicate(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode in (130, -signal.SIGINT, 0), (out, err)
+        if process.returncode == 130:
+            assert "Traceback" not in out + err
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(rows)
+    assert shop.must("log", "verify").code == 0
