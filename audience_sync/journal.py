@@ -51,6 +51,11 @@ class Text(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._debug = debug
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text; what another handler made of its exception is not trusted."""
+        fresh = logging.makeLogRecord(vars(record) | {"exc_text": None})
+        return super().format(fresh)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's own signature
         """The time in UTC."""
         return _time(record)

@@ -42,7 +42,10 @@ def cancel(context: typer.Context, run: options.RunId, as_json: options.Json = F
 
 
 def resume(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
-    """Go on with an interrupted delivery, or ask about one that the partner still works on."""
+    """Go on with an interrupted delivery.
+
+    Where the partner still works on a delivery, ask it for the outcome.
+    """
 
     def act(app: App, found: Run) -> Run:
         return app.pipeline.resume(found)

@@ -55,7 +55,7 @@ def sync(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Bring audiences at their destinations up to date: plan, then deliver."""
+    """Bring audiences up to date: plan, then deliver."""
     if dry_run and force:
         raise typer.BadParameter("--dry-run sends nothing, so there is nothing to --force")
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:

@@ -60,7 +60,7 @@ def demo(
         ),
     ] = None,
 ) -> int:
-    """Show the whole story: customers go in, audiences arrive, withdrawals remove."""
+    """Show the whole story, with made-up customers and partners."""
     place = _fresh(folder)
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with _partners() as sandbox:

@@ -19,7 +19,7 @@ def register(application: typer.Typer) -> None:
 
 
 def connectors(as_json: options.Json = False) -> int:
-    """List the installed connectors: kinds and forms, limits, who receives; and broken ones."""
+    """List the installed connectors and what each can do; and broken ones."""
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
     from audience_sync.plugins import installed_connectors  # noqa: PLC0415 - the same
 

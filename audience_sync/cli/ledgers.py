@@ -31,7 +31,6 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
     table = plain_table("#", "when", "list", "what", "result", right=["#"])
     if wide:
         table.add_column("run", no_wrap=True)
-        table.add_column("reference", overflow="ellipsis", no_wrap=True, max_width=18)
     for logged in lines:
         line = logged.line
         cells = [
@@ -41,7 +40,7 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
             _what(line),
             _result(line, wide=wide),
         ]
-        table.add_row(*cells, *([line.run, escape(line.reference or "")] if wide else []))
+        table.add_row(*cells, *([line.run] if wide else []))
     output.print(table)
 
 

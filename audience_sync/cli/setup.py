@@ -35,7 +35,7 @@ def init(
     ] = CUSTOMERS,
     sandbox: Annotated[str, typer.Option(help="Where --demo finds the sandbox.")] = SANDBOX,
 ) -> int:
-    """Write a commented project file into this folder; never overwrites one."""
+    """Write a commented project file; never overwrites one."""
     from audience_sync.testing.project_template import (  # noqa: PLC0415 - keeps --help light
         COMMENTED_VARIABLES,
         commented_project,

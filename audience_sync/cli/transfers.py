@@ -55,7 +55,7 @@ def log(
     ] = _SHOWN,
     as_json: options.Json = False,
 ) -> int | None:
-    """Show the transfer log: what was sent to whom, when, and what they answered."""
+    """Show the transfer log: counts, never people."""
     if context.invoked_subcommand is not None:
         return None
     from_time = _moment(since)

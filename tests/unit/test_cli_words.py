@@ -1,0 +1,207 @@
+"""How times, progress and logs are written; what shells complete; when a schedule is due."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import typer
+
+from audience_sync import journal
+from audience_sync.cli import options, written
+from audience_sync.cli.lists import told
+from audience_sync.cli.outcomes import reached_by
+from audience_sync.cli.progress import Bars, drawing
+from audience_sync.cli.show import next_run
+from audience_sync.cli.transfers import _moment
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import (
+    Batch,
+    BatchState,
+    Operation,
+    RemoteList,
+    Run,
+    RunState,
+)
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_stays() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def _run(state: RunState, **more: Any) -> Run:
+    return Run(id="r1", audience="a", destination="d", state=state, planned_at=NOW, **more)
+
+
+def _batch(state: BatchState) -> Batch:
+    return Batch(run="r1", position=0, operation=Operation.ADD, members=1, state=state)
+
+
+@pytest.mark.parametrize(
+    ("state", "batches", "statistics", "expected"),
+    [
+        (RunState.HELD, [], {}, "held"),
+        (RunState.CONFIRMED, [], {}, "unchanged"),
+        (RunState.DELIVERED, [BatchState.PENDING], {"match_range": "65 %"}, "accepted"),
+        (RunState.CONFIRMED, [BatchState.ACCEPTED], {}, "accepted"),
+        (RunState.CONFIRMED, [BatchState.ACCEPTED], {"usable": True}, "processed"),
+        (RunState.CONFIRMED, [BatchState.CONFIRMED], {}, "processed"),
+        (RunState.CONFIRMED, [BatchState.CONFIRMED], {"match_range": "65 %"}, "matched 65 %"),
+    ],
+)
+def test_accepted_processed_matched(
+    state: RunState, batches: list[BatchState], statistics: dict[str, Any], expected: str
+) -> None:
+    """Three different words, and none is claimed before a partner told it (L13)."""
+    remote = RemoteList(audience="a", destination="d", statistics=statistics)
+    assert reached_by(_run(state), [_batch(batch) for batch in batches], remote) == expected
+
+
+def test_times_in_few_words() -> None:
+    """Roughly is enough for a person; the project's timezone decides the day."""
+    assert written.ago(NOW - timedelta(seconds=5), NOW) == "just now"
+    assert written.ago(NOW - timedelta(minutes=5), NOW) == "5 min ago"
+    assert written.ago(NOW - timedelta(hours=30), NOW) == "30 h ago"
+    assert written.ahead(NOW + timedelta(days=9), NOW) == "in 9 days"
+    late = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
+    assert written.short(late, NOW, UTC) == "20 Nov"
+    assert written.short(late, NOW, ZoneInfo("Europe/Stockholm")) == "00:30"
+    assert written.clock(None) == "-"
+
+
+def test_what_a_partner_tells() -> None:
+    """A size range, a match range, and its state where the list cannot be used."""
+    assert told({}) == "-"
+    assert told({"size_lower": 1000, "size_upper": 2000}) == "1,000-2,000"
+    assert told({"match_range": "61-70 %", "status": "open", "usable": True}) == "match 61-70 %"
+    assert told({"status": "flagged by policy", "usable": False}) == "flagged by policy"
+
+
+def test_json_holds_records_and_times(capsys: pytest.CaptureFixture[str]) -> None:
+    """Records become objects, times ISO 8601."""
+    written.print_json({"run": _run(RunState.HELD)})
+    found = json.loads(capsys.readouterr().out)["run"]
+    assert found["state"] == "held"
+    assert found["planned_at"] == "2026-11-21T12:00:00+00:00"
+
+
+def test_the_next_run_follows_the_local_clock() -> None:
+    """03:00 in Stockholm, on both sides of the change to winter time."""
+    audience: Any = SimpleNamespace(schedule="0 3 * * *", timezone=ZoneInfo("Europe/Stockholm"))
+    summer = next_run(audience, datetime(2026, 10, 23, 12, tzinfo=UTC))
+    winter = next_run(audience, datetime(2026, 10, 25, 12, tzinfo=UTC))
+    assert summer is not None
+    assert winter is not None
+    assert summer.astimezone(UTC) == datetime(2026, 10, 24, 1, tzinfo=UTC)
+    assert winter.astimezone(UTC) == datetime(2026, 10, 26, 2, tzinfo=UTC)
+    audience.schedule = None
+    assert next_run(audience, NOW) is None
+
+
+def test_since_is_a_time_or_a_span() -> None:
+    """A day, a moment, or so long ago."""
+    assert _moment("2026-05-01") == datetime(2026, 5, 1, tzinfo=UTC)
+    assert _moment("2026-05-01T03:00+02:00") == datetime(2026, 5, 1, 1, tzinfo=UTC)
+    week = _moment("1w")
+    assert week is not None
+    assert datetime.now(UTC) - week >= timedelta(days=7)
+    assert _moment(None) is None
+    with pytest.raises(typer.BadParameter):
+        _moment("yesterday")
+
+
+def test_names_are_completed_from_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Audiences and destinations of the file, without loading more; never an error."""
+    monkeypatch.chdir(tmp_path)
+    assert options.complete_audience("") == []
+    assert options.complete_run("") == []
+    (tmp_path / "audience-sync.yaml").write_text("audiences: {vip: {}, van: {}, all: {}}\n")
+    assert options.complete_audience("v") == ["vip", "van"]
+    assert options.complete_destination("") == []
+    (tmp_path / "audience-sync.yaml").write_text("audiences: [")
+    assert options.complete_audience("v") == []
+
+
+def test_runs_are_completed_from_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest of them; completing makes no ledger where there is none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "audience-sync.yaml").write_text("project: p\n")
+    assert options.complete_run("") == []
+    assert not (tmp_path / ".audience-sync").exists()
+    (tmp_path / ".audience-sync").mkdir()
+    with Ledger.open(f"sqlite:///{tmp_path}/.audience-sync/ledger.sqlite") as ledger:
+        ledger.create_run(_run(RunState.PLANNED), [])
+    assert options.complete_run("r") == ["r1"]
+    assert options.complete_run("x") == []
+
+
+def test_bars_count_from_any_thread() -> None:
+    """Undrawn they cost nothing; drawn they take steps, of a known total or not."""
+    bars = Bars()
+    bars.stage("Reading", 10)(5)
+    with drawing(bars):
+        advance, pulse = bars.stage("Reading", 10), bars.stage("Delivering", None)
+        advance(5)
+        pulse(3)
+        assert bars._drawn is not None
+        assert [task.completed for task in bars._drawn.tasks] == [5, 3]
+    with drawing(None):
+        pass
+
+
+def test_text_logs_tell_the_class_of_an_error_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception's text may hold a value; with debug it is asked for."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    journal.set_up("text", "debug")
+    broken = ValueError("anna@example.com")
+    logging.getLogger("audience_sync.x").error("It broke", exc_info=broken)
+    assert "ERROR audience_sync.x: It broke\nValueError" in stream.getvalue()
+    assert "anna@example.com" not in stream.getvalue()
+    assert "Traceback" not in stream.getvalue()
+
+
+def test_json_logs_are_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the fields that the caller gave, and the class of an error."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    journal.set_up("json", "info")
+    log = logging.getLogger("connectors.toy")
+    log.debug("too fine")
+    log.info("Sent %d", 7, extra={"run": "r1"})
+    log.error("It broke", exc_info=ValueError("secret"))
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["message"], first["run"], first["level"]) == ("Sent 7", "r1", "info")
+    assert second["exception"] == "ValueError"
+
+
+def test_libraries_are_not_heard_below_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever our own level is: their debug lines may hold bodies and addresses."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    journal.set_up("text", "debug")
+    journal.set_up("text", "debug")  # told twice, heard once
+    for name in ("requests", "celery.worker", "google.auth", "anything.else"):
+        logging.getLogger(name).info("a body")
+    logging.getLogger("audience_sync.y").debug("ours")
+    assert stream.getvalue().count("\n") == 1
+    assert "ours" in stream.getvalue()
