@@ -1,0 +1,310 @@
+"""Real worker and beat processes on a real Redis, against the simulated partners."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import csv
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+import pytest
+import redis
+import requests
+
+from audience_sync.app import App
+from audience_sync.ledger.records import Run, RunState
+from audience_sync.sandbox.server import RunningSandbox, running_sandbox
+from audience_sync.settings import Settings
+from audience_sync.testing.project_template import write_demo_secrets
+from audience_sync.worker.celery_app import DELIVER, PLAN, POLL, make_celery
+from audience_sync.worker.messages import SWEEP, SYNC, Message
+
+T = TypeVar("T")
+
+PATIENCE = 40.0  # seconds
+PEOPLE = 120
+AUDIENCES = ("vip", "readers", "everybody")
+PROJECT = """\
+project: worker-test
+controller: Worker Test AB
+source:
+  url: customers.csv
+  columns: {{customer_id: id, email: email, consent: consent, consent_at: at}}
+guards: {{minimum_members: off, maximum_removals: off, maximum_consent_drop: off}}
+destinations:
+  meta-se:
+    connector: meta
+    base_url: {url}/meta
+    ad_account_id: "1234567890"
+    access_token: file:secrets/meta-token
+  google-se:
+    connector: google
+    base_url: {url}/google
+    operating_account: "1234567890"
+    credentials: file:secrets/google.json
+    poll_after: 1
+audiences:
+  vip: {{destinations: [meta-se, google-se], schedule: "0 3 * * *"}}
+  readers: {{destinations: [meta-se, google-se], schedule: "0 3 * * *"}}
+  everybody: {{destinations: [meta-se, google-se]}}
+"""
+
+
+def email(number: int) -> str:
+    return f"canary{number}@canary.example"
+
+
+def digest(number: int) -> str:
+    return hashlib.sha256(email(number).encode()).hexdigest()
+
+
+@dataclass
+class Shop:
+    """A project folder, its partners and its broker."""
+
+    folder: Path
+    sandbox: RunningSandbox
+    broker: str
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def write_customers(self, granted: int) -> None:
+        with (self.folder / "new.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["id", "email", "consent", "at"])
+            for number in range(PEOPLE):
+                word = "granted" if number < granted else "withdrawn"
+                rows.writerow([number, email(number), word, "2026-01-01"])
+        (self.folder / "new.csv").rename(self.folder / "customers.csv")
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Run a command as an operator does, in the project's folder."""
+        environ = {**os.environ, "AUDIENCE_SYNC_BROKER_URL": self.broker}
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
+                [sys.executable, "-m", "audience_sync.cli", *words],
+                cwd=self.folder,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # it can be killed with its children
+            )
+        self.processes.append(process)
+        return process
+
+    def ask(self, task: str, *args: list[str]) -> None:
+        """Put a message into its queue."""
+        celery = make_celery(Settings(project=self.folder, broker_url=self.broker))
+        with celery:
+            Message(task=task, args=args).send(celery)
+
+    def open(self) -> App:
+        return App.open(self.folder)
+
+    def runs(self) -> list[Run]:
+        with self.open() as app:
+            return app.ledger.runs()
+
+    def until_ended(self, count: int) -> list[Run]:
+        """All runs, once there are so many and each was delivered and confirmed."""
+        with self.open() as app:
+
+            def found() -> list[Run]:
+                runs = app.ledger.runs()
+                ended = all(run.state is RunState.CONFIRMED for run in runs)
+                return runs if ended and len(runs) >= count else []
+
+            return self.until(found)
+
+    def until(self, found: Callable[[], T]) -> T:
+        """What is found, looked for until it is something."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if answer := found():
+                return answer
+            time.sleep(0.05)
+        pytest.fail(f"waited in vain; the log says\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def held(self) -> dict[str, set[str]]:
+        """The e-mail hashes that each remote list holds, by its name and its partner."""
+        state = requests.get(f"{self.sandbox.url}/_control/state", timeout=5).json()
+        return {
+            f"{found['name']} {partner}": self._members(partner, found["id"])
+            for partner in ("meta", "google")
+            for found in state[partner]["lists"]
+        }
+
+    def _members(self, partner: str, remote: str) -> set[str]:
+        url = f"{self.sandbox.url}/_control/members?partner={partner}&list={remote}"
+        identifiers = requests.get(url, timeout=5).json()["identifiers"]
+        return {value for values in identifiers.values() for value in values}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, redis_url: str) -> Iterator[Shop]:
+    with running_sandbox(google_processing_seconds=0.0) as sandbox:
+        shop = Shop(tmp_path, sandbox, redis_url)
+        (tmp_path / "audience-sync.yaml").write_text(PROJECT.format(url=sandbox.url))
+        write_demo_secrets(tmp_path, sandbox.url)
+        shop.write_customers(granted=100)
+        try:
+            yield shop
+        finally:
+            for process in shop.processes:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code after SIGTERM."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def overheard(url: str) -> Iterator[list[str]]:
+    """Every command that Redis is given meanwhile."""
+    heard: list[str] = []
+    listening, client = redis.Redis.from_url(url), redis.Redis.from_url(url)
+    with listening, client, listening.monitor() as monitor:
+
+        def listen() -> None:
+            for told in monitor.listen():
+                heard.append(told["command"])
+                if "that is all" in told["command"]:
+                    return
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            yield heard
+        finally:
+            client.echo("that is all")
+            listener.join(PATIENCE)
+
+
+def told_to_redis(heard: list[str]) -> str:
+    """The commands, and whatever in them is base64, in plain."""
+    text = "\n".join(heard)
+    plain = []
+    for word in set(re.findall(r"[A-Za-z0-9+/]{16,}={0,2}", text)):
+        with contextlib.suppress(ValueError):
+            plain.append(base64.b64decode(word, validate=True).decode("latin-1"))
+    return text + "\n".join(plain)
+
+
+def test_audiences_reach_the_partners_through_a_worker(shop: Shop) -> None:
+    """Planned, delivered and confirmed by tasks; Redis learns of no person, and SIGTERM ends it.
+
+    Three plans in two processes also prove that the pipeline survives the fork.
+    """
+    with overheard(shop.broker) as heard:
+        worker = shop.start("worker", "--concurrency=2")
+        for audience in AUDIENCES:
+            shop.ask(SYNC, [audience])
+        first = shop.until_ended(2 * len(AUDIENCES))
+        assert len(first) == 2 * len(AUDIENCES)
+        held = shop.held()
+        assert len(held) == 2 * len(AUDIENCES)
+        assert all(found == {digest(n) for n in range(100)} for found in held.values())
+
+        shop.write_customers(granted=60)
+        shop.ask(SYNC, list(AUDIENCES))
+        shop.until_ended(4 * len(AUDIENCES))
+        assert all(found == {digest(n) for n in range(60)} for found in shop.held().values())
+
+        assert ended(worker) == 0
+    said = told_to_redis(heard)
+    assert all(run.id in said for run in first)  # so we do hear what the messages say
+    for text in (said, shop.log):
+        assert "canary" not in text
+        assert not re.search(r"[0-9a-f]{64}", text)
+        assert not any(digest(number)[:16] in text for number in range(PEOPLE))
+    with redis.Redis.from_url(shop.broker) as client:
+        assert not client.exists(PLAN, DELIVER, POLL, "unacked", "unacked_index")
+    with shop.open() as app:
+        assert app.ledger.verify_log().sound
+
+
+def test_beat_makes_up_for_a_missed_time_once(shop: Shop) -> None:
+    """One message for both audiences that were due; a restart of beat repeats nothing."""
+    with shop.open() as app:
+        long_ago = datetime.now(UTC) - timedelta(days=3)
+        replace(app, now=lambda: long_ago).sync(AUDIENCES, "meta-se")
+    assert len(shop.runs()) == 3
+
+    worker, beat = shop.start("worker", "--concurrency=1"), shop.start("beat")
+    runs = shop.until_ended(3 + 4)
+
+    assert ended(beat) == 0
+    assert ended(worker) == 0
+    new = [run.audience for run in runs if run.planned_at > long_ago]
+    assert sorted(new) == ["readers", "readers", "vip", "vip"]
+    again = shop.start("beat")
+    with redis.Redis.from_url(shop.broker) as client:
+        shop.until(lambda: client.llen(POLL))
+        assert [_task(message) for message in client.lrange(POLL, 0, -1)] == [SWEEP]
+        assert client.llen(PLAN) == 0
+    assert ended(again) == 0
+    assert not list(shop.folder.glob("celerybeat*"))
+
+
+def test_sigterm_lets_a_delivery_come_to_its_end(shop: Shop) -> None:
+    """The worker takes nothing new, finishes what it sends, and ends with 0."""
+    _slow(shop, milliseconds=400)
+    worker = shop.start("worker", "--concurrency=1", "--queues", "plan", "deliver")
+    shop.ask(SYNC, ["vip"])
+    shop.until(lambda: [run for run in shop.runs() if run.state is RunState.DELIVERING])
+
+    assert ended(worker) == 0
+
+    assert not [run for run in shop.runs() if run.state is RunState.DELIVERING]
+    assert [found for found in shop.held().values() if found] != []
+
+
+def test_a_killed_worker_costs_nothing_but_time(shop: Shop) -> None:
+    """Another worker finds the run by the sweep, finishes it, and the partner holds the same."""
+    _slow(shop, milliseconds=400)
+    worker = shop.start("worker", "--concurrency=1")
+    shop.ask(SYNC, ["vip"])
+    shop.until(lambda: [run for run in shop.runs() if run.state is RunState.DELIVERING])
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(PATIENCE)
+    _slow(shop, milliseconds=0)
+
+    another = shop.start("worker", "--concurrency=2")
+    shop.ask(SWEEP)
+    shop.until_ended(2)
+
+    assert ended(another) == 0
+    held = shop.held()
+    assert len(held) == 2
+    assert all(found == {digest(n) for n in range(100)} for found in held.values())
+    with shop.open() as app:
+        assert app.ledger.verify_log().sound
+
+
+def _slow(shop: Shop, milliseconds: int) -> None:
+    url = f"{shop.sandbox.url}/_control/latency"
+    requests.post(url, json={"milliseconds": milliseconds}, timeout=5).raise_for_status()
+
+
+def _task(message: bytes) -> str:
+    return str(orjson.loads(message)["headers"]["task"])
