@@ -68,7 +68,7 @@ class Members:
         found = np.zeros(len(self), dtype=np.bool_)
         for kind in kinds:
             if kind in self.values:
-                found |= self.values[kind].any(axis=(1, 2))
+                found |= used_slots(self.values[kind]).any(axis=1)
         return found
 
     def take(self, positions: NDArray[np.int64] | Sequence[int]) -> Members:
@@ -82,9 +82,9 @@ class Members:
         if not found:
             return self
         together = np.concatenate(found, axis=1)
-        order = np.argsort(~together.any(axis=2), axis=1, kind="stable")
+        order = np.argsort(~used_slots(together), axis=1, kind="stable")
         packed = np.take_along_axis(together, order[:, :, None], axis=1)
-        used = max(1, int(packed.any(axis=(0, 2)).sum()))
+        used = max(1, int(used_slots(packed).any(axis=0).sum()))
         kept = {kind: column for kind, column in self.values.items() if kind not in (into, *others)}
         return Members(kept | {into: packed[:, :used]})
 
@@ -93,7 +93,7 @@ class Members:
         deepest = max((column.shape[1] for column in self.values.values()), default=0)
         used = np.zeros((len(self), deepest), dtype=np.bool_)
         for column in self.values.values():
-            used[:, : column.shape[1]] |= column.any(axis=2)
+            used[:, : column.shape[1]] |= used_slots(column)
         return used
 
     def slot(self, number: int) -> Members:
@@ -118,7 +118,7 @@ class Members:
         written = text(values)
         width = written.shape[1]
         joined = written.tobytes().decode("ascii")
-        present: list[bool] = np.any(values, axis=1).tolist()
+        present: list[bool] = used_slots(values).tolist()
         return [
             joined[i * width : (i + 1) * width] if there else "" for i, there in enumerate(present)
         ]
@@ -153,12 +153,13 @@ class Members:
                     column = np.zeros((len(self), 1), dtype=np.uint8)
                 else:
                     column = stored[:, slot]
-                    used |= column.any(axis=1)
+                    used |= used_slots(column)
                 columns.append((cell, column))
             at = np.flatnonzero(used)
             if len(at):
-                chosen = [(cell, column[at]) for cell, column in columns]
-                parts.append(_render(chosen, at, before, after))
+                if len(at) < len(self):
+                    columns = [(cell, column.take(at, axis=0)) for cell, column in columns]
+                parts.append(_render(columns, at, before, after))
         if not parts:
             return Rendered(b"", np.zeros(0, dtype=np.int64))
         body = b",".join(part.body for part in parts)
@@ -175,6 +176,17 @@ class Members:
                 hits = np.isin(keys, np.array(list(wanted), dtype=f"V{width}"))
                 found.update(np.flatnonzero(hits.any(axis=1)).tolist())
         return sorted(found)
+
+
+def used_slots(values: Bytes) -> NDArray[np.bool_]:
+    """Which values are there at all, by the last axis; all zero means none."""
+    if values.shape[-1] % 8:
+        return np.asarray(values.any(axis=-1), dtype=np.bool_)
+    words = np.ascontiguousarray(values).view(np.uint64)
+    there = words[..., 0] != 0
+    for word in range(1, words.shape[-1]):
+        there |= words[..., word] != 0
+    return np.asarray(there, dtype=np.bool_)
 
 
 def text(values: Bytes) -> Bytes:
@@ -203,11 +215,14 @@ def _render(
         raise ValueError("too many cells in a row")
     pattern = np.zeros(len(positions), dtype=np.int64)
     for bit, (_, column) in enumerate(columns):
-        pattern |= column.any(axis=1).astype(np.int64) << bit
+        pattern |= used_slots(column).astype(np.int64) << bit
     bodies, orders = [], []
+    if len(pattern) and (pattern == pattern[0]).all():  # the usual case needs no copies
+        return Rendered(_matrix(columns, len(pattern), int(pattern[0]), before, after), positions)
     for present in np.unique(pattern).tolist():
         rows = np.flatnonzero(pattern == present)
-        bodies.append(_matrix(columns, rows, present, before, after))
+        chosen = [(cell, column.take(rows, axis=0)) for cell, column in columns]
+        bodies.append(_matrix(chosen, len(rows), present, before, after))
         orders.append(positions[rows])
     if not bodies:
         return Rendered(b"", positions)
@@ -216,7 +231,7 @@ def _render(
 
 def _matrix(
     columns: list[tuple[Cell, Bytes]],
-    rows: NDArray[np.int64],
+    rows: int,
     present: int,
     before: bytes,
     after: bytes,
@@ -231,12 +246,12 @@ def _matrix(
             pieces.append(b",")
         first = False
         if there:
-            pieces += [cell.before, text(column[rows]), cell.after]
+            pieces += [cell.before, text(column), cell.after]
         elif cell.none is not None:
             pieces.append(cell.none)
     pieces.append(after + b",")
     width = sum(len(p) if isinstance(p, bytes) else p.shape[1] for p in pieces)
-    out = np.empty((len(rows), width), dtype=np.uint8)
+    out = np.empty((rows, width), dtype=np.uint8)
     at = 0
     for piece in pieces:
         size = len(piece) if isinstance(piece, bytes) else piece.shape[1]

@@ -19,7 +19,7 @@ ROW_GROUP = 250_000
 CONSENTING = 0.576
 TWINS = 100  # one row in so many is a second account of the person before it
 
-_NAMES = ("anna.lind", "johan.berg", "k.m.nielsen", "maria.virta", "peter.schulz")
+_NAMES = ("anna.lindqvist", "johanbergman", "k.m.nielsen", "mariavirtanen", "peterschulz")
 _DOMAINS = ("gmail.com", "hotmail.com", "example.se", "firma.example.de", "mail.example.dk")
 _DOMAIN_SHARES = (0.41, 0.2, 0.17, 0.13, 0.09)
 _CONSENT = ("granted", "denied", "withdrawn", None)

@@ -83,6 +83,7 @@ _WORDS = {
     "": Word.NONE,
 }
 _NOT_A_WORD = 255
+_FEW = 32  # spellings in a batch; more are read row by row
 _FIRST = np.full(1 << len(Reason), NO_REASON, dtype=np.int8)
 for _reason in reversed(Reason):
     _FIRST.reshape(-1, 2, 1 << _reason)[:, 1] = _reason
@@ -100,15 +101,30 @@ def microseconds(moment: datetime) -> int:
 
 def words(series: pl.Series) -> tuple[NDArray[np.uint8], int]:
     """What each raw word says, and how many words nobody knows; those count as no decision."""
-    written = series.cast(pl.String).str.strip_chars().str.to_lowercase().fill_null("")
-    said = written.replace_strict(
+    raw = series.cast(pl.String)
+    spellings = raw.unique()
+    if len(spellings) > _FEW:
+        said = _said(raw)
+    else:
+        # The same few spellings again and again: each is read once.
+        spellings = spellings.drop_nulls()
+        codes = raw.cast(pl.Enum(spellings)).to_physical().fill_null(len(spellings))
+        read = np.append(_said(spellings), np.uint8(Word.NONE))
+        said = read.take(codes.to_numpy())
+    unknown = said == _NOT_A_WORD
+    if not unknown.any():
+        return said, 0
+    return np.where(unknown, np.uint8(Word.NONE), said), int(unknown.sum())
+
+
+def _said(written: pl.Series) -> NDArray[np.uint8]:
+    known = written.str.strip_chars().str.to_lowercase().fill_null("")
+    return known.replace_strict(
         list(_WORDS),
         [int(word) for word in _WORDS.values()],
         default=_NOT_A_WORD,
         return_dtype=pl.UInt8,
     ).to_numpy()
-    unknown = said == _NOT_A_WORD
-    return np.where(unknown, np.uint8(Word.NONE), said), int(unknown.sum())
 
 
 def check_rules(rules: PolicyRules, mapped: Collection[str], *, decisions: bool = False) -> None:

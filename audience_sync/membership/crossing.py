@@ -37,28 +37,36 @@ class Denials:
     """Denials by identifier (L2): what each says, when, and for which partner groups.
 
     `denied_at` (n, groups) is in microseconds, NEVER where a group is not concerned; `reason`
-    (n, groups) is the Reason of the denial.
+    (n, groups) is the Reason of the denial. Identifiers that are `local`, carried by rows of their
+    own partition only, are judged there and never asked to `carry`.
     """
 
     def __init__(
-        self, location: StateLocation, path: str, keyring: Keyring, partitions: int
+        self,
+        location: StateLocation,
+        path: str,
+        keyring: Keyring,
+        partitions: int,
+        *,
+        local: bool = False,
     ) -> None:
         self._spill = Spill(location, f"{path}-denials.sealed", keyring, partitions)
         self._carriers = Spill(location, f"{path}-carriers.sealed", keyring, partitions)
-        self._passing = DigestFilter()
+        self._passing = None if local else DigestFilter()
         self._lock = Lock()
 
     @property
     def empty(self) -> bool:
         """Whether nobody denied anything."""
-        return self._passing.empty
+        return self._spill.rows == 0
 
     def deny(self, digests: Bytes, denied_at: NDArray[np.int64], reason: NDArray[np.int8]) -> None:
         """Take denials in, from any thread; rows without an identifier are left out."""
         there = np.flatnonzero(present(digests))
         digests = rows_at(digests, there)
         with self._lock:  # two threads that set bits of one byte would lose one of them
-            self._passing.add(digests)
+            if self._passing is not None:
+                self._passing.add(digests)
         self._spill.put(
             digests,
             {
@@ -76,6 +84,8 @@ class Denials:
         self, digests: Bytes, granted_at: NDArray[np.int64], home: int, rows: Positions
     ) -> None:
         """Send rows of a partition that carry perhaps denied identifiers to be settled."""
+        if self._passing is None:
+            return
         passing = np.flatnonzero(self._passing.passes(digests) & present(digests))
         digests = rows_at(digests, passing)
         self._carriers.put(

@@ -55,7 +55,7 @@ def sort_order(keys: Bytes) -> Positions:
 
 
 def is_sorted(keys: Bytes) -> bool:
-    """Whether the keys surely are in bytewise order; different ones that share eight bytes are not."""
+    """Whether the keys are in bytewise order; two that share eight bytes must be equal."""
     first = leading(keys)
     if (first[1:] < first[:-1]).any():
         return False
@@ -130,10 +130,7 @@ class DigestFilter:
         """Make these digests pass."""
         if len(digests):
             place = self._places(digests)
-            # Bit by bit, since an assignment to one place twice keeps only the last value.
-            for bit in range(8):
-                at = place[(place & 7) == bit] >> 3
-                self._bits[at] |= np.uint8(1 << bit)
+            np.bitwise_or.at(self._bits, place >> 3, np.uint8(1) << (place & 7).astype(np.uint8))
             self.empty = False
 
     def passes(self, digests: Bytes) -> Mask:

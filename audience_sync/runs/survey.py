@@ -94,7 +94,11 @@ class Survey:
         self.rows = space.spill("rows")
         self.denials = {
             kind: Denials(
-                space.location, f"{space.folder}/{kind.value}", space.keyring, space.partitions
+                space.location,
+                f"{space.folder}/{kind.value}",
+                space.keyring,
+                space.partitions,
+                local=kind is Kind.EMAIL,
             )
             for kind in self.identity
         }
@@ -111,10 +115,10 @@ class Survey:
         judged = self.judge(frame)
         reasons = self._reasons(judged)
         self._count(reasons)
-        at = np.flatnonzero((reasons == NO_REASON).any(axis=1))
+        at = np.flatnonzero(_any_group(reasons == NO_REASON))
         if len(at):
             self._keep(judged.take(at), reasons[at], self.write(frame[at], self.forms))
-        at = np.flatnonzero(_denies(judged.word).any(axis=1))
+        at = np.flatnonzero(_any_group(_denies(judged.word)))
         if len(at):
             self._deny(judged.take(at), self.write(frame[at], list(self.identity.items())))
 
@@ -151,8 +155,8 @@ class Survey:
         reasons = self._reasons(judged)
         self._count(reasons)
         for at, keep in (
-            (np.flatnonzero((reasons == NO_REASON).any(axis=1)), True),
-            (np.flatnonzero(_denies(judged.word).any(axis=1)), False),
+            (np.flatnonzero(_any_group(reasons == NO_REASON)), True),
+            (np.flatnonzero(_any_group(_denies(judged.word))), False),
         ):
             part = {form: rows_at(values, at) for form, values in written.items()}
             if keep:
@@ -262,6 +266,11 @@ def read_form(
             return values
         return np.where((kind == 0)[:, None], values, np.uint8(0))
     return rows.read(partition, column_name(form))
+
+
+def _any_group(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows it holds of for any group; mostly there is only one."""
+    return rows[:, 0] if rows.shape[1] == 1 else np.asarray(rows.any(axis=1))
 
 
 def _denies(word: NDArray[np.uint8]) -> NDArray[np.bool_]:
