@@ -58,7 +58,9 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
 
 def _word(run: Run, place: Mapping[str, Any]) -> str:
     if run.state in (RunState.DELIVERED, RunState.CONFIRMED):
-        return str(place["reached"]).partition(" ")[0]  # the range stands beside it
+        return str(place["reached"] or run.state.value).partition(" ")[
+            0
+        ]  # the range stands beside it
     return _WORD.get(run.state, run.state.value)
 
 

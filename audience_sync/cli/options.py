@@ -13,43 +13,46 @@ _PROJECT_FILES = ("audience-sync.yaml", "audience-sync.yml")
 _RUNS = 50  # as many of the newest are offered
 
 
-def _quiet(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+def _quiet(
+    names: Callable[[Path | None], Iterable[str]],
+) -> Callable[[typer.Context, str], list[str]]:
     """Names that begin as typed; nothing at all where they cannot be found."""
 
-    def complete(incomplete: str) -> list[str]:
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
         try:
-            return [name for name in names() if name.startswith(incomplete)]
+            given = context.find_root().params.get("project")
+            return [name for name in names(given) if name.startswith(incomplete)]
         except Exception:  # noqa: BLE001 - a shell that completes must never see an error
             return []
 
     return complete
 
 
-def _named(section: str) -> Callable[[], Iterable[str]]:
+def _named(section: str) -> Callable[[Path | None], Iterable[str]]:
     """The names below a key of the project file, read without looking any further."""
 
-    def names() -> Iterable[str]:
+    def names(given: Path | None) -> Iterable[str]:
         import yaml  # noqa: PLC0415 - only for completion
 
-        text = _project_file().read_text(encoding="utf-8")
+        text = _project_file(given).read_text(encoding="utf-8")
         found: Any = yaml.safe_load(text)
         return [str(name) for name in found.get(section) or ()]
 
     return names
 
 
-def _project_file() -> Path:
-    place = Path(os.environ.get("AUDIENCE_SYNC_PROJECT") or Path.cwd())
+def _project_file(given: Path | None) -> Path:
+    place = Path(given or os.environ.get("AUDIENCE_SYNC_PROJECT") or Path.cwd())
     if place.is_file():
         return place
     return next(place / name for name in _PROJECT_FILES if (place / name).is_file())
 
 
-def _run_ids() -> Iterable[str]:
+def _run_ids(given: Path | None) -> Iterable[str]:
     from audience_sync.ledger.ledger import Ledger  # noqa: PLC0415 - only for completion
     from audience_sync.settings import load_settings  # noqa: PLC0415 - the same
 
-    url = load_settings().database_url.get_secret_value()
+    url = load_settings(project=given).database_url.get_secret_value()
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).is_file():
         return []  # completing a word must not make a ledger

@@ -39,6 +39,7 @@ def status(
             for audience in app.project.audiences.values()
             for destination in audience.destinations
         ]
+        places += _left_over(app, places)
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
@@ -94,6 +95,27 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
         "next_run_at": next_run(audience, app.now()),
         "told_by_partner": dict(remote.statistics),
     }
+
+
+def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lists that the project no longer names, but that still hold members."""
+    named = {(place["audience"], place["destination"]) for place in places}
+    return [
+        {
+            "audience": remote.audience,
+            "title": "no longer in the project",
+            "destination": remote.destination,
+            "remote_id": remote.remote_id,
+            "members": remote.members,
+            "reached": None,
+            "last_run": app.ledger.last_run(remote.audience, remote.destination),
+            "schedule": None,
+            "next_run_at": None,
+            "told_by_partner": dict(remote.statistics) | {"status": "no longer in the project"},
+        }
+        for remote in app.ledger.remote_lists()
+        if remote.members and (remote.audience, remote.destination) not in named
+    ]
 
 
 def next_run(audience: Audience, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.targets import Selection, Target
+
+_log = logging.getLogger(__name__)
 
 _WAITING = (RunState.PLANNED, RunState.HELD)
 _ASK_AGAIN = 600.0  # seconds, when a partner did not tell the outcome
@@ -218,7 +221,17 @@ class Pipeline:
 
     def _deliver(self, run: Run, held: Held) -> Run:
         adopted = self.adopted(run.audience, run.destination)
-        return self.deliverer.deliver(run, self.link(run.destination), adopted, held)
+        try:
+            return self.deliverer.deliver(run, self.link(run.destination), adopted, held)
+        except AudienceSyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; others go on
+            where = f"{run.audience} to {run.destination}"
+            _log.error("Something unexpected stopped the delivery of %s", where, exc_info=error)
+            raise AudienceSyncError(
+                f"something unexpected stopped the delivery ({type(error).__name__}); "
+                "run again with --debug to see where, and report it"
+            ) from None
 
     def _note(self, run: Run, event: Event, actor: str, held: Held) -> Run:
         """A person took the decision: that stands in the log before anything is sent."""

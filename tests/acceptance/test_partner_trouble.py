@@ -8,6 +8,7 @@ import pytest
 from shop import Shop, expected, people
 
 from audience_sync.delivery.client import ATTEMPTS
+from connectors.meta import MetaConnector
 
 DEAD = "http://127.0.0.1:9"  # nobody listens at the discard port
 
@@ -28,6 +29,27 @@ def test_a_dead_partner_does_not_stop_the_other(open_shop: Callable[..., Shop]) 
     assert "✗  destination meta-se" in check.out
 
     shop.write()
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(rows)
+
+
+def test_a_broken_connector_does_not_stop_the_others(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin may raise anything; its text is not shown, and the other partner is served."""
+    rows = people(15)
+    shop = open_shop(rows)
+
+    def broken(*_arguments: object) -> None:
+        raise KeyError("person.1@example.com")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetaConnector, "add", broken)
+        ended = shop.run("sync", "everyone")
+    assert ended.code == 4
+    assert "KeyError" in ended.out
+    assert "person.1@" not in ended.out + ended.err
+    assert len(shop.held(partner="google")["email"]) == 15
     shop.must("sync", "everyone")
     assert shop.held() == expected(rows)
 

@@ -139,3 +139,13 @@ def test_people_read_the_same_story(open_shop: Callable[..., Shop]) -> None:
     assert "processed" in status
     assert "10-11" in status  # the size range that Meta tells
     assert "never" not in status
+
+
+def test_a_list_that_the_project_forgot_is_still_shown(open_shop: Callable[..., Shop]) -> None:
+    """Members at a partner do not vanish because a line of the project did."""
+    shop = open_shop(destinations="[meta-se]")
+    shop.must("sync", "swedes")
+    shop.write(destinations="[meta-se]", change=lambda text: text.replace("swedes:", "danes:"))
+    told = shop.must("status", "--json").json["lists"]
+    assert [(place["audience"], place["members"]) for place in told][-1] == ("swedes", 16)
+    assert "no longer in" in shop.must("status").out

@@ -125,18 +125,27 @@ def test_since_is_a_time_or_a_span() -> None:
         _moment("yesterday")
 
 
+def _complete(by: Any, incomplete: str, project: Path | None = None) -> list[str]:
+    root = SimpleNamespace(params={"project": project})
+    found: list[str] = by(SimpleNamespace(find_root=lambda: root), incomplete)
+    return found
+
+
 def test_names_are_completed_from_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Audiences and destinations of the file, without loading more; never an error."""
     monkeypatch.chdir(tmp_path)
-    assert options.complete_audience("") == []
-    assert options.complete_run("") == []
+    assert _complete(options.complete_audience, "") == []
+    assert _complete(options.complete_run, "") == []
     (tmp_path / "audience-sync.yaml").write_text("audiences: {vip: {}, van: {}, all: {}}\n")
-    assert options.complete_audience("v") == ["vip", "van"]
-    assert options.complete_destination("") == []
+    assert _complete(options.complete_audience, "v") == ["vip", "van"]
+    assert _complete(options.complete_destination, "") == []
+    monkeypatch.chdir("/")
+    assert _complete(options.complete_audience, "v", tmp_path) == ["vip", "van"]
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "audience-sync.yaml").write_text("audiences: [")
-    assert options.complete_audience("v") == []
+    assert _complete(options.complete_audience, "v") == []
 
 
 def test_runs_are_completed_from_the_ledger(
@@ -145,13 +154,13 @@ def test_runs_are_completed_from_the_ledger(
     """The newest of them; completing makes no ledger where there is none."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "audience-sync.yaml").write_text("project: p\n")
-    assert options.complete_run("") == []
+    assert _complete(options.complete_run, "") == []
     assert not (tmp_path / ".audience-sync").exists()
     (tmp_path / ".audience-sync").mkdir()
     with Ledger.open(f"sqlite:///{tmp_path}/.audience-sync/ledger.sqlite") as ledger:
         ledger.create_run(_run(RunState.PLANNED), [])
-    assert options.complete_run("r") == ["r1"]
-    assert options.complete_run("x") == []
+    assert _complete(options.complete_run, "r") == ["r1"]
+    assert _complete(options.complete_run, "x") == []
 
 
 def test_bars_count_from_any_thread() -> None:
