@@ -59,6 +59,7 @@ def make_celery(settings: Settings) -> Celery:
         },
         # Celery's usual one keeps its times in a pickled file; ours are in the ledger.
         beat_scheduler="celery.beat:Scheduler",
+        beat_max_loop_interval=30,  # seconds; a clock that was set is noticed so soon
     )
     return celery
 
