@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from audience_sync.cli import codes, ending, options
-from audience_sync.cli.progress import drawing
+from audience_sync.cli import codes, options
+from audience_sync.cli.progress import working
 from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _decided(
         from audience_sync.cli.written import print_json  # noqa: PLC0415 - the same
         from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - the same
 
-        with ending.patient(), drawing(app.progress):
+        with working(app.progress):
             run = act(app, app.ledger.run(run_id))
             app.read_statistics(run)
         outcomes = [Outcome(audience=run.audience, destination=run.destination, run=run)]

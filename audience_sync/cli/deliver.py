@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audience_sync.cli import codes, ending, options
-from audience_sync.cli.progress import drawing
+from audience_sync.cli import codes, options
+from audience_sync.cli.progress import working
 from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def plan(
 ) -> int:
     """Show what a sync would do: funnel, delta, guards. Keeps the run; sends nothing."""
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
-        with drawing(app.progress):
+        with working(app.progress):
             outcomes = app.sync([audience], destination, deliver=False)
         if as_json:
             _print_json(app, outcomes)
@@ -59,7 +59,7 @@ def sync(
     if dry_run and force:
         raise typer.BadParameter("--dry-run sends nothing, so there is nothing to --force")
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
-        with ending.patient(), drawing(app.progress):
+        with working(app.progress):
             outcomes = app.sync(audiences or (), destination, keep=not dry_run, force=force)
         if as_json:
             _print_json(app, outcomes)

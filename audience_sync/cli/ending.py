@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import orjson
 
-_STOPPING = b"\nstopping after the requests under way; press Ctrl-C again to stop at once\n"
+STOPPING = "stopping after the requests under way; press Ctrl-C again to stop at once"
 
 
 def say(sentence: str) -> None:
@@ -26,8 +26,13 @@ def tell(sentence: str, *, as_json: bool) -> None:
         print(orjson.dumps({"error": sentence}).decode())
 
 
+def write_plainly(sentence: str) -> None:
+    """Tell the person at the terminal from a signal's handler, in the middle of any writing."""
+    os.write(2, f"\n{sentence}\n".encode())
+
+
 @contextmanager
-def patient() -> Iterator[None]:
+def patient(tell: Callable[[str], None] = write_plainly) -> Iterator[None]:
     """While the block runs, the first Ctrl-C says what it waits for; a second one ends it all."""
     pressed = 0
 
@@ -35,7 +40,7 @@ def patient() -> Iterator[None]:
         nonlocal pressed
         pressed += 1
         if pressed == 1:
-            os.write(2, _STOPPING)  # safe in the middle of any other writing
+            tell(STOPPING)
         raise KeyboardInterrupt
 
     try:

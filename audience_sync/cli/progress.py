@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from audience_sync.cli.ending import patient
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Rich
@@ -25,6 +27,11 @@ class Bars:
             return lambda _steps: None
         bar = drawn.add_task(name, total=total or None)
         return lambda steps: drawn.advance(bar, steps)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the bars, which would paint over it otherwise."""
+        if self._drawn is not None:
+            self._drawn.console.print(f"[yellow]{sentence}[/]")
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
@@ -49,6 +56,12 @@ class Bars:
         self._drawn = None
 
 
-def drawing(progress: object) -> AbstractContextManager[None]:
-    """Draw the bars, where there are any."""
-    return progress.drawn() if isinstance(progress, Bars) else nullcontext()
+@contextmanager
+def working(progress: object) -> Iterator[None]:
+    """Draw the bars, where there are any, and be patient with a first Ctrl-C."""
+    if not isinstance(progress, Bars):
+        with patient():
+            yield
+        return
+    with progress.drawn(), patient(progress.say):
+        yield

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(*, watched: bool = False, debug: bool = False) -> Iterator[App]:
-    """The project that the settings name. `watched` lets `drawing` show bars on a terminal."""
+    """The project that the settings name. `watched` lets `working` show bars on a terminal."""
     from audience_sync.app import App  # noqa: PLC0415 - keeps --help light
 
     watching = watched and sys.stdout.isatty() and sys.stderr.isatty()

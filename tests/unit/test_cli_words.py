@@ -19,7 +19,7 @@ from audience_sync import journal
 from audience_sync.cli import options, written
 from audience_sync.cli.lists import told
 from audience_sync.cli.outcomes import reached_by
-from audience_sync.cli.progress import Bars, drawing
+from audience_sync.cli.progress import Bars, working
 from audience_sync.cli.show import next_run
 from audience_sync.cli.transfers import _moment
 from audience_sync.ledger.ledger import Ledger
@@ -167,13 +167,13 @@ def test_bars_count_from_any_thread() -> None:
     """Undrawn they cost nothing; drawn they take steps, of a known total or not."""
     bars = Bars()
     bars.stage("Reading", 10)(5)
-    with drawing(bars):
+    with working(bars):
         advance, pulse = bars.stage("Reading", 10), bars.stage("Delivering", None)
         advance(5)
         pulse(3)
         assert bars._drawn is not None
         assert [task.completed for task in bars._drawn.tasks] == [5, 3]
-    with drawing(None):
+    with working(None):
         pass
 
 
