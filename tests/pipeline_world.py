@@ -33,7 +33,9 @@ from audience_sync.customers.description import (
 )
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Run, TransferLine
 from audience_sync.membership.guard import GuardLimits
+from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.location import open_location
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs import plan
@@ -43,6 +45,7 @@ from audience_sync.runs.link import Link
 from audience_sync.runs.progress import Silent
 from audience_sync.runs.settle import Settlement
 from audience_sync.runs.suppression import Suppression
+from audience_sync.runs.sweep import sweep
 from audience_sync.runs.sync import Outcome, Pipeline
 from audience_sync.runs.targets import Selection, Target
 
@@ -109,6 +112,7 @@ class MemoryPartner(Connector[ConnectorSettings]):
         self.fault: Callable[[str, str], None] = lambda _when, _operation: None
         self.rejects: set[str] = set()
         self.pending = False
+        self.uploads: list[tuple[str, Upload, list[list[str]]]] = []
         self.answers: dict[str, Receipt] = {}
 
     def check(self) -> None:
@@ -121,6 +125,7 @@ class MemoryPartner(Connector[ConnectorSettings]):
     def add(self, upload: Upload, members: Members) -> Receipt:
         assert upload.consent is not None
         assert upload.consent.ad_user_data
+        self.uploads.append(("add", upload, members.rows(members.kinds)))
         self.fault("before", "add")
         bad = members.find(sorted(self.rejects))
         good = [i for i in range(len(members)) if i not in bad]
@@ -137,12 +142,17 @@ class MemoryPartner(Connector[ConnectorSettings]):
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
         assert upload.consent is None
+        self.uploads.append(("remove", upload, members.rows(members.kinds)))
         self.fault("before", "remove")
         self.holds -= _identifiers(members)
         self.calls.append(("remove", len(members)))
         self.fault("after", "remove")
         reference = f"remove-{len(self.calls)}" if self.pending else None
         return Receipt(accepted=len(members), reference=reference, pending=self.pending)
+
+    def digests(self) -> list[set[str]]:
+        """What each upload so far brought, in their order."""
+        return [{cell for row in rows for cell in row if cell} for _, _, rows in self.uploads]
 
     def poll(self, reference: str) -> Receipt:
         return self.answers.get(reference, Receipt(accepted=0, pending=True))
@@ -178,6 +188,8 @@ class World:
             guards=NO_GUARDS,
         )
         self.hashed: Mapping[Kind, str] = {}
+        self.holder = f"test:{os.getpid()}"
+        self.alive: Callable[[str], bool] = lambda _holder: True
 
     def now(self) -> datetime:
         self.time += timedelta(seconds=1)
@@ -220,18 +232,17 @@ class World:
             keyring=self.keyring,
             suppression=suppression,
         )
-        holder = f"test:{os.getpid()}"
         return Pipeline(
             ledger=self.ledger,
             planner=plan.Planner(
-                fingerprint_key=b"f" * 32, holder=holder, progress=Silent(), **common
+                fingerprint_key=b"f" * 32, holder=self.holder, progress=Silent(), **common
             ),
             deliverer=Deliverer(settlement=settlement, progress=Silent(), **common),
             confirmer=Confirmer(settlement=settlement, **common),
             link=self.link,
             adopted=lambda _audience, _destination: None,
-            holder=holder,
-            alive=lambda _holder: True,
+            holder=self.holder,
+            alive=self.alive,
             now=self.now,
         )
 
@@ -246,12 +257,39 @@ class World:
 
     def sync(self, **options: Any) -> Outcome:
         """Sync the one list."""
+        return self.sync_all([self.target], **options)[0]
+
+    def sync_all(self, targets: Sequence[Target], **options: Any) -> list[Outcome]:
+        """Sync several lists."""
         before = plan.partitions_for
         plan.partitions_for = lambda _rows: self.partitions  # type: ignore[assignment]
         try:
-            return self.pipeline().sync(self.selection(), [self.target], **options)[0]
+            return self.pipeline().sync(self.selection(), targets, **options)
         finally:
             plan.partitions_for = before
+
+    def ran(self, **options: Any) -> Run:
+        """Sync the one list and see that no error stopped it; its run."""
+        outcome = self.sync(**options)
+        assert outcome.error is None
+        assert outcome.run is not None
+        return outcome.run
+
+    def log(self) -> list[TransferLine]:
+        """The transfer log so far."""
+        return [logged.line for logged in self.ledger.log_lines()]
+
+    def held(self) -> set[str]:
+        """The identifiers that the membership counts as held, in hex."""
+        remote = self.ledger.remote_list(self.target.audience, self.target.destination)
+        membership = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
+        lines = membership.read(0, 1)
+        alive = lines.take(lines.alive)
+        return {v.tobytes().hex() for c in alive.columns.values() for v in c if v.any()}
+
+    def sweep(self) -> None:
+        """Delete what dead processes left behind."""
+        sweep(self.ledger, self.location, self.alive)
 
     def aim(self, **changes: Any) -> None:
         """Change the target."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.digests import Bytes, Mask, Positions, as_void, match, rows_at
-from audience_sync.membership.lines import EXPIRED, HELD, Lines, join
+from audience_sync.membership.lines import DOUBTFUL, EXPIRED, Lines, join
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> De
 
 def _expire(held: Lines, wanted: Lines, before: int) -> tuple[Lines, Lines, Lines, Lines, int]:
     """Lines that leave by age, tombstones, and what is left to compare on either side."""
-    old = (held.state == HELD) & (held.since < before)
-    tomb = held.state == EXPIRED
+    old = held.alive & (held.since < before)
+    tomb = ~held.alive
     if not (old.any() or tomb.any()):
         nothing = held.take(slice(0, 0))
         return nothing, nothing, wanted, held, 0
@@ -104,9 +104,10 @@ def _of_members(lines: Lines, at: Positions, chosen: Mask) -> Lines:
 def _same(
     held: Lines, held_at: Positions, wanted: Lines, wanted_at: Positions, place: Positions
 ) -> Mask:
-    """Which wanted members are held with exactly the same identifiers."""
+    """Which wanted members are surely held, with exactly the same identifiers."""
     height = _counts(wanted_at, len(wanted))
     same = place >= 0
+    same[same] = held.state[held_at[place[same]]] != DOUBTFUL
     same[same] = height[same] == _counts(held_at, len(held))[place[same]]
     at = np.flatnonzero(same)
     if not len(at):

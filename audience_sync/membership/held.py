@@ -14,8 +14,8 @@ import numpy as np
 
 from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
 from audience_sync.membership.delta import subtract, widths_of
-from audience_sync.membership.digests import match, partition_of
-from audience_sync.membership.lines import EXPIRED, HELD, Lines, join, merge, no_lines
+from audience_sync.membership.digests import Mask, match, partition_of, sort_order, starts
+from audience_sync.membership.lines import DOUBTFUL, Lines, join, merge, no_lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
@@ -111,19 +111,44 @@ def get_lines(reader: SealedReader, group: int) -> Lines:
     )
 
 
-def apply(held: Lines, removed: Lines, added: Lines, following: Lines | None = None) -> Lines:
+def apply(
+    held: Lines,
+    removed: Lines,
+    added: Lines,
+    following: Lines | None = None,
+    doubtful: Lines | None = None,
+) -> Lines:
     """What is held after some identifiers were taken off and some members were put on.
 
     `following` is what the plan foresaw: from it come the tombstones of members that left by age.
+    `doubtful` members were sent without a clear answer; they are held, so that they can be
+    removed, and remembered as doubtful until they are sent again.
     """
-    widths = {**widths_of(held), **widths_of(removed), **widths_of(added)}
-    alive = held.with_kinds(widths).take(held.state == HELD)
-    rest = join([subtract(alive, removed.sorted()), added.with_kinds(widths)])
+    perhaps = no_lines({}) if doubtful is None else doubtful
+    widths: dict[Kind, int] = {}
+    for lines in (held, removed, added, perhaps):
+        widths |= widths_of(lines)
+    perhaps = perhaps.with_kinds(widths)
+    alive = held.with_kinds(widths).take(held.alive)
+    rest = join([subtract(alive, removed.sorted()), added.with_kinds(widths), perhaps])
     united = merge(rest.keys, rest.columns, rest.since, _ALL_SLOTS)
+    unsure = join([alive.take(alive.state == DOUBTFUL), perhaps])
+    united = united.marked(_named(united, unsure) & ~_named(united, added))
     tombs = (held if following is None else following).with_kinds(widths)
-    tombs = tombs.take(tombs.state == EXPIRED)
+    tombs = tombs.take(~tombs.alive)
     tombs = tombs.take(match(tombs.keys, united.keys[united.starts]) < 0)
     return join([united, tombs]).sorted() if len(tombs) else united
+
+
+def doubt(held: Lines, among: Lines) -> Lines:
+    """The same lines; the members that `among` names are sent again if they stay wanted."""
+    return held.marked(held.alive & _named(held, among))
+
+
+def _named(lines: Lines, among: Lines) -> Mask:
+    """Which lines belong to members of the other lines."""
+    keys = among.keys[sort_order(among.keys)]
+    return match(lines.keys, keys[starts(keys)]) >= 0
 
 
 def by_partition(batches: Iterable[Lines], partitions: int) -> Iterator[tuple[int, Lines]]:

@@ -28,13 +28,15 @@ from audience_sync.membership.digests import (
 
 HELD = 0
 EXPIRED = 1  # taken off the partner's list by age; not sent again while the person stays wanted
+DOUBTFUL = 2  # sent, but perhaps it never arrived: sent again if wanted, else taken off
 
 
 @dataclass(frozen=True, repr=False)
 class Lines:
     """Lines of members: identity `keys` (n, 32), `slot` (n,), one column of values a kind.
 
-    `since` is when the member was first sent, in seconds since 1970; `state` HELD or EXPIRED.
+    `since` is when the member was first sent, in seconds since 1970; `state` is HELD, EXPIRED or
+    DOUBTFUL.
     """
 
     keys: Bytes
@@ -53,6 +55,12 @@ class Lines:
     def starts(self) -> Positions:
         """Where each member's first line is."""
         return starts(self.keys)
+
+    @property
+    def alive(self) -> Mask:
+        """Which lines the partner holds, or perhaps holds."""
+        alive: Mask = self.state != EXPIRED
+        return alive
 
     def take(self, at: Positions | Mask | slice) -> Lines:
         """Some of the lines, in the order named."""
@@ -73,6 +81,14 @@ class Lines:
         values[at] = 0
         columns = {**self.columns, kind: values}
         return Lines(self.keys, self.slot, columns, self.since, self.state)
+
+    def marked(self, doubtful: Mask) -> Lines:
+        """The same lines, doubtful where the mask says so."""
+        if not doubtful.any():
+            return self
+        state = self.state.copy()
+        state[doubtful] = DOUBTFUL
+        return Lines(self.keys, self.slot, self.columns, self.since, state)
 
     def without_blank(self) -> Lines:
         """The lines that still hold an identifier."""

@@ -25,7 +25,7 @@ from audience_sync.membership.digests import (
     starts,
 )
 from audience_sync.membership.held import Membership
-from audience_sync.membership.lines import HELD, Lines, merge, no_lines
+from audience_sync.membership.lines import Lines, merge, no_lines
 from audience_sync.runs.survey import Survey, read_form
 from audience_sync.runs.targets import FormOf, Target
 from audience_sync.runs.verdicts import Verdicts
@@ -185,7 +185,7 @@ def held_out(identity: Bytes, target: Target) -> NDArray[np.bool_]:
 
 
 def _held_members(held: Lines) -> int:
-    return int((held.state[held.starts] == HELD).sum())
+    return int(held.alive[held.starts].sum())
 
 
 def kinds_of(lines: Lines) -> tuple[Kind, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from audience_sync.connector import Receipt
-from audience_sync.errors import RefusedError
+from audience_sync.errors import AudienceSyncError, RefusedError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState, TransferLine
 from audience_sync.membership.location import StateLocation
@@ -19,6 +19,8 @@ from audience_sync.runs.settle import Settlement
 
 _ASK_AGAIN = 600.0  # seconds
 _PATIENCE = timedelta(hours=48)  # partners promise 24
+
+_Answer = tuple[Batch, Receipt, BatchState]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,34 +35,53 @@ class Confirmer:
 
     def poll(self, run: Run, link: Link, held: Held) -> Run:
         """The run after asking once about each pending batch."""
-        failed: list[Batch] = []
-        open_batches = 0
-        for batch in self.ledger.batches(run.id):
-            if batch.state is BatchState.PENDING and batch.reference is not None:
-                answered = self._ask(run, batch, link, held)
-                open_batches += answered.state is BatchState.PENDING
-                if answered.state is BatchState.FAILED:
-                    failed.append(answered)
-        overdue = run.finished_at is not None and self.now() - run.finished_at > _PATIENCE
+        later = self.now() + timedelta(seconds=_ASK_AGAIN)
+        if self._overtaken(run):
+            return self.ledger.change_run(run.id, next_attempt_at=later)
+        answers, error = self._ask(run, link)
+        failed = [batch for batch, _, state in answers if state is BatchState.FAILED]
         if failed:
+            # Before the answers are on record: after a crash the partner is asked again.
             outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
             self.settlement.take_back(run, outbox, failed, held)
-        if open_batches and not overdue:
-            later = self.now() + timedelta(seconds=_ASK_AGAIN)
+        for batch, receipt, state in answers:
+            self._note(run, batch, receipt, state, link, held)
+        if error is not None:
+            raise error
+        batches = self.ledger.batches(run.id)
+        unanswered = sum(batch.state is BatchState.PENDING for batch in batches)
+        overdue = run.finished_at is not None and self.now() - run.finished_at > _PATIENCE
+        if unanswered and not overdue:
             return self.ledger.change_run(run.id, next_attempt_at=later)
-        return self._conclude(run, failed, open_batches, held)
+        lost = [batch for batch in batches if batch.state is BatchState.FAILED]
+        return self._conclude(run, lost, unanswered, held)
 
-    def _ask(self, run: Run, batch: Batch, link: Link, held: Held) -> Batch:
-        try:
-            receipt = link.connector.poll(batch.reference or "")
-        except RefusedError as error:
-            receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=str(error))
-            return self._note(run, batch, receipt, BatchState.UNKNOWN, link, held)
-        if receipt.pending:
-            return batch
-        lost = receipt.accepted == 0 and receipt.unattributed > 0
-        state = BatchState.FAILED if lost else BatchState.CONFIRMED
-        return self._note(run, batch, receipt, state, link, held)
+    def _overtaken(self, run: Run) -> bool:
+        """Whether a newer run is being delivered; it counts on the membership as it is."""
+        states = [RunState.DELIVERING]
+        return bool(
+            self.ledger.runs(audience=run.audience, destination=run.destination, states=states)
+        )
+
+    def _ask(self, run: Run, link: Link) -> tuple[list[_Answer], AudienceSyncError | None]:
+        """The final answers there are, and the error that stopped the asking."""
+        answers: list[_Answer] = []
+        for batch in self.ledger.batches(run.id):
+            if batch.state is not BatchState.PENDING or batch.reference is None:
+                continue
+            try:
+                receipt = link.connector.poll(batch.reference)
+            except RefusedError as error:
+                receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=str(error))
+                answers.append((batch, receipt, BatchState.UNKNOWN))
+                continue
+            except AudienceSyncError as error:
+                return answers, error
+            if not receipt.pending:
+                lost = receipt.accepted == 0 and receipt.unattributed > 0
+                state = BatchState.FAILED if lost else BatchState.CONFIRMED
+                answers.append((batch, receipt, state))
+        return answers, None
 
     def _note(
         self,
@@ -70,7 +91,7 @@ class Confirmer:
         state: BatchState,
         link: Link,
         held: Held,
-    ) -> Batch:
+    ) -> None:
         unattributed = min(receipt.unattributed, batch.members - batch.rejected)
         answered = replace(
             batch,
@@ -101,7 +122,6 @@ class Confirmer:
             note="; ".join(text for text in found if text) or None,
         )
         self.ledger.record([line], [answered], held[f"{run.audience}/{run.destination}"])
-        return answered
 
     def _conclude(self, run: Run, failed: Sequence[Batch], unanswered: int, held: Held) -> Run:
         reason = None

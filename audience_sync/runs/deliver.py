@@ -25,10 +25,11 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.sending import send_batches
-from audience_sync.runs.settle import Settlement
+from audience_sync.runs.settle import ANSWERED, Settlement
 from audience_sync.runs.transfer import Transfer, unknown_lines
 
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
+_STOPPED = "the delivery was given up before its end; the next sync sends the rest"
 _POLL_AFTER = 1800.0  # seconds, where the connector named no time
 
 
@@ -76,8 +77,9 @@ class Deliverer:
         lease = held[f"{run.audience}/{run.destination}"]
         if run.state is RunState.DELIVERING and not self._settled(run):
             self._note_unknown(run, held)
-            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
-            self.settlement.settle(run, outbox, held)
+            if any(batch.attempts for batch in self.ledger.batches(run.id)):
+                outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+                self.settlement.settle(run, outbox, held)
         ended = self.ledger.move_run(
             run.id,
             to,
@@ -185,8 +187,10 @@ class Deliverer:
         return max(transfer.waits, default=_POLL_AFTER)
 
     def _end(self, run: Run, wait: float, held: Held) -> Run:
-        batches = self.ledger.batches(run.id)
-        pending = any(batch.state is BatchState.PENDING for batch in batches)
+        states = {batch.state for batch in self.ledger.batches(run.id)}
+        if not states <= ANSWERED:  # given up before, and stopped before that was on record
+            return self.give_up(run, RunState.FAILED, _STOPPED, held)
+        pending = BatchState.PENDING in states
         ended = self.ledger.move_run(
             run.id,
             RunState.DELIVERED if pending else RunState.CONFIRMED,

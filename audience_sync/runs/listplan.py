@@ -10,7 +10,7 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import StillCarried
 from audience_sync.membership.digests import Bytes, Mask, Positions
 from audience_sync.membership.held import Manifest, Membership, get_lines, put_lines, write_lines
-from audience_sync.membership.lines import HELD, Lines
+from audience_sync.membership.lines import Lines
 from audience_sync.membership.outbox import OutboxWriter, destroy_outbox
 from audience_sync.membership.sealed import SealedReader, SealedWriter
 from audience_sync.runs.compare import Compared, Counts
@@ -131,5 +131,5 @@ def at_lines(total: int, lines: Positions) -> Mask:
 
 
 def _alive(lines: Lines, kind: Kind) -> Bytes:
-    alive: Bytes = lines.columns[kind][lines.state == HELD]
+    alive: Bytes = lines.columns[kind][lines.alive]
     return alive

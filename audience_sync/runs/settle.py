@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +15,10 @@ from audience_sync.membership.held import (
     Membership,
     apply,
     by_partition,
+    doubt,
     write_lines,
 )
-from audience_sync.membership.lines import HELD, Lines, no_lines
+from audience_sync.membership.lines import Lines, no_lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
@@ -26,6 +27,7 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.suppression import Suppression
 
 ANSWERED = frozenset({BatchState.ACCEPTED, BatchState.PENDING, BatchState.CONFIRMED})
+_UNSURE = frozenset({BatchState.SENDING, BatchState.UNKNOWN})  # perhaps they arrived
 _PATCHED = "patched"
 
 
@@ -51,19 +53,27 @@ class Settlement:
         return self._point(run, remote, following, held)
 
     def take_back(self, run: Run, outbox: Outbox, failed: Sequence[Batch], held: Held) -> None:
-        """The partner failed batches after all: what they added is not held, what they removed is.
+        """The partner failed batches after all; the next plan sends them again.
 
-        The next plan sends them again.
+        Members of failed additions stay, in doubt: an earlier run may have sent them too, and
+        what nobody remembers nobody can remove. What a failed removal took off comes back.
         """
         remote = self.ledger.remote_list(run.audience, run.destination)
         stored = Manifest.of(remote.manifest)
+        partitions = stored.partitions
         before = Membership(self.location, self.keyring, stored)
-        # The roles are exchanged: a failed addition is taken off, a failed removal put back.
-        gone = by_partition(_lines(failed, outbox, Operation.ADD), stored.partitions)
-        back = by_partition(_lines(failed, outbox, Operation.REMOVE), stored.partitions)
-        manifest = self._write(
-            f"{run.id}-{remote.generation}", remote, before, gone, back, stored.partitions, None
-        )
+        again = _Aligned(by_partition(_lines(failed, outbox, Operation.ADD), partitions))
+        back = _Aligned(by_partition(_lines(failed, outbox, Operation.REMOVE), partitions))
+
+        def lines(partition: int) -> Lines:
+            nothing = no_lines({})
+            held_now = before.read(partition, partitions)
+            returned = apply(held_now, nothing, nothing, doubtful=back.at(partition))
+            return doubt(returned, again.at(partition))
+
+        # Under the run's own name, which a sweep respects while the run is open.
+        folder = f"{run.id}/taken-back-{remote.generation}"
+        manifest = self._write(folder, remote, partitions, lines)
         self._point(run, remote, manifest, held, mark=False)
 
     def _patched(
@@ -78,35 +88,37 @@ class Settlement:
         before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
         foreseen = Membership(self.location, self.keyring, following)
         partitions = following.partitions
-        removed = by_partition(_lines(answered, outbox, Operation.REMOVE), partitions)
-        added = by_partition(self._accepted(run, answered, outbox), partitions)
-        folder = f"{run.id}/{_PATCHED}"
-        return self._write(folder, remote, before, removed, added, partitions, foreseen)
+        unsure = [batch for batch in batches if batch.state in _UNSURE]
+        off = _Aligned(by_partition(_lines(answered, outbox, Operation.REMOVE), partitions))
+        on = _Aligned(by_partition(self._accepted(run, answered, outbox), partitions))
+        perhaps = _Aligned(by_partition(_lines(unsure, outbox, Operation.ADD), partitions))
+
+        def lines(partition: int) -> Lines:
+            return apply(
+                before.read(partition, partitions),
+                off.at(partition),
+                on.at(partition),
+                foreseen.read(partition, partitions),
+                perhaps.at(partition),
+            )
+
+        return self._write(f"{run.id}/{_PATCHED}", remote, partitions, lines)
 
     def _write(
         self,
         folder: str,
         remote: RemoteList,
-        before: Membership,
-        removed: Iterator[tuple[int, Lines]],
-        added: Iterator[tuple[int, Lines]],
         partitions: int,
-        foreseen: Membership | None,
+        lines_of: Callable[[int], Lines],
     ) -> Manifest:
         files, members = {}, 0
-        off, on = _Aligned(removed), _Aligned(added)
         for partition in range(partitions):
-            lines = apply(
-                before.read(partition, partitions),
-                off.at(partition),
-                on.at(partition),
-                None if foreseen is None else foreseen.read(partition, partitions),
-            )
+            lines = lines_of(partition)
             if len(lines):
                 path = f"lists/{remote.destination}/{remote.audience}/{folder}/{partition}.sealed"
                 write_lines(self.location, path, self.keyring, lines)
                 files[partition] = path
-                members += int((lines.state[lines.starts] == HELD).sum())
+                members += int(lines.alive[lines.starts].sum())
         return Manifest(partitions, files, members)
 
     def _accepted(self, run: Run, batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:

@@ -28,6 +28,10 @@ from audience_sync.runs.link import Link
 _GRANTED = Consent(ad_user_data=True, ad_personalization=True)
 
 
+class _UnaccountedError(RefusedError):
+    """The request was answered, and nobody can tell what became of its members."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
     """Sends batches of one run to one list; safe from several threads."""
@@ -54,7 +58,7 @@ class Transfer:
             except AudienceSyncError as error:
                 self._record(
                     self._failure(begun, exchange, error),
-                    replace(sending, state=_after(error), error=str(error)),
+                    replace(sending, state=_after(error, batch), error=str(error)),
                 )
                 raise
         answered = _answered(sending, receipt)
@@ -65,12 +69,20 @@ class Transfer:
 
     def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
         connector = self.link.connector
-        if batch.operation is Operation.ADD:
-            receipt = connector.add(replace(upload, consent=_GRANTED), members)
-        else:
-            receipt = connector.remove(upload, members)
-        if receipt.sent != len(members):
-            raise RefusedError(
+        try:
+            if batch.operation is Operation.ADD:
+                receipt = connector.add(replace(upload, consent=_GRANTED), members)
+            else:
+                receipt = connector.remove(upload, members)
+        except AudienceSyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin's mistake, which may show a member
+            raise _UnaccountedError(
+                f"the connector {connector.name} stopped with a {type(error).__name__}; "
+                "report this to its author"
+            ) from None
+        if not _adds_up(receipt, len(members)):
+            raise _UnaccountedError(
                 f"the connector {connector.name} accounts for {receipt.sent} of {len(members)} "
                 "members; report this to its author"
             )
@@ -150,14 +162,28 @@ def _answered(sending: Batch, receipt: Receipt) -> Batch:
     )
 
 
-def _after(error: AudienceSyncError) -> BatchState:
-    """Where an error leaves a batch: refused for good, or to be sent again."""
+def _after(error: AudienceSyncError, before: Batch) -> BatchState:
+    """Where an error leaves a batch: refused for good, or to be sent again.
+
+    Without an answer, or with the answer of a server that failed, the change may have been made;
+    a refusal of the next attempt does not tell.
+    """
+    if isinstance(error, _UnaccountedError) or before.state is BatchState.UNKNOWN:
+        return BatchState.UNKNOWN
     if isinstance(error, RefusedError):
         return BatchState.FAILED
     if isinstance(error, AuthenticationError | StateError):
         return BatchState.WAITING
-    answered = isinstance(error, PartnerError) and error.status is not None
-    return BatchState.WAITING if answered else BatchState.UNKNOWN
+    status = error.status if isinstance(error, PartnerError) else None
+    untouched = status is not None and status < 500  # noqa: PLR2004 - HTTP's own boundary
+    return BatchState.WAITING if untouched else BatchState.UNKNOWN
+
+
+def _adds_up(receipt: Receipt, sent: int) -> bool:
+    """Whether a receipt accounts for every member once (L3)."""
+    positions = [rejection.position for rejection in receipt.rejected]
+    counted = receipt.sent == sent and min(receipt.accepted, receipt.unattributed) >= 0
+    return counted and len(set(positions) & set(range(sent))) == len(positions)
 
 
 def _note(receipt: Receipt) -> str | None:
