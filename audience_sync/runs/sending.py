@@ -76,10 +76,12 @@ def _send_sessions(
     with ThreadPoolExecutor(parallel) as pool:
         try:
             while True:
-                while not ready and (session := next(sessions, None)):
-                    opened = _Open(len(session) - 1, session[-1])
-                    ready.extend((item, opened) for item in session[:-1] or session)
-                while ready and len(under_way) < 2 * parallel:
+                while len(under_way) < 2 * parallel:
+                    while not ready and (session := next(sessions, None)):
+                        opened = _Open(len(session) - 1, session[-1])
+                        ready.extend((item, opened) for item in session[:-1] or session)
+                    if not ready:
+                        break
                     (batch, upload), opened = ready.popleft()
                     under_way[pool.submit(transfer.send, batch, upload)] = opened
                 if not under_way:
