@@ -13,7 +13,7 @@ from audience_sync.customers.description import SourceDescription
 from audience_sync.customers.table import Place, Table, open_table
 from audience_sync.errors import ConfigurationError
 
-ROWS = 100_000  # per frame: large enough to be fast, small enough to fit beside others
+ROWS = 50_000  # per frame: large enough to be fast, small enough to fit beside others
 _FEW = 1_000  # rows that a check looks at
 _LABEL = "source"
 _REQUIRED = ("customer_id", "consent")

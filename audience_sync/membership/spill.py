@@ -16,7 +16,7 @@ from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
 Columns = Mapping[str, NDArray[Any]]
 
-_HELD_BACK = 32 << 20  # bytes gathered before a block of each partition is written
+_HELD_BACK = 8 << 20  # bytes gathered before a block of each partition is written
 
 
 class Spill:
