@@ -134,7 +134,7 @@ def prepare(folder: Path, suffix: str, port: int, *, phones: bool) -> None:
 def command_of(contestant: str, folder: Path, suffix: str, port: int) -> list[str]:
     """How a contestant is started."""
     if contestant == OURS:
-        return [sys.executable, str(HERE / "ours.py")]
+        return [sys.executable, "-m", "audience_sync.cli", "sync"]
     script = HERE / "peers" / f"{contestant}.py"
     url = f"http://127.0.0.1:{port}/v26.0/{contestant}/users"
     return [
