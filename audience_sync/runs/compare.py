@@ -113,7 +113,11 @@ class Comparison:
                 target, identity, forms, eligible, reasons[:, group], chosen[:, bit], counts
             )
             lines = held[target.name].read(partition, rows.partitions)
-            compared[target.name] = self._against(target, partition, lines, wanted, counts)
+            reached = identity[eligible & (reasons[:, group] != NO_REASON)]
+            found = self._against(target, partition, lines, wanted, counts)
+            keys = found.delta.left_keys
+            counts.refused = int(self._verdicts.refused(partition, keys, reached).sum())
+            compared[target.name] = found
         return compared
 
     def _wanted(
@@ -170,7 +174,6 @@ class Comparison:
         counts.held = len(held.starts) if not held.state.any() else _held_members(held)
         counts.unchanged, counts.additions = delta.unchanged, delta.additions
         counts.changed, counts.left = delta.changed, delta.left
-        counts.refused = int(self._verdicts.refused(partition, delta.left_keys).sum())
         return Compared(partition, delta, counts)
 
 

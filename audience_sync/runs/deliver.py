@@ -21,6 +21,7 @@ from audience_sync.ledger.records import BatchState, Run, RunState
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.following import following_folder
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.progress import Progress
@@ -90,16 +91,22 @@ class Deliverer:
             next_attempt_at=None,
         )
         destroy_outbox(self.location, run.id)
+        if not self._settled(run):
+            self.location.delete(following_folder(run))
         return ended
 
-    def _begin(self, run: Run, held: Held) -> Run:
-        lease = held[f"{run.audience}/{run.destination}"]
+    def refuse_outdated(self, run: Run) -> None:
+        """A ConfigurationError when the membership is not the one that the run was planned on."""
         remote = self.ledger.remote_list(run.audience, run.destination)
         if remote.generation != run.generation and not self._settled(run):
             raise ConfigurationError(
                 f"the membership of {run.audience} at {run.destination} has changed since run "
                 f"{run.id} was planned; cancel it and plan again"
             )
+
+    def _begin(self, run: Run, held: Held) -> Run:
+        lease = held[f"{run.audience}/{run.destination}"]
+        self.refuse_outdated(run)
         begun = self.ledger.move_run(
             run.id,
             RunState.DELIVERING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from audience_sync.ledger.records import Run
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 
@@ -18,6 +19,11 @@ def read_following(location: StateLocation, run: str) -> Manifest:
     """The manifest that the plan foresaw."""
     path = _path(run)
     return Manifest.of(orjson.loads(location.read(path, 0, location.size(path))))
+
+
+def following_folder(run: Run) -> str:
+    """Where the membership that a run leads to is kept."""
+    return f"lists/{run.destination}/{run.audience}/{run.id}"
 
 
 def _path(run: str) -> str:

@@ -46,11 +46,13 @@ class Settlement:
         if remote.manifest.get("run") == run.id:
             return remote
         batches = self.ledger.batches(run.id)
-        following = read_following(self.location, run.id)
+        foreseen = following = read_following(self.location, run.id)
         smooth = all(b.state in ANSWERED and not b.rejected_positions for b in batches)
         if not smooth:
             following = self._patched(run, remote, batches, outbox, following)
-        return self._point(run, remote, following, held)
+        settled = self._point(run, remote, following, held)
+        self._sweep(foreseen, following)
+        return settled
 
     def take_back(self, run: Run, outbox: Outbox, failed: Sequence[Batch], held: Held) -> None:
         """The partner failed batches after all; the next plan sends them again.
@@ -151,13 +153,13 @@ class Settlement:
         )
         lease = held[f"{run.audience}/{run.destination}"]
         self.ledger.save_remote_list(settled, expect_generation=remote.generation, lease=lease)
-        self._sweep(remote, manifest)
+        self._sweep(Manifest.of(remote.manifest), manifest)
         return settled
 
-    def _sweep(self, before: RemoteList, manifest: Manifest) -> None:
-        """Delete the files of the generation before that the one in force does not use."""
+    def _sweep(self, other: Manifest, manifest: Manifest) -> None:
+        """Delete the files of another generation that the one in force does not use."""
         kept = set(manifest.files.values())
-        for path in Manifest.of(before.manifest).files.values():
+        for path in other.files.values():
             if path not in kept:
                 self.location.delete(path)
 

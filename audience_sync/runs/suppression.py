@@ -11,7 +11,7 @@ import polars as pl
 import polars_hash as plh
 from numpy.typing import NDArray
 
-from audience_sync.identifiers.kinds import DIGEST_WIDTH
+from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.members import text
 from audience_sync.membership.digests import Bytes
@@ -46,7 +46,7 @@ class Suppression:
 
 def fingerprints(lines: Lines, key: bytes) -> Bytes:
     """HMAC-SHA256 of each line's identity and identifiers, written in hex; shape (n, 32)."""
-    columns = [lines.keys, *(lines.columns[kind] for kind in sorted(lines.columns))]
+    columns = [lines.keys, *(_padded(lines, kind) for kind in Kind)]
     message = _text(np.concatenate(columns, axis=1))
     padded = key.ljust(_BLOCK, b"\0")
     # The pads are written in hex like the message, so that the columnar hash sees plain text.
@@ -54,6 +54,15 @@ def fingerprints(lines: Lines, key: bytes) -> Bytes:
     outer = bytes(byte ^ 0x5C for byte in padded).hex()
     hashed = _sha256(pl.lit(inner) + pl.col("message"), message)
     return _bytes(_sha256(pl.lit(outer) + pl.col("message"), hashed))
+
+
+def _padded(lines: Lines, kind: Kind) -> Bytes:
+    """A kind's column in one width, blank where the lines have none: the same for every list."""
+    padded = np.zeros((len(lines), DIGEST_WIDTH), dtype=np.uint8)
+    values = lines.columns.get(kind)
+    if values is not None:
+        padded[:, : values.shape[1]] = values
+    return padded
 
 
 def _sha256(expression: pl.Expr, message: pl.Series) -> pl.Series:

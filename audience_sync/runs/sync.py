@@ -91,23 +91,29 @@ class Pipeline:
 
     def approve(self, run: Run, actor: str) -> Run:
         """Deliver the very outbox that was shown."""
-        if run.state not in _WAITING:
-            raise ConfigurationError(f"run {run.id} is {run.state}; there is nothing to approve")
         with self._holding_run(run) as held:
+            run = self.ledger.run(run.id)  # as it is now that nobody else works on it
+            if run.state not in _WAITING:
+                raise ConfigurationError(
+                    f"run {run.id} is {run.state}; there is nothing to approve"
+                )
+            self.deliverer.refuse_outdated(run)
             run = self._note(run, Event.APPROVED, actor, held)
             return self._deliver(run, held)
 
     def resume(self, run: Run) -> Run:
         """Go on with a delivery that was interrupted, or ask again about one that is pending."""
-        if run.state is RunState.HELD:
-            raise GuardError(
-                f"run {run.id} is held: {run.reason}; `audience-sync approve {run.id}` sends it"
-            )
-        if run.state not in (RunState.PLANNED, RunState.DELIVERING, RunState.DELIVERED):
-            raise ConfigurationError(
-                f"run {run.id} is {run.state}; `audience-sync sync {run.audience}` plans a new one"
-            )
         with self._holding_run(run) as held:
+            run = self.ledger.run(run.id)  # as it is now that nobody else works on it
+            if run.state is RunState.HELD:
+                raise GuardError(
+                    f"run {run.id} is held: {run.reason}; `audience-sync approve {run.id}` sends it"
+                )
+            if run.state not in (RunState.PLANNED, RunState.DELIVERING, RunState.DELIVERED):
+                raise ConfigurationError(
+                    f"run {run.id} is {run.state}; "
+                    f"`audience-sync sync {run.audience}` plans a new one"
+                )
             if run.state is RunState.DELIVERED:
                 return self._ask(run, held)
             return self._deliver(run, held)
@@ -126,9 +132,10 @@ class Pipeline:
 
     def cancel(self, run: Run) -> Run:
         """End a run that did not end; what a partner has accepted stays in the membership."""
-        if run.state not in (*_WAITING, RunState.DELIVERING):
-            raise ConfigurationError(f"run {run.id} is {run.state}; it cannot be cancelled")
         with self._holding_run(run) as held:
+            run = self.ledger.run(run.id)  # as it is now that nobody else works on it
+            if run.state not in (*_WAITING, RunState.DELIVERING):
+                raise ConfigurationError(f"run {run.id} is {run.state}; it cannot be cancelled")
             reason = "cancelled by an operator"
             return self.deliverer.give_up(run, RunState.CANCELLED, reason, held)
 

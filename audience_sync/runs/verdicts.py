@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from audience_sync.customers.policy import NO_REASON
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.membership.digests import Bytes, Positions
+from audience_sync.membership.crossing import NEVER
+from audience_sync.membership.digests import Bytes, Positions, match, starts
 from audience_sync.membership.spill import Spill
 from audience_sync.runs.survey import Survey, read_form
 from audience_sync.runs.targets import Workspace
@@ -32,7 +33,6 @@ class Verdicts:
                     self._carry(kind, partition)
                 for home, row, reason in denials.settle():
                     self._reached.put_at(home.astype(np.int64), {"row": row, "reason": reason})
-                denials.discard()
         self._reached.finish()
 
     def of(
@@ -60,14 +60,17 @@ class Verdicts:
             _earliest(reasons, place[rows], reached)
         return reasons
 
-    def refused(self, partition: int, keys: Bytes) -> NDArray[np.bool_]:
-        """Which identities somebody refused by e-mail, whatever was granted since."""
-        emails = self._survey.denials.get(Kind.EMAIL)
-        if emails is None or emails.empty or not len(keys):
-            return np.zeros(len(keys), dtype=np.bool_)
-        never = np.full((len(keys), self._survey.groups), np.iinfo(np.int64).min, dtype=np.int64)
-        refused = emails.judge(partition, keys, never) >= 0
-        return np.asarray(refused.any(axis=1), dtype=np.bool_)
+    def refused(self, partition: int, keys: Bytes, reached: Bytes) -> NDArray[np.bool_]:
+        """Which identities somebody refused, whatever was granted since.
+
+        `reached` are the identities, sorted, of rows that a refusal of somebody else reached.
+        """
+        refused = match(keys, reached[starts(reached)]) >= 0
+        never = np.full((len(keys), self._survey.groups), NEVER, dtype=np.int64)
+        for denials in self._survey.denials.values():
+            if len(keys) and not denials.empty:
+                refused |= (denials.judge(partition, keys, never) >= 0).any(axis=1)
+        return refused
 
     def _carry(self, kind: Kind, partition: int) -> None:
         rows, identity = self._survey.rows, self._survey.identity
