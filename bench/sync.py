@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -22,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -87,7 +86,7 @@ class Sink:
 
     def counts(self) -> dict[str, Any]:
         """What arrived since we asked last."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counts") as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counts") as answer:
             return dict(json.load(answer))
 
     def stop(self) -> None:
@@ -223,6 +222,36 @@ def compare(
     return found
 
 
+def stages(folder: Path, suffix: str, rows: int, *, phones: bool) -> dict[str, Any]:
+    """Print where our own time goes, phase by phase."""
+    make(folder / f"before.{suffix}", rows, 0.0, phones=phones)
+    make(folder / f"after.{suffix}", rows, REPLACED, phones=phones)
+    report: dict[str, Any] = {}
+    with running_sink() as sink:
+        prepare(folder, suffix, sink.port, phones=phones)
+        for phase in phases(folder, suffix):
+            told = folder / "stages.json"
+            measure([sys.executable, str(HERE / "stages.py"), str(told)], folder, sink)
+            report[phase] = json.loads(told.read_text())
+    print(f"\nWhere the time goes: {FORMATS[suffix]}, {rows:,} customers, seconds")
+    print(f"{'':24}" + "".join(f"{phase:>14}" for phase in report))
+    _stage_lines("on the clock", report, lambda told: told["whole"])
+    _stage_lines("  start", report, lambda told: told["start"])
+    for name in ("survey", "compare", "deliver"):
+        _stage_lines(f"  {name}", report, lambda told, name=name: told["phases"].get(name, 0.0))
+    print("on all threads")
+    seen = dict.fromkeys(name for told in report.values() for name in told["stages"])
+    for name in seen:
+        _stage_lines(f"  {name}", report, lambda told, name=name: told["stages"].get(name, 0.0))
+    for path in folder.glob(f"*.{suffix}"):
+        path.unlink()
+    return report
+
+
+def _stage_lines(name: str, report: dict[str, Any], of: Callable[..., float]) -> None:
+    print(f"{name:24}" + "".join(f"{of(told):>14.2f}" for told in report.values()))
+
+
 def median(measured: list[Measured]) -> Measured:
     """The median of each figure."""
     columns = zip(*(asdict(one).values() for one in measured), strict=True)
@@ -343,12 +372,17 @@ def main() -> None:
             check(folder, contestants)
         for suffix in asked.formats:
             for rows in asked.rows:
+                if asked.stages:
+                    report.setdefault(FORMATS[suffix], {})[str(rows)] = stages(
+                        folder, suffix, rows, phones=asked.phones
+                    )
+                    continue
                 found = compare(
                     folder, suffix, rows, contestants, asked.rounds, phones=asked.phones
                 )
                 title = FORMATS[suffix]
                 report.setdefault(title, {})[str(rows)] = show(title, rows, found)
-    told = judge(report)
+    told = [] if asked.stages else judge(report)
     print("\n" + "\n".join(told))
     if asked.json:
         whole = {"machine": machine(), "figures": report, "targets": told}
