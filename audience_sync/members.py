@@ -202,9 +202,10 @@ def text(values: Bytes) -> Bytes:
 
 def _parse(value: str) -> bytes | None:
     try:
-        return bytes.fromhex(value.strip().replace("-", ""))
+        raw = bytes.fromhex(value.strip().replace("-", ""))
     except ValueError:
         return None
+    return raw if any(raw) else None  # zeros stand for none, which many members have
 
 
 def _render(

@@ -31,6 +31,7 @@ class ListPlan:
         self.before = before
         self.counts = Counts()
         self.silent = True
+        self.kept = False  # whether the ledger knows the run
         self._space = space
         self._files: dict[int, str] = {}
         self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size)

@@ -71,7 +71,8 @@ class Planner:
                 return [self._conclude(plan, survey, keep=keep) for plan in plans]
             except BaseException:
                 for plan in plans:
-                    plan.abandon()
+                    if not plan.kept:
+                        plan.abandon()
                 raise
 
     @contextmanager
@@ -184,6 +185,7 @@ class Planner:
                 for position, (operation, size) in enumerate(zip(operations, sizes, strict=True))
             ],
         )
+        plan.kept = True
 
     def _guard(self, target: Target, funnel: Funnel, plan: ListPlan) -> list[str]:
         before = self.ledger.last_run(target.audience, target.destination, _DONE)

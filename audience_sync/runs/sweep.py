@@ -38,10 +38,21 @@ def sweep(ledger: Ledger, location: StateLocation, alive: Callable[[str], bool])
         if outbox not in kept:
             location.delete(f"outbox/{outbox}")
     used = {
-        path.rsplit("/", path.count("/") - 3)[0]
+        path
         for remote in ledger.remote_lists()
         for path in Manifest.of(remote.manifest).files.values()
     }
     for folder in memberships:
-        if folder not in used and folder.rsplit("/", 1)[1] not in kept:
-            location.delete(folder)
+        if folder.rsplit("/", 1)[1] not in kept:
+            _prune(location, folder, {path for path in used if path.startswith(f"{folder}/")})
+
+
+def _prune(location: StateLocation, folder: str, used: set[str]) -> None:
+    """Delete what is not used in a folder; one who died may have left single files."""
+    if not used:
+        location.delete(folder)
+        return
+    for name in location.names(folder):
+        path = f"{folder}/{name}"
+        if path not in used:
+            _prune(location, path, {other for other in used if other.startswith(f"{path}/")})

@@ -1,105 +1,166 @@
-"""A columnar batch writes the same rows as a loop over its members would."""
+"""The batch that a connector receives: nothing lost, nothing shown, nobody confused."""
 
 from __future__ import annotations
 
-import json
 import uuid
+from typing import Any
 
 import numpy as np
-import pytest
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audience_sync.connector import Cell, Kind, Members
+from audience_sync.members import text
 
-WIDTHS = {Kind.EMAIL: 32, Kind.PHONE: 32, Kind.GAID: 16, Kind.IDFA: 16}
+WIDTHS = {Kind.EMAIL: 32, Kind.PHONE: 32, Kind.IDFA: 16}
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> Members:
-    """Members with some identifiers here and there, most slots in use in front."""
-    count = draw(st.integers(0, 6))
-    values = {}
+    """Members with up to three identifiers of a kind; blank cells anywhere."""
+    count = draw(st.integers(0, 5))
+    values: dict[Kind, Any] = {}
     for kind, width in WIDTHS.items():
         slots = draw(st.integers(1, 3))
-        made = np.zeros((count, slots, width), dtype=np.uint8)
-        for member in range(count):
-            for slot in range(draw(st.integers(0, slots))):
-                made[member, slot] = list(draw(st.binary(min_size=width, max_size=width)))
-                made[member, slot, 0] |= 1
-        values[kind] = made
+        cells = draw(
+            st.lists(
+                st.one_of(st.just(bytes(width)), st.binary(min_size=width, max_size=width)),
+                min_size=count * slots,
+                max_size=count * slots,
+            )
+        )
+        column = np.frombuffer(b"".join(cells), dtype=np.uint8)
+        values[kind] = column.reshape(count, slots, width)
     return Members(values)
 
 
-def _texts(members: Members, kind: Kind, member: int) -> list[str]:
-    raw = [bytes(value) for value in members.values[kind][member] if value.any()]
-    return [str(uuid.UUID(bytes=one)) if len(one) == 16 else one.hex() for one in raw]
+def written(kind: Kind, value: bytes) -> str:
+    return str(uuid.UUID(bytes=value)) if WIDTHS[kind] == 16 else value.hex()
+
+
+def cells_of(members: Members) -> list[list[tuple[Kind, int, str]]]:
+    """Kind, slot and text of every identifier of each member, cell by cell."""
+    return [
+        [
+            (kind, slot, written(kind, column[position, slot].tobytes()))
+            for kind, column in members.values.items()
+            for slot in range(column.shape[1])
+            if column[position, slot].any()
+        ]
+        for position in range(len(members))
+    ]
 
 
 @given(batches())
-def test_rows_hold_each_members_identifiers(members: Members) -> None:
-    """One row a member, in the order that `positions` tells."""
-    cells = [Cell(kind) for kind in WIDTHS]
-    found = members.render(cells, before=b"[", after=b"]")
-    rows = json.loads(b"[" + found.body + b"]")
-    assert sorted(found.positions.tolist()) == list(range(len(members)))
-    for row, member in zip(rows, found.positions.tolist(), strict=True):
-        assert row == [text for kind in WIDTHS for text in _texts(members, kind, member)]
-
-
-@given(batches())
-def test_rows_by_slot_hold_every_identifier_once(members: Members) -> None:
-    """One row a slot in use, with a cell for every kind."""
-    cells = [Cell(kind, none=b'""') for kind in WIDTHS]
-    found = members.render_slots(cells, before=b"[", after=b"]")
-    rows = json.loads(b"[" + found.body + b"]")
-    assert len(rows) == members.slots().sum() == len(found.positions)
-    for member in range(len(members)):
-        mine = [row for row, at in zip(rows, found.positions, strict=True) if at == member]
-        for column, kind in enumerate(WIDTHS):
-            assert [row[column] for row in mine if row[column]] == _texts(members, kind, member)
+def test_columns_and_rows_are_text(members: Members) -> None:
+    """Every identifier is written once, as lower-case hex or a device ID; none is an empty cell."""
+    cells = cells_of(members)
+    for kind, column in members.values.items():
+        for slot in range(column.shape[1] + 1):
+            wanted = [next((t for k, s, t in one if (k, s) == (kind, slot)), "") for one in cells]
+            assert members.column(kind, slot) == wanted
+    assert members.column(Kind.GAID) == [""] * len(members)
+    rows = members.rows(members.kinds)
     assert all(any(row) for row in rows)
-
-
-@given(batches())
-def test_merged_kinds_keep_all_identifiers_in_front(members: Members) -> None:
-    """Two kinds of device in one column, as few slots as they need."""
-    merged = members.merged(Kind.GAID, Kind.IDFA)
-    assert Kind.IDFA not in merged.kinds
-    deepest = 0
-    for member in range(len(members)):
-        both = _texts(members, Kind.GAID, member) + _texts(members, Kind.IDFA, member)
-        assert _texts(merged, Kind.GAID, member) == both
-        deepest = max(deepest, len(both))
-    if len(members):
-        assert merged.values[Kind.GAID].shape[1] == max(1, deepest)
+    assert sorted(t for row in rows for t in row if t) == sorted(
+        t for one in cells for *_, t in one
+    )
 
 
 @given(batches(), st.data())
-def test_members_are_found_by_any_identifier(members: Members, data: st.DataObject) -> None:
-    """A partner's sample leads back to whoever carries it; an unknown one to nobody."""
-    chosen = data.draw(st.sets(st.integers(0, 5)))
-    wanted = [
-        text
-        for member in chosen
-        if member < len(members)
-        for kind in WIDTHS
-        for text in _texts(members, kind, member)
+def test_taking_has_and_slots(members: Members, chosen: st.DataObject) -> None:
+    """Some members, some slots, some kinds are those of the whole."""
+    cells = cells_of(members)
+    assert members.has(Kind.EMAIL, Kind.GAID).tolist() == [
+        any(k is Kind.EMAIL for k, _, _ in one) for one in cells
     ]
-    carriers = {m for m in chosen if m < len(members) and members.has(*WIDTHS)[m]}
-    assert carriers <= set(members.find(wanted))
-    assert members.find(["", "nobody", "ab" * 32]) == []
+    used = members.slots()
+    for position, one in enumerate(cells):
+        assert set(np.flatnonzero(used[position]).tolist()) == {slot for _, slot, _ in one}
+    if len(members):
+        at = chosen.draw(st.lists(st.integers(0, len(members) - 1), max_size=6))
+        assert cells_of(members.take(at)) == [cells[i] for i in at]
+    only = cells_of(members.only(Kind.PHONE))
+    assert only == [[c for c in one if c[0] is Kind.PHONE] for one in cells]
+    second = (
+        cells_of(members.slot(1)) if any(v.shape[1] > 1 for v in members.values.values()) else []
+    )
+    assert [[(k, t) for k, _, t in one] for one in second] == [
+        [(k, t) for k, slot, t in one if slot == 1] for one in cells[: len(second)]
+    ]
 
 
-def test_a_batch_never_prints_a_value() -> None:
-    """What a batch says of itself is its size and its kinds."""
-    members = Members({Kind.EMAIL: np.full((2, 1, 32), 171, dtype=np.uint8)})
-    assert repr(members) == "Members(2: email)"
-    assert "ab" not in repr(members)
+@given(batches())
+def test_merging_kinds_loses_nothing(members: Members) -> None:
+    """Two kinds of one width in one column, identifiers in front, the other kinds as they were."""
+    merged = members.merged(Kind.EMAIL, Kind.PHONE, Kind.GAID)
+    assert set(merged.kinds) == {Kind.EMAIL, Kind.IDFA}
+    for before, after in zip(cells_of(members), cells_of(merged), strict=True):
+        both = [t for k, _, t in before if k is not Kind.IDFA]
+        mine = [(slot, t) for k, slot, t in after if k is Kind.EMAIL]
+        assert sorted(t for _, t in mine) == sorted(both)
+        assert [slot for slot, _ in mine] == list(range(len(mine)))
+        assert [c for c in after if c[0] is Kind.IDFA] == [c for c in before if c[0] is Kind.IDFA]
+    assert members.merged(Kind.GAID) is members
 
 
-def test_too_many_cells_are_an_error() -> None:
-    """The presence of a row's cells is one number."""
-    members = Members({Kind.EMAIL: np.ones((1, 63, 32), dtype=np.uint8)})
-    with pytest.raises(ValueError, match="too many"):
-        members.render([Cell(Kind.EMAIL)], before=b"", after=b"")
+CELLS = [Cell(Kind.EMAIL), Cell(Kind.PHONE, none=b'""'), Cell(Kind.IDFA, b'"id:', b'"')]
+
+
+@given(batches())
+def test_rendered_rows_are_json_of_the_cells(members: Members) -> None:
+    """Every member is one row that says whose it is; absent cells are left out or told."""
+    rendered = members.render(CELLS, before=b"[", after=b"]")
+    rows = orjson.loads(b"[" + rendered.body + b"]")
+    assert sorted(rendered.positions.tolist()) == list(range(len(members)))
+    for row, position in zip(rows, rendered.positions.tolist(), strict=True):
+        wanted: list[str] = []
+        for cell in CELLS:
+            for slot in range(members.values[cell.kind].shape[1]):
+                value = members.column(cell.kind, slot)[position]
+                prefix = "id:" if cell.kind is Kind.IDFA else ""
+                if value or cell.none is not None:
+                    wanted.append(prefix + value if value else "")
+        assert row == wanted
+
+
+@given(batches())
+def test_rendered_slots_are_a_row_each(members: Members) -> None:
+    """A partner with one identifier a kind gets a row for every slot in use, each cell once."""
+    cells = [Cell(kind, none=b'""') for kind in WIDTHS]
+    rendered = members.render_slots(cells, before=b"[", after=b"]")
+    rows = orjson.loads(b"[" + rendered.body + b"]")
+    found = sorted(
+        (position, tuple(row))
+        for row, position in zip(rows, rendered.positions.tolist(), strict=True)
+    )
+    wanted = []
+    for slot in range(3):
+        columns = [members.column(kind, slot) for kind in WIDTHS]
+        wanted += [
+            (position, row) for position, row in enumerate(zip(*columns, strict=True)) if any(row)
+        ]
+    assert found == sorted(wanted)
+
+
+@given(batches(), st.data())
+def test_a_named_member_is_found(members: Members, chosen: st.DataObject) -> None:
+    """By any of its identifiers as text, with or without dashes, in any case; strangers are not."""
+    cells = cells_of(members)
+    known = sorted({t for one in cells for *_, t in one})
+    picked = chosen.draw(st.lists(st.sampled_from(known), max_size=3)) if known else []
+    spelled = [one.upper() if i % 2 else one.replace("-", "") for i, one in enumerate(picked)]
+    strangers = ["", "not hex", "ab", "0" * 64, "0" * 32, str(uuid.UUID(int=0))]
+    wanted = [i for i, one in enumerate(cells) if {t for *_, t in one} & set(picked)]
+    assert members.find([*spelled, *strangers]) == wanted
+
+
+def test_nothing_is_shown() -> None:
+    """L10: a batch in a log or a traceback tells a number and kinds."""
+    column = np.full((2, 1, 32), 0xAB, dtype=np.uint8)
+    members = Members({Kind.EMAIL: column})
+    assert repr(members) == str(members) == "Members(2: email)"
+    assert text(column[:, 0]).tobytes() == b"ab" * 64
+    assert len(Members({})) == 0
+    assert Members({}).rows([]) == []

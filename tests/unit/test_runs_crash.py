@@ -213,8 +213,11 @@ def test_a_sweep_takes_the_leftovers_of_the_dead_only() -> None:
     for path in ("scratch/dead/a", "scratch/living/a", "outbox/nobody/add.sealed"):
         with here.location.create(path) as file:
             file.write(b"x")
-    with here.location.create("lists/memory-1/vip/nobody/0.sealed") as file:
-        file.write(b"x")
+    mine = here.location.names("lists/memory-1/vip")[0]
+    left = ("nobody/0.sealed", f"{mine}/99.sealed", f"{mine}/taken-back-1/0.sealed")
+    for name in left:
+        with here.location.create(f"lists/memory-1/vip/{name}") as file:
+            file.write(b"x")
     here.ledger.take_lease("scratch/living", "living", 3600)
     here.ledger.take_lease("scratch/dead", "dead", 3600)
     here.alive = lambda holder: holder == "living"
@@ -225,5 +228,7 @@ def test_a_sweep_takes_the_leftovers_of_the_dead_only() -> None:
     here.sweep()
     assert here.location.names("scratch") == here.location.names("outbox") == []
     assert here.held() == wanted(range(3))
-    assert len(here.location.names("lists/memory-1/vip")) == 1
+    assert here.location.names("lists/memory-1/vip") == [mine]
+    remote = here.ledger.remote_list("vip", "memory-1")
+    assert len(here.files()) == len(remote.manifest["files"])
     here.ran()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 from pipeline_world import NO_GUARDS, World, digest, fast_folder, granted
 
 from audience_sync.connector import Kind
-from audience_sync.errors import AudienceSyncError, ConfigurationError, GuardError
-from audience_sync.ledger.records import Event, RunState
+from audience_sync.errors import AudienceSyncError, ConfigurationError, GuardError, StateError
+from audience_sync.ledger.records import Batch, Event, Run, RunState
 
 
 def email(number: int) -> str:
@@ -163,6 +164,27 @@ def test_l11_a_refusal_by_a_shared_phone_counts_as_one() -> None:
     run = here.ran()
     assert run.state is RunState.CONFIRMED
     assert here.partner.holds == hashes(*range(5, 10))
+
+
+def test_a_plan_that_fails_leaves_the_others_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lists are planned together, the second one fails: the first can still be approved."""
+    here = World(fast_folder())
+    here.write(people(1, 2))
+    second = dataclasses.replace(here.target, audience="other")
+    real = here.ledger.create_run
+
+    def create(run: Run, batches: Sequence[Batch]) -> None:
+        if run.audience == "other":
+            raise StateError("the disk is full")
+        real(run, batches)
+
+    monkeypatch.setattr(here.ledger, "create_run", create)
+    with pytest.raises(StateError):
+        here.sync_all([here.target, second], deliver=False)
+    (run,) = here.ledger.runs()
+    assert here.location.names("outbox") == [run.id]
+    here.pipeline().approve(run, "ann")
+    assert here.partner.holds == hashes(1, 2)
 
 
 def test_planning_can_leave_nothing() -> None:
