@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+_UNKNOWN = "unknown"
+
 
 def this_process() -> str:
     """A name for this process that no later one on this host will have."""
@@ -19,6 +21,8 @@ def alive(holder: str) -> bool:
     number, _, started = rest.partition(":")
     if host != socket.gethostname() or not number.isdigit():
         return True
+    if started == _UNKNOWN:
+        return _exists(int(number))
     return _started(int(number)) == started
 
 
@@ -28,5 +32,16 @@ def _started(number: int) -> str:
         # Everything before the last bracket is the program's name, which may hold anything.
         fields = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
-        return "unknown" if number == os.getpid() else "gone"
+        return _UNKNOWN if number == os.getpid() else "gone"
     return fields[19]
+
+
+def _exists(number: int) -> bool:
+    """Whether any process has this number, where the system does not tell when it started."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

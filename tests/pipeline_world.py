@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -91,7 +93,9 @@ def granted(customer_id: str, **values: str | None) -> dict[str, str | None]:
 def fast_folder() -> Path:
     """A new folder, in memory where the machine has such a place; for tests with many worlds."""
     memory = Path("/dev/shm")  # noqa: S108 - a fresh folder is made in it
-    return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class MemoryPartner(Connector[ConnectorSettings]):

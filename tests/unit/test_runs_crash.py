@@ -144,10 +144,11 @@ def test_l6_a_kill_at_any_moment_costs_at_most_the_batches_under_way(after: bool
 
 def test_l15_a_kill_while_the_list_is_made_makes_no_twin() -> None:
     """At the first delivery, too; the intention stands before the partner is asked."""
+    before = World(fast_folder())
+    before.write(people(range(4)))
     for after in (False, True):
         for when in range(1, 40):
-            here = World(fast_folder())
-            here.write(people(range(4)))
+            here = again(before)
             intended = []
 
             def ensure(request: Any, here: World = here, seen: list[Any] = intended) -> str:

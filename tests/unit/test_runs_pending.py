@@ -298,7 +298,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, st.frozensets(st.integers(0, 6), max_size=6))
 def test_l4_whatever_fails_late_nobody_is_left_behind(steps: Any, last: frozenset[int]) -> None:
     """Syncs and late answers in any order: what the partner may hold is always in the membership.
