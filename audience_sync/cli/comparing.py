@@ -14,7 +14,6 @@ import orjson
 from audience_sync.cli.lists import plain_table
 from audience_sync.cli.written import console, number
 from audience_sync.membership.held import Manifest, Membership
-from audience_sync.membership.lines import HELD
 
 if TYPE_CHECKING:
     from audience_sync.app import App
@@ -58,7 +57,7 @@ def _believed(app: App, remote: RemoteList) -> dict[str, Any]:
     for partition in range(partitions):
         lines = membership.read(partition, partitions)
         for kind, values in lines.columns.items():
-            alive = values[(lines.state == HELD) & values.any(axis=1)]
+            alive = values[lines.alive & values.any(axis=1)]
             found.setdefault(kind.value, []).append(_sortable(alive))
     merged = {kind: np.unique(np.concatenate(parts)) for kind, parts in found.items()}
     return {kind: values for kind, values in merged.items() if len(values)}

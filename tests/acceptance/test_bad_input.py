@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import subprocess
 import sys
 import uuid
@@ -204,7 +205,8 @@ def test_a_disk_that_fills_up_anywhere(open_shop: Open) -> None:
     rows = people(9_000)
     shop = open_shop(rows, destinations="[meta-se]")
     shop.must("sync", "everyone", "--dry-run")
-    command = f"ulimit -f 250; exec {sys.executable} -m audience_sync.cli --project {shop.project}"
+    python, project = shlex.quote(sys.executable), shlex.quote(str(shop.project))
+    command = f"ulimit -f 250; exec {python} -m audience_sync.cli --project {project}"
     ended = subprocess.run(  # noqa: S603 - our own command
         ["/bin/bash", "-c", f"{command} sync everyone"],
         cwd=ROOT, capture_output=True, text=True, check=False,
