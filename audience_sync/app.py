@@ -130,6 +130,7 @@ class App:
             confirmer=Confirmer(settlement=settlement, **common),
             link=self.link,
             adopted=self._adopted,
+            named=self._named,
             holder=this_process(),
             alive=alive,
             now=self.now,
@@ -269,6 +270,10 @@ class App:
         link = self.link(destination)
         link.connector.check()
         return f"{link.connector.title} accepts the credentials"
+
+    def _named(self, audience: str, destination: str) -> bool:
+        found = self.project.audiences.get(audience)
+        return found is not None and destination in found.destinations
 
     def _adopted(self, audience: str, destination: str) -> str | None:
         found = self.project.audiences.get(audience)

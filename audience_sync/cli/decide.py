@@ -23,13 +23,17 @@ def register(application: typer.Typer) -> None:
 
 
 def approve(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
-    """Deliver a planned or held run: the very delta that was shown."""
+    """Deliver a planned or held run: the very delta that was shown, not what is true by now.
+
+    Refused for a plan older than seven days, and where the audience no longer names the
+    destination.
+    """
     from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
 
     def act(app: App, found: Run) -> Run:
         return app.pipeline.approve(found, operator())
 
-    return _decided(context, run, act, as_json=as_json)
+    return _decided(context, run, act, as_json=as_json, tell_age=True)
 
 
 def cancel(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
@@ -54,7 +58,12 @@ def resume(context: typer.Context, run: options.RunId, as_json: options.Json = F
 
 
 def _decided(
-    context: typer.Context, run_id: str, act: Callable[[App, Run], Run], *, as_json: bool
+    context: typer.Context,
+    run_id: str,
+    act: Callable[[App, Run], Run],
+    *,
+    as_json: bool,
+    tell_age: bool = False,
 ) -> int:
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
         from audience_sync.cli.deliver import (  # noqa: PLC0415 - keeps --help light
@@ -62,7 +71,7 @@ def _decided(
             reached,
         )
         from audience_sync.cli.outcomes import print_outcomes  # noqa: PLC0415 - the same
-        from audience_sync.cli.written import print_json  # noqa: PLC0415 - the same
+        from audience_sync.cli.written import ago, print_json  # noqa: PLC0415 - the same
         from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - the same
 
         with working(app.progress):
@@ -72,5 +81,7 @@ def _decided(
         if as_json:
             print_json({"outcomes": outcome_objects(app, outcomes)})
         else:
+            if tell_age:
+                print(f"This was planned {ago(run.planned_at, app.now())}.\n")
             print_outcomes(outcomes, reached(app, outcomes))
     return codes.of_outcomes(outcomes)

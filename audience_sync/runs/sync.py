@@ -17,19 +17,21 @@ from audience_sync.errors import (
     PartnerError,
 )
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, Lease, Run, RunState, TransferLine
+from audience_sync.ledger.records import Event, Lease, Operation, Run, RunState, TransferLine
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.plan import Planner
+from audience_sync.runs.sending import OPEN
 from audience_sync.runs.targets import Selection, Target
 
 _log = logging.getLogger(__name__)
 
 _WAITING = (RunState.PLANNED, RunState.HELD)
 _ASK_AGAIN = 600.0  # seconds, when a partner did not tell the outcome
+LONGEST_WAIT = timedelta(days=7)  # of a plan: people may refuse meanwhile, which it does not know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,8 @@ class Outcome:
 class Pipeline:
     """Plans, delivers, approves, resumes and cancels; every change is made under a lease.
 
-    `link` opens a destination by name; `adopted` tells the remote list that an audience adopts.
+    `link` opens a destination by name; `adopted` tells the remote list that an audience adopts;
+    `named` tells whether an audience goes to a destination, as the project stands now.
     """
 
     ledger: Ledger
@@ -57,6 +60,7 @@ class Pipeline:
     adopted: Callable[[str, str], str | None]
     holder: str
     alive: Callable[[str], bool]
+    named: Callable[[str, str], bool] = lambda _audience, _destination: True
     now: Callable[[], datetime] = field(repr=False)
 
     def sync(
@@ -98,6 +102,8 @@ class Pipeline:
                     f"run {run.id} is {run.state}; there is nothing to approve"
                 )
             self.deliverer.refuse_outdated(run)
+            self._refuse_unwanted(run)
+            self._refuse_old(run)
             run = self._note(run, Event.APPROVED, actor, held)
             return self._deliver(run, held)
 
@@ -116,6 +122,8 @@ class Pipeline:
                 )
             if run.state is RunState.DELIVERED:
                 return self._ask(run, held)
+            if run.state is RunState.PLANNED:
+                self._refuse_old(run)
             return self._deliver(run, held)
 
     def go_on(self, run_id: str) -> Run | None:
@@ -128,6 +136,8 @@ class Pipeline:
                 return self._ask(run, held)
             if run.state is RunState.DELIVERING:
                 run = self.ledger.change_run(run.id, reason=None)
+            elif run.state is RunState.PLANNED:
+                self._refuse_old(run)
             return self._deliver(run, held)
 
     def cancel(self, run: Run) -> Run:
@@ -226,7 +236,30 @@ class Pipeline:
         except AudienceSyncError as error:
             return _of(self.ledger.run(run.id), error)
 
+    def _refuse_unwanted(self, run: Run) -> None:
+        """A ConfigurationError when people would be added where the project no longer wants them.
+
+        Removals may always travel.
+        """
+        if self.named(run.audience, run.destination):
+            return
+        batches = self.ledger.batches(run.id)
+        if any(batch.operation is Operation.ADD and batch.state in OPEN for batch in batches):
+            raise ConfigurationError(
+                f"audience {run.audience} no longer names {run.destination}; "
+                f"drop this run with `audience-sync cancel {run.id}`"
+            )
+
+    def _refuse_old(self, run: Run) -> None:
+        age = self.now() - run.planned_at
+        if age > LONGEST_WAIT:
+            raise ConfigurationError(
+                f"run {run.id} was planned {age.days} days ago and knows nothing of who refused "
+                f"since; plan again with `audience-sync plan {run.audience}`"
+            )
+
     def _deliver(self, run: Run, held: Held) -> Run:
+        self._refuse_unwanted(run)
         adopted = self.adopted(run.audience, run.destination)
         try:
             return self.deliverer.deliver(run, self.link(run.destination), adopted, held)

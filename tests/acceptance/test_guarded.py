@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from datetime import timedelta
 
+import pytest
 from shop import Ended, Shop, expected, people
+
+from audience_sync.runs import sync
 
 
 def _run_of(ended: Ended) -> str:
@@ -38,6 +42,38 @@ def test_a_held_run_waits_and_approve_delivers_what_was_shown(
     again = shop.run("approve", waiting)
     assert again.code == 2
     assert "nothing to approve" in again.err
+
+
+@pytest.mark.parametrize("command", ["approve", "resume"])
+def test_what_the_project_no_longer_names_is_not_sent(
+    open_shop: Callable[..., Shop], command: str
+) -> None:
+    """An old plan for a destination that was taken out of the audience cannot be delivered."""
+    shop = open_shop(people(12), destinations="[meta-se]")
+    planned = _run_of(shop.must("plan", "everyone", "--json"))
+    shop.write(destinations="[google-se]")
+    refused = shop.run(command, planned)
+    assert refused.code == 2
+    assert "audience everyone no longer names meta-se" in refused.err
+    assert shop.journal() == []
+    assert shop.must("log", "--json").json["lines"] == []
+    shop.must("cancel", planned)
+
+
+def test_an_old_plan_is_not_delivered(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a week too many may have changed their minds; before, the plan's age is told."""
+    shop = open_shop(people(12), destinations="[meta-se]")
+    planned = _run_of(shop.must("plan", "everyone", "--json"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sync, "LONGEST_WAIT", timedelta(0))
+        refused = shop.run("approve", planned)
+    assert refused.code == 2
+    assert "plan again" in refused.err
+    assert shop.journal() == []
+    approved = shop.must("approve", planned)
+    assert "planned just now" in approved.out
 
 
 def test_force_sends_at_once_and_says_so(open_shop: Callable[..., Shop]) -> None:
