@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,8 +44,9 @@ class Confirmer:
             # Before the answers are on record: after a crash the partner is asked again.
             outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
             self.settlement.take_back(run, outbox, failed, held)
+        sent = self._sent(run) if answers else {}
         for batch, receipt, state in answers:
-            self._note(run, batch, receipt, state, link, held)
+            self._note(run, batch, receipt, state, sent, link, held)
         if error is not None:
             raise error
         batches = self.ledger.batches(run.id)
@@ -83,12 +84,18 @@ class Confirmer:
                 answers.append((batch, receipt, state))
         return answers, None
 
+    def _sent(self, run: Run) -> dict[int | None, TransferLine]:
+        """What the log tells of each batch as it was sent, by its position."""
+        lines = (logged.line for logged in self.ledger.log_lines(run=run.id))
+        return {line.batch: line for line in lines if line.event is Event.INTENT}
+
     def _note(
         self,
         run: Run,
         batch: Batch,
         receipt: Receipt,
         state: BatchState,
+        sent: Mapping[int | None, TransferLine],
         link: Link,
         held: Held,
     ) -> None:
@@ -116,6 +123,8 @@ class Confirmer:
             accepted=answered.accepted,
             rejected=answered.rejected,
             unattributed=answered.unattributed,
+            forms=sent[batch.position].forms if batch.position in sent else "",
+            raw_device_ids=batch.position in sent and sent[batch.position].raw_device_ids,
             reference=batch.reference,
             attempts=batch.attempts,
             finished_at=self.now(),

@@ -182,6 +182,7 @@ class Deliverer:
             outbox=outbox,
             held=held,
             lease_name=f"{run.audience}/{run.destination}",
+            held_forms=self.ledger.remote_list(run.audience, run.destination).forms,
             now=self.now,
         )
         total = sum(batch.members for batch in batches)

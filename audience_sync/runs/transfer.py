@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,7 @@ class Transfer:
     outbox: Outbox
     held: Held
     lease_name: str
+    held_forms: Mapping[str, str]  # in which the members that are removed were sent
     now: Callable[[], datetime] = field(repr=False)
     waits: list[float] = field(default_factory=list)  # seconds until polling is worth while
 
@@ -93,6 +94,9 @@ class Transfer:
             column.shape[2] == DEVICE_WIDTH and column.any() for column in members.values.values()
         )
         used = [kind for kind, column in members.values.items() if column.any()]
+        forms = dict(self.run.forms)
+        if batch.operation is Operation.REMOVE:
+            forms |= self.held_forms
         recipient = self.link.connector.recipient
         return TransferLine(
             event=event,
@@ -105,7 +109,7 @@ class Transfer:
             operation=batch.operation,
             batch=batch.position,
             sent=len(members),
-            forms=" ".join(f"{kind}={self.run.forms.get(kind, '?')}" for kind in used),
+            forms=" ".join(f"{kind}={forms.get(kind, '?')}" for kind in used),
             raw_device_ids=raw,
             attempts=batch.attempts + 1,
             started_at=self.now(),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pipeline_world import World, digest, fast_folder, granted
 
-from audience_sync.connector import Limits, Receipt, Rejection
+from audience_sync.connector import Kind, Limits, Receipt, Rejection
 from audience_sync.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -397,3 +397,18 @@ def test_poll_and_resume_wait_for_nobody() -> None:
     here.time += timedelta(days=1)
     with pytest.raises(ConfigurationError, match="plans a new one"):
         here.pipeline().resume(run)
+
+
+def test_the_log_names_the_forms_that_a_removal_was_sent_in() -> None:
+    """A removal consists of what was sent, so it is told in those forms, not in today's."""
+    here = world(1, 2)
+    here.ran()
+    here.aim(forms={Kind.EMAIL: "email/gmail-folded"})
+    here.write([granted(str(n), email=f"p.{n}@gmail.com") for n in (1, 2)])
+    here.ran()
+    told = {(line.operation, line.forms) for line in here.log() if line.event is Event.OUTCOME}
+    assert told == {
+        ("add", "email=email/plain@1"),
+        ("remove", "email=email/plain@1"),
+        ("add", "email=email/gmail-folded@1"),
+    }

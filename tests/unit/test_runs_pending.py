@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_world import World, digest, fast_folder, granted
 
-from audience_sync.connector import Receipt
+from audience_sync.connector import Kind, Receipt
 from audience_sync.errors import (
     ConfigurationError,
     RefusedError,
@@ -65,9 +65,28 @@ def test_l13_the_last_answer_confirms() -> None:
     confirmed = [line for line in here.log() if line.event is Event.CONFIRMED]
     assert [line.sent for line in confirmed] == [3, 2]
     assert all(line.sent == line.accepted + line.rejected + line.unattributed for line in confirmed)
+    assert {(line.forms, line.raw_device_ids) for line in confirmed} == {
+        ("email=email/plain@1", False)
+    }
     assert confirmed[0].note == "match range 61-70 %"
     assert here.location.names("outbox") == []
     assert poll(here) == []
+
+
+def test_the_last_answer_tells_of_raw_device_ids() -> None:
+    """Whatever left unhashed is told in every line about it."""
+    here = pending_world()
+    here.partner.forms = {Kind.IDFA: "device/raw"}  # type: ignore[misc]
+    here.aim(forms={Kind.IDFA: "device/raw"})
+    here.write([granted("1", idfa="6d92078a-8246-4ba4-ae5b-76104861e7dc")])
+    run = here.ran()
+    here.partner.answers = dict.fromkeys(references(here, run), Receipt(accepted=1))
+    poll(here)
+    told = [(line.event, line.forms, line.raw_device_ids) for line in here.log()]
+    assert told == [
+        (event, "idfa=device/raw@1", True)
+        for event in (Event.INTENT, Event.OUTCOME, Event.CONFIRMED)
+    ]
 
 
 def test_l13_what_failed_after_all_is_sent_again() -> None:
