@@ -19,7 +19,7 @@ class Delta:
 
     `added` are whole members (new or changed), `removed` only identifiers that leave: lines of
     members that left and of members that lost an identifier. Counts are members; `changed` ones
-    are counted in `additions` too, so that wanted = unchanged + additions.
+    are counted in `additions` too, so that wanted = unchanged + additions + barred.
     """
 
     added: Lines
@@ -29,6 +29,8 @@ class Delta:
     additions: int
     changed: int
     left: int
+    expired: int  # of those who left, the ones who left by age
+    barred: int  # wanted members that are left out because they left by age, now or before
     left_keys: Bytes  # identity of those who left, to tell withdrawals from other reasons
     same: bool  # whether what is held stands as it is, tombstones included
 
@@ -43,6 +45,7 @@ def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> De
     widths |= {kind: values.shape[1] for kind, values in wanted.columns.items()}
     held, wanted = held.with_kinds(widths), wanted.with_kinds(widths)
     before = len(held)
+    everybody = wanted
     gone, tombs, wanted, held, expired = _expire(held, wanted, expired_before)
     held_at, wanted_at = held.starts, wanted.starts
     place = match(rows_at(wanted.keys, wanted_at), rows_at(held.keys, held_at))
@@ -66,6 +69,8 @@ def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> De
         additions=int((~same).sum()),
         changed=int((known & ~same).sum()),
         left=int((~kept).sum()) + expired,
+        expired=expired,
+        barred=0 if wanted is everybody else len(everybody.starts) - len(wanted_at),
         left_keys=rows_at(held.keys, held_at[~kept]),
         same=not (len(added) or len(removed)) and len(following) == before,
     )

@@ -46,6 +46,9 @@ class Counts:
     changed: int = 0
     left: int = 0
     refused: int = 0  # of those who left, the ones who refused
+    expired: int = 0  # of those who left, the ones who left by age
+    barred: int = 0  # wanted, but they left by age
+    rejected: int = 0  # wanted, but the partner rejected them not long ago
 
     def __iadd__(self, other: Counts) -> Self:
         for name, value in vars(other).items():
@@ -165,10 +168,11 @@ class Comparison:
         suppressed = self._suppress(target.destination, delta.added)
         if suppressed.any():
             barred = delta.added.keys[suppressed]
-            keep = match(wanted.keys, barred[starts(barred)]) < 0
-            wanted = wanted.take(keep)
+            wanted = wanted.take(match(wanted.keys, barred[starts(barred)]) < 0)
+            counts.rejected = counts.members - len(wanted.starts)
             delta = diff(held, wanted, now=self._now, expired_before=before)
-        out = counts.members - delta.unchanged - delta.additions
+        counts.expired, counts.barred = delta.expired, delta.barred
+        out = counts.rejected + counts.barred
         counts.drops[Reason.SUPPRESSED] += out
         counts.members -= out
         counts.held = len(held.starts) if not held.state.any() else _held_members(held)
@@ -189,8 +193,3 @@ def held_out(identity: Bytes, target: Target) -> NDArray[np.bool_]:
 
 def _held_members(held: Lines) -> int:
     return int(held.alive[held.starts].sum())
-
-
-def kinds_of(lines: Lines) -> tuple[Kind, ...]:
-    """The kinds that any of the lines uses."""
-    return tuple(kind for kind, values in lines.columns.items() if values.any())
