@@ -22,7 +22,8 @@ class GuardLimits:
 class GuardFacts:
     """What the guards look at. The `previous_…` counts are None before the first delivery.
 
-    `removals` leaves out those who refused: a refusal is never held back for being one of many.
+    `removals` leaves out those who refused or whose time is over: neither is ever held back for
+    being one of many. `barred` ones are selected, but were members for as long as they may be.
     """
 
     rows: int
@@ -33,6 +34,7 @@ class GuardFacts:
     held: int
     additions: int
     removals: int
+    barred: int = 0
     previous_rows: int | None = None
     previous_consenting: int | None = None
 
@@ -90,7 +92,9 @@ def _unusable(facts: GuardFacts, limits: GuardLimits) -> str | None:
 
 
 def _minimum(facts: GuardFacts, limits: GuardLimits) -> str | None:
-    if limits.minimum_members is not None and facts.wanted < limits.minimum_members:
+    if limits.minimum_members is None:
+        return None
+    if facts.wanted + facts.barred < limits.minimum_members:
         return f"the audience has {facts.wanted:,} members, fewer than {limits.minimum_members:,}"
     return None
 

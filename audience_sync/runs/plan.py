@@ -201,7 +201,8 @@ class Planner:
             wanted=counts.members,
             held=counts.held,
             additions=counts.additions,
-            removals=counts.left - counts.refused,
+            removals=counts.left - counts.refused - counts.expired,
+            barred=counts.barred,
             previous_rows=was.rows if was else None,
             previous_consenting=consenting(was) if was else None,
         )
