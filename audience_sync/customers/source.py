@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -35,7 +36,14 @@ class Source:
         return self.table.names()
 
     def count(self) -> int | None:
-        """About how many rows there are, for a progress bar; None when nobody can tell cheaply."""
+        """About how many rows there are, for a progress bar; None when nobody can tell cheaply.
+
+        Asked once: a database runs the whole query to tell.
+        """
+        return self._counted
+
+    @cached_property
+    def _counted(self) -> int | None:
         return self.table.count()
 
     def check(self, predicates: Mapping[str, str]) -> None:

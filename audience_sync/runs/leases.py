@@ -1,36 +1,51 @@
-"""The leases that a piece of work holds, renewed as it goes on (L7)."""
+"""The leases that a piece of work holds, renewed by a thread of their own while it goes on (L7)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import Lock
+from collections.abc import Callable, Mapping
+from threading import Event, Lock, Thread
+from typing import Self
 
-from audience_sync.errors import BusyError
+from audience_sync.errors import AudienceSyncError, BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease
 
 LEASE_SECONDS = 600.0  # a holder that died is replaced after so long
-_RENEW_AFTER = 60.0  # seconds
+RENEW_EVERY = 60.0  # seconds
 
 
 class Held:
-    """Leases by name; `renew` is cheap to call often and raises BusyError when one was lost."""
+    """Leases by name: kept alive from `with` to its end, then given back.
+
+    A lease that another took is lost: every later `renew` that concerns it raises.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         leases: Mapping[str, Lease],
         *,
+        every: float = RENEW_EVERY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._leases = dict(leases)
+        self._every = every
         self._clock = clock
-        self._renewed = clock()
-        self._lock = Lock()
+        self._renewed = dict.fromkeys(leases, clock())
+        self._lost: dict[str, AudienceSyncError] = {}
         self._stopped = False
+        self._over = Event()
+        self._lock = Lock()  # so that nothing is renewed after it was given back
+        self._thread = Thread(target=self._beat, name="leases", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.release()
 
     def __getitem__(self, name: str) -> Lease:
         return self._leases[name]
@@ -39,29 +54,61 @@ class Held:
         """Let the work end at the next `renew`: somebody pressed Ctrl-C."""
         self._stopped = True
 
-    def renew(self) -> None:
-        """Say that we are still at work."""
+    def renew(self, name: str | None = None) -> None:
+        """Go on, or stop with the error of a lease that was lost: the one named, or any.
+
+        Costs nothing; the thread does the work.
+        """
         if self._stopped:
             raise BusyError("the work was stopped; `audience-sync resume` goes on")
-        with self._lock:
-            if self._clock() - self._renewed < _RENEW_AFTER:
-                return
-            self._renewed = self._clock()
-            for name, lease in self._leases.items():
-                self._leases[name] = self._ledger.renew_lease(lease, LEASE_SECONDS)
+        lost = dict(self._lost)
+        if name is None and lost:
+            raise next(iter(lost.values()))
+        if name in lost:
+            raise lost[name]
 
     def release(self) -> None:
-        """Let others work."""
-        for lease in self._leases.values():
+        """Let others work; the thread has ended by then."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for name in list(self._leases):
+            self.let_go(name)
+
+    def let_go(self, name: str) -> None:
+        """Give one lease back, lost or not; the others go on."""
+        with self._lock:
+            lease = self._leases.pop(name, None)
+            self._lost.pop(name, None)
+        if lease is not None:
             self._ledger.release_lease(lease)
-        self._leases.clear()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._every):
+            for name in list(self._leases):
+                with self._lock:
+                    self._renew(name)
+
+    def _renew(self, name: str) -> None:
+        lease = self._leases.get(name)
+        if lease is None or isinstance(self._lost.get(name), BusyError) or self._over.is_set():
+            return
+        try:
+            self._leases[name] = self._ledger.renew_lease(lease, LEASE_SECONDS)
+        except BusyError as error:
+            self._lost[name] = error
+        except Exception as error:  # noqa: BLE001 - no error may end the thread unseen
+            # The ledger may answer again before the lease ends; until then it is still ours.
+            if self._clock() - self._renewed[name] >= LEASE_SECONDS - self._every:
+                self._lost[name] = _unrenewed(name, error)
+        else:
+            self._renewed[name] = self._clock()
+            self._lost.pop(name, None)  # nobody took it meanwhile
 
 
-@contextmanager
-def holding(ledger: Ledger, name: str, holder: str) -> Iterator[Held]:
-    """Hold one lease; BusyError when another holder has it."""
-    held = Held(ledger, {name: ledger.take_lease(name, holder, LEASE_SECONDS)})
-    try:
-        yield held
-    finally:
-        held.release()
+def _unrenewed(name: str, error: Exception) -> AudienceSyncError:
+    if isinstance(error, AudienceSyncError):
+        return error
+    return StateError(
+        f"the lease of {name} could not be renewed ({type(error).__name__}); run again"
+    )

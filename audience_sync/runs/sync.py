@@ -303,20 +303,14 @@ class Pipeline:
                 outcomes[target.name] = Outcome(
                     audience=target.audience, destination=target.destination, error=error
                 )
-        held = Held(self.ledger, leases)
-        try:
+        with Held(self.ledger, leases) as held:
             yield held
-        finally:
-            held.release()
 
     @contextmanager
     def _holding_run(self, run: Run) -> Iterator[Held]:
         name = f"{run.audience}/{run.destination}"
-        held = Held(self.ledger, {name: self._take(name)})
-        try:
+        with Held(self.ledger, {name: self._take(name)}) as held:
             yield held
-        finally:
-            held.release()
 
     def _take(self, name: str) -> Lease:
         return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)

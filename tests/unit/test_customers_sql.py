@@ -161,6 +161,24 @@ def test_queries(
     assert opened.columns() == ["id", "e mail", "consent", "consent_at", "born", "value", "market"]
 
 
+def test_rows_are_counted_once(
+    tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count runs the whole query, so a source remembers what it was told."""
+    asked = []
+    before = sql.SqlTable.count
+
+    def counted(table: sql.SqlTable) -> int | None:
+        asked.append(table)
+        return before(table)
+
+    monkeypatch.setattr(sql.SqlTable, "count", counted)
+    fill(database, (1, None, 1, None, None, None, None))
+    opened = source(tmp_path)
+    assert [opened.count(), opened.count()] == [1, 1]
+    assert len(asked) == 1
+
+
 def test_a_condition_that_is_neither_true_nor_false_is_false(
     tmp_path: Path, database: sqlite3.Connection, driver: str
 ) -> None:
