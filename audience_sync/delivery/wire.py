@@ -146,7 +146,8 @@ def _session() -> requests.Session:
 def _read(response: requests.Response) -> bytes:
     deadline = time.monotonic() + MAXIMUM_DURATION
     chunks, size = [], 0
-    for chunk in response.iter_content(_CHUNK):
+    # What has arrived, however little: a wait for a whole chunk would outlast the deadline.
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAXIMUM_ANSWER:
@@ -198,7 +199,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[AudienceSyncError], str
         "a credential holds a character that cannot be sent; check it for line breaks",
     ),
     (
-        (requests.exceptions.ContentDecodingError,),
+        (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError),
         TemporaryPartnerError,
         "the partner's answer cannot be unpacked; try again later",
     ),

@@ -159,6 +159,36 @@ def test_a_drip_ends(serve: type[RawServer], line: Wire, monkeypatch: pytest.Mon
     assert type(_failure(line, serve(answer).url)) is TemporaryPartnerError
 
 
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 9999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n270f\r\n"]
+)
+def test_a_slow_drip_ends_in_time(line: Wire, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    """Single bytes, each of them in time, do not keep us longer than one answer may take."""
+    monkeypatch.setattr(wire, "MAXIMUM_DURATION", 0.2)
+    ended, sent = threading.Event(), [0]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + head)
+                try:
+                    while not ended.wait(0.02) and sent[0] < 500:
+                        connection.sendall(b" ")
+                        sent[0] += 1
+                except OSError:
+                    pass  # the client hung up, as it should
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        error = _failure(line, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        ended.set()
+        thread.join()
+    assert type(error) is TemporaryPartnerError
+    assert sent[0] < 100
+
+
 def test_a_flood_is_not_read(serve: type[RawServer], line: Wire) -> None:
     """An answer beyond ten megabytes, zipped or not, is dropped."""
     body = gzip.compress(bytes(wire.MAXIMUM_ANSWER + 1))
