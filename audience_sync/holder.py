@@ -21,18 +21,19 @@ def alive(holder: str) -> bool:
     number, _, started = rest.partition(":")
     if host != socket.gethostname() or not number.isdigit():
         return True
-    if started == _UNKNOWN:
+    found = _started(int(number))
+    if _UNKNOWN in (started, found):
         return _exists(int(number))
-    return _started(int(number)) == started
+    return found == started
 
 
 def _started(number: int) -> str:
-    """When a process started, in the kernel's ticks; "gone" when there is none."""
+    """When a process started, in the kernel's ticks; "unknown" when the system does not tell."""
     try:
         # Everything before the last bracket is the program's name, which may hold anything.
         fields = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return _UNKNOWN if number == os.getpid() else "gone"
+    except OSError:  # no such process, no /proc, or one that hides others' processes
+        return _UNKNOWN
     return fields[19]
 
 

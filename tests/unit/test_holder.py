@@ -62,3 +62,28 @@ def test_another_process_lives_until_it_ends(
     finally:
         child.communicate("")
     assert not alive(holder)
+
+
+def test_a_neighbour_that_the_system_hides_is_taken_to_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where /proc shows only one's own processes, an unreadable one is not a dead one."""
+    parent = f"{socket.gethostname()}:{os.getppid()}:123"
+
+    def hidden(*_arguments: Any, **_options: Any) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", hidden)
+    assert alive(parent)
+
+    def foreign(_number: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", foreign)
+    assert alive(parent)
+
+    def gone(_number: int, _signal: int) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", gone)
+    assert not alive(parent)
