@@ -15,7 +15,7 @@ from audience_sync.ledger.leases import fence
 from audience_sync.ledger.records import Batch, Lease, Run, RunState
 from audience_sync.ledger.tables import batches, runs
 
-# A failed run may be resumed, a delivering one taken over after a crash.
+# A delivering run may be taken over after a crash; a failed one is planned anew, not resumed.
 MOVES: Mapping[RunState, frozenset[RunState]] = {
     RunState.PLANNED: frozenset(
         {
@@ -38,8 +38,8 @@ MOVES: Mapping[RunState, frozenset[RunState]] = {
             RunState.CANCELLED,
         }
     ),
-    RunState.DELIVERED: frozenset({RunState.CONFIRMED, RunState.FAILED}),
-    RunState.FAILED: frozenset({RunState.DELIVERING, RunState.CANCELLED}),
+    RunState.DELIVERED: frozenset({RunState.CONFIRMED, RunState.FAILED, RunState.CANCELLED}),
+    RunState.FAILED: frozenset(),
     RunState.CONFIRMED: frozenset(),
     RunState.CANCELLED: frozenset(),
 }

@@ -124,11 +124,12 @@ class RunsContract(LedgerContract):
                 ledger.move_run("r1", to, expect=set(RunState))
             assert start is ledger.run("r1").state
 
-    def test_an_ended_run_forgets_rejected_positions(self, ledger: Ledger) -> None:
-        """The counts stay, the positions go with the outbox."""
+    @pytest.mark.parametrize("end", [RunState.CONFIRMED, RunState.FAILED, RunState.CANCELLED])
+    def test_an_ended_run_forgets_rejected_positions(self, ledger: Ledger, end: RunState) -> None:
+        """The counts stay, the positions go with the outbox, however the run ended."""
         ledger.create_run(run(state=RunState.DELIVERED), [full_batch()])
 
-        ledger.move_run("r1", RunState.CONFIRMED, expect={RunState.DELIVERED})
+        ledger.move_run("r1", end, expect={RunState.DELIVERED})
 
         assert [full_batch(rejected_positions=())] == ledger.batches("r1")
 
