@@ -68,7 +68,7 @@ class Membership:
 def write_lines(location: StateLocation, path: str, keyring: Keyring, lines: Lines) -> None:
     """Write sorted lines into a file of their own."""
     with location.create(path) as file:
-        writer = SealedWriter(file, keyring)
+        writer = SealedWriter(file, path, keyring)
         put_lines(writer, 0, lines)
         writer.close()
 
@@ -79,7 +79,7 @@ def read_lines(location: StateLocation, path: str, keyring: Keyring) -> Lines:
 
 
 def put_lines(writer: SealedWriter, group: int, lines: Lines) -> None:
-    """Write lines as one group; columns that are all zero are left out."""
+    """Write lines as one group; slots and states are left out where all are zero."""
     writer.write(group, "keys", lines.keys)
     writer.write(group, "since", lines.since)
     if lines.slot.any():

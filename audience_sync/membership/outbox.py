@@ -28,8 +28,8 @@ class OutboxWriter:
         self._limit = limit
         self._open = ExitStack()
         self._writers = {
-            part: SealedWriter(self._open.enter_context(location.create(_path(run, part))), keyring)
-            for part in _PARTS
+            part: SealedWriter(self._open.enter_context(location.create(path)), path, keyring)
+            for part, path in ((part, _path(run, part)) for part in _PARTS)
         }
         self._waiting: dict[str, list[Lines]] = {part: [] for part in _PARTS}
         self.members: dict[str, list[int]] = {part: [] for part in _PARTS}

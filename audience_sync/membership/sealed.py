@@ -3,8 +3,9 @@
     file   := magic, salt (16), length of key name (1), key name, block*, index, length of index (8)
     block  := AES-GCM(key of the file, nonce = number of the block, bytes of the array)
 
-The key of a file is derived from the state key and the file's own salt, so block numbers can be
-nonces. Whoever cuts, swaps or changes a block is found out when it is read.
+The key of a file is derived from the state key, the file's own salt and its path, so block numbers
+can be nonces, and a file is of use only where it was written. Whoever cuts, swaps or changes a
+block or exchanges whole files is found out when it is read.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from audience_sync.errors import StateError
 from audience_sync.membership.location import StateLocation
 
-_MAGIC = b"ASSEAL01"
+_MAGIC = b"ASSEAL02"
 _SALT = 16  # bytes
 _LENGTH = 8  # bytes of the index's length at the end
 _INDEX = 2**96 - 1  # the index's place among the nonces
@@ -40,25 +41,29 @@ class Keyring:
     current: str
     keys: Mapping[str, bytes] = field(repr=False)
 
-    def derive(self, name: str, salt: bytes) -> AESGCM:
-        """The key of one file."""
+    def derive(self, name: str, salt: bytes, path: str) -> AESGCM:
+        """The key of one file at its place."""
         if name not in self.keys:
             raise StateError(
                 f"the state was written with the key {name!r}, which is not in "
                 "AUDIENCE_SYNC_STATE_KEYS; add it, or point AUDIENCE_SYNC_STATE_URL elsewhere"
             )
-        hkdf = HKDF(SHA256(), 32, salt, b"audience-sync sealed file 1")
+        place = b"audience-sync sealed file 2 " + path.encode()
+        hkdf = HKDF(SHA256(), 32, salt, place)
         return AESGCM(hkdf.derive(self.keys[name]))
 
 
 class SealedWriter:
-    """Writes blocks of a sealed file, one thread at a time; `close` writes the index."""
+    """Writes blocks of a sealed file, one thread at a time; `close` writes the index.
 
-    def __init__(self, file: BinaryIO, keyring: Keyring) -> None:
+    The file can be read under this path only.
+    """
+
+    def __init__(self, file: BinaryIO, path: str, keyring: Keyring) -> None:
         salt = os.urandom(_SALT)
         name = keyring.current.encode()
         self._file = file
-        self._cipher = keyring.derive(keyring.current, salt)
+        self._cipher = keyring.derive(keyring.current, salt, path)
         self._index: list[tuple[int, str, int, int, str, Sequence[int]]] = []
         head = _MAGIC + salt + bytes([len(name)]) + name
         file.write(head)
@@ -97,7 +102,7 @@ class SealedReader:
             raise self._damaged()
         at = len(_MAGIC) + _SALT
         name = head[at + 1 : at + 1 + head[at]].decode("utf-8", "replace")
-        self._cipher = keyring.derive(name, head[len(_MAGIC) : at])
+        self._cipher = keyring.derive(name, head[len(_MAGIC) : at], path)
         self._blocks: dict[tuple[int, str], list[tuple[int, int, int, str, list[int]]]] = {}
         for number, (group, column, *place) in enumerate(self._read_index(size)):
             self._blocks.setdefault((group, column), []).append((number, *place))

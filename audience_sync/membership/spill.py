@@ -87,7 +87,7 @@ class Spill:
         if self._writer is None:
             location, path, keyring = self._place
             self._writer = SealedWriter(
-                self._open.enter_context(location.create(path, durable=False)), keyring
+                self._open.enter_context(location.create(path, durable=False)), path, keyring
             )
         for index, columns in enumerate(self._waiting):
             for name, parts in columns.items():

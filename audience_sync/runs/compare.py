@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audience_sync.customers.policy import NO_REASON, Reason
-from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import NEVER
 from audience_sync.membership.delta import Delta, diff
 from audience_sync.membership.digests import (

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import numpy as np
 import orjson
 
+from audience_sync.errors import StateError
 from audience_sync.ledger.records import Run
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
+
+_COLUMN = "manifest"
 
 
-def write_following(location: StateLocation, run: str, manifest: Manifest) -> None:
+def write_following(
+    location: StateLocation, keyring: Keyring, run: str, manifest: Manifest
+) -> None:
     """Note which files hold the membership once everything is delivered; names, no people."""
-    with location.create(_path(run)) as file:
-        file.write(orjson.dumps(manifest.as_json()))
-
-
-def read_following(location: StateLocation, run: str) -> Manifest:
-    """The manifest that the plan foresaw."""
     path = _path(run)
-    return Manifest.of(orjson.loads(location.read(path, 0, location.size(path))))
+    with location.create(path) as file:
+        writer = SealedWriter(file, path, keyring)
+        writer.write(0, _COLUMN, np.frombuffer(orjson.dumps(manifest.as_json()), dtype=np.uint8))
+        writer.close()
+
+
+def read_following(location: StateLocation, keyring: Keyring, run: str) -> Manifest:
+    """The manifest that the plan foresaw."""
+    written = SealedReader(location, _path(run), keyring).read(0, _COLUMN)
+    if written is None:
+        raise StateError(f"the plan of run {run} is damaged; cancel the run and plan it again")
+    return Manifest.of(orjson.loads(written.tobytes()))
 
 
 def following_folder(run: Run) -> str:
@@ -27,4 +39,4 @@ def following_folder(run: Run) -> str:
 
 
 def _path(run: str) -> str:
-    return f"outbox/{run}/following.json"
+    return f"outbox/{run}/following.sealed"

@@ -38,7 +38,7 @@ class ListPlan:
         self._leaving_path = f"{space.folder}/{run}-leaving.sealed"
         self._open = ExitStack()
         file = self._open.enter_context(space.location.create(self._leaving_path, durable=False))
-        self._leaving = SealedWriter(file, space.keyring)
+        self._leaving = SealedWriter(file, self._leaving_path, space.keyring)
         self._carried = {
             kind: StillCarried(
                 space.location, f"{space.folder}/{run}-{kind}", space.keyring, space.partitions

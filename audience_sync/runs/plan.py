@@ -173,7 +173,7 @@ class Planner:
 
     def _keep(self, plan: ListPlan, run: Run, removals: list[int], additions: list[int]) -> None:
         if not plan.silent:
-            write_following(self.location, run.id, plan.manifest)
+            write_following(self.location, self.keyring, run.id, plan.manifest)
         operations = [Operation.REMOVE] * len(removals) + [Operation.ADD] * len(additions)
         sizes = removals + additions
         self.ledger.create_run(

@@ -46,7 +46,7 @@ class Settlement:
         if remote.manifest.get("run") == run.id:
             return remote
         batches = self.ledger.batches(run.id)
-        foreseen = following = read_following(self.location, run.id)
+        foreseen = following = read_following(self.location, self.keyring, run.id)
         smooth = all(b.state in ANSWERED and not b.rejected_positions for b in batches)
         if not smooth:
             following = self._patched(run, remote, batches, outbox, following)

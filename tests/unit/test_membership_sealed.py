@@ -37,7 +37,7 @@ def write(
 ) -> Path:
     """A sealed file of these blocks."""
     with FolderLocation(folder).create("file") as file:
-        writer = SealedWriter(file, ring or keyring())
+        writer = SealedWriter(file, "file", ring or keyring())
         for group, column, values in blocks:
             writer.write(group, column, values)
         writer.close()
@@ -126,6 +126,14 @@ def test_swapped_blocks_are_found_out(tmp_path: Path) -> None:
     path.write_bytes(whole[:start] + two + one + whole[start + 2 * size :])
     with pytest.raises(StateError, match="damaged"):
         reader(tmp_path).read(0, "a")
+
+
+def test_whole_files_that_changed_places_are_found_out(tmp_path: Path) -> None:
+    """A file is read under the path that it was written under, and under no other."""
+    path = write(tmp_path, [(0, "a", np.arange(4))])
+    path.rename(tmp_path / "other")
+    with pytest.raises(StateError, match="damaged"):
+        SealedReader(FolderLocation(tmp_path), "other", keyring())
 
 
 def test_the_key_that_wrote_a_file_is_needed(tmp_path: Path) -> None:
