@@ -103,7 +103,12 @@ class HttpPartnerClient:
             if record is not None:
                 record.attempts += 1
                 record.sends(body)
-            answer = self._wire.send(method, address, body=body, params=params, headers=carried)
+            answer = None
+            try:
+                answer = self._wire.send(method, address, body=body, params=params, headers=carried)
+            finally:
+                if record is not None and (answer is None or not exchange.refused(answer.status)):
+                    record.uncertain = True  # perhaps the partner did it, whatever follows
             return self._judged(answer)
 
         try:

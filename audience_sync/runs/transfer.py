@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from audience_sync.connector import Consent, Receipt, Upload
-from audience_sync.delivery.exchange import Exchange
+from audience_sync.delivery.exchange import Exchange, refused
 from audience_sync.errors import (
     AudienceSyncError,
     AuthenticationError,
@@ -59,7 +59,7 @@ class Transfer:
             except AudienceSyncError as error:
                 self._record(
                     self._failure(begun, exchange, error),
-                    replace(sending, state=_after(error, batch), error=str(error)),
+                    replace(sending, state=_after(error, exchange, batch), error=str(error)),
                 )
                 raise
         answered = _answered(sending, receipt)
@@ -166,21 +166,21 @@ def _answered(sending: Batch, receipt: Receipt) -> Batch:
     )
 
 
-def _after(error: AudienceSyncError, before: Batch) -> BatchState:
+def _after(error: AudienceSyncError, exchange: Exchange, before: Batch) -> BatchState:
     """Where an error leaves a batch: refused for good, or to be sent again.
 
-    Without an answer, or with the answer of a server that failed, the change may have been made;
-    a refusal of the next attempt does not tell.
+    Without an answer, or with any answer but a refusal, the change may have been made; a refusal
+    of the next attempt, or of the next of several requests, does not tell.
     """
-    if isinstance(error, _UnaccountedError) or before.state is BatchState.UNKNOWN:
+    perhaps_made = exchange.uncertain or before.state is BatchState.UNKNOWN
+    if perhaps_made or isinstance(error, _UnaccountedError):
         return BatchState.UNKNOWN
     if isinstance(error, RefusedError):
         return BatchState.FAILED
     if isinstance(error, AuthenticationError | StateError):
         return BatchState.WAITING
     status = error.status if isinstance(error, PartnerError) else None
-    untouched = status is not None and status < 500  # noqa: PLR2004 - HTTP's own boundary
-    return BatchState.WAITING if untouched else BatchState.UNKNOWN
+    return BatchState.WAITING if status is not None and refused(status) else BatchState.UNKNOWN
 
 
 def _adds_up(receipt: Receipt, sent: int) -> bool:
