@@ -11,9 +11,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+from audience_sync.checking import (
+    know_fingerprint_key,
+    look_at_decisions,
+    look_at_lists,
+    look_at_source,
+    look_at_state,
+)
 from audience_sync.connector import Connector
-from audience_sync.customers.policy import check_rules
-from audience_sync.customers.source import open_source
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.errors import AudienceSyncError, ConfigurationError, StateError
 from audience_sync.holder import alive, this_process
@@ -108,6 +113,7 @@ class App:
         """Plans and delivers. The forms have been tested on their vectors before (L14)."""
         self_test()
         keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
+        know_fingerprint_key(self.location, fingerprint_key, keep=True)
         suppression = Suppression(self.ledger, fingerprint_key, self.now)
         common: dict[str, Any] = {
             "ledger": self.ledger,
@@ -238,9 +244,11 @@ class App:
         steps: list[tuple[str, Callable[[], str]]] = [
             ("project", lambda: f"{len(self.project.audiences)} audiences"),
             ("forms", self._check_forms),
-            ("keys", lambda: f"state key {self.keyring_and_fingerprint_key[0].current}"),
+            ("keys", self._check_keys),
             ("ledger", lambda: f"{len(self.ledger.remote_lists())} lists known"),
-            ("source", self._check_source),
+            ("state", self._check_state),
+            ("source", lambda: look_at_source(self.project)),
+            ("decisions", lambda: look_at_decisions(self.project)),
         ]
         chosen = [destination] if destination else list(self.project.destinations)
         steps += [(f"destination {name}", lambda name=name: self._check(name)) for name in chosen]  # type: ignore[misc]
@@ -256,20 +264,19 @@ class App:
         self_test()
         return "every form writes its vectors"
 
-    def _check_source(self) -> str:
-        selection = selection_of(self.project)
-        source = open_source(selection.source)
-        check_rules(
-            selection.rules, selection.source.columns, decisions=selection.decisions is not None
-        )
-        source.check({a.name: a.where for a in self.project.audiences.values() if a.where})
-        rows = source.count()
-        return "readable" if rows is None else f"about {rows:,} rows"
+    def _check_keys(self) -> str:
+        keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
+        know_fingerprint_key(self.location, fingerprint_key, keep=False)
+        return f"state key {keyring.current}"
+
+    def _check_state(self) -> str:
+        return look_at_state(self.ledger, self.location, self.keyring_and_fingerprint_key[0])
 
     def _check(self, destination: str) -> str:
         link = self.link(destination)
         link.connector.check()
-        return f"{link.connector.title} accepts the credentials"
+        lists = look_at_lists(self.project, self.ledger, link)
+        return f"{link.connector.title} accepts the credentials, {lists}"
 
     def _named(self, audience: str, destination: str) -> bool:
         found = self.project.audiences.get(audience)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audience_sync.app import Finding
 
 CUSTOMERS = 200_000
+_UNFOLDED = 10_000  # columns; what reads a pipe needs no folding
 SANDBOX = "http://127.0.0.1:8600"
 
 
@@ -117,7 +118,10 @@ def check(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Look at everything a sync needs; changes nothing, anywhere."""
+    """Look at everything a sync needs; changes nothing at a partner.
+
+    On a first call it makes the state folder, its keys and the ledger, as every command does.
+    """
     from audience_sync.app import Finding  # noqa: PLC0415 - keeps --help light
 
     try:
@@ -140,10 +144,16 @@ def _print_findings(findings: list[Finding]) -> None:
     from audience_sync.cli.written import console  # noqa: PLC0415 - the same
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column()
+    table.add_column()
+    table.add_column(overflow="fold")  # an address is copied whole
     for finding in findings:
         mark = "[green]✓[/]" if finding.error is None else "[red]✗[/]"
         table.add_row(mark, f"[bold]{escape(finding.subject)}[/]", escape(finding.detail))
-    console().print(table)
+    output = console()
+    if not output.is_terminal:
+        output.width = _UNFOLDED
+    output.print(table)
 
 
 def _print_json(findings: list[Finding]) -> None:

@@ -26,6 +26,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"customers", "membership", "delivery", "ledger"},
             {"runs"},
             {"targeting", "holder"},
+            {"checking"},
             {"app"},
             {"worker", "cli", "web"},
         ),

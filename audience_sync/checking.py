@@ -1,0 +1,120 @@
+"""What `check` looks at beyond the project file: sources, state, keys and lists at partners."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+
+from audience_sync.customers.decisions import read_decisions
+from audience_sync.customers.policy import check_rules
+from audience_sync.customers.source import open_source
+from audience_sync.errors import ConfigurationError, RefusedError
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.identifiers.profile import profile, refuse_mismatch
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.membership.held import Manifest
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring, SealedReader
+from audience_sync.project import Project
+from audience_sync.runs.link import Link
+from audience_sync.targeting import selection_of
+
+_FEW = 1_000  # rows that are looked at
+_MARKS = "keys"  # the folder in the state location
+_MARK = b"audience-sync: which fingerprint key this state belongs to"
+
+
+def look_at_source(project: Project) -> str:
+    """Every column and condition can be read, and no column is hashed that should not be."""
+    selection = selection_of(project)
+    source = open_source(selection.source)
+    check_rules(
+        selection.rules, selection.source.columns, decisions=selection.decisions is not None
+    )
+    predicates = {a.name: a.where for a in project.audiences.values() if a.where}
+    with closing(source.batches(predicates, _FEW)) as frames:
+        for frame in islice(frames, 1):
+            for kind in Kind:
+                if kind.value in frame.columns:
+                    seen = profile(frame[kind.value])
+                    refuse_mismatch(kind, seen, selection.hashed.get(kind))
+    rows = source.count()
+    return "readable" if rows is None else f"about {rows:,} rows"
+
+
+def look_at_decisions(project: Project) -> str:
+    """The consent log can be read, where there is one."""
+    description = selection_of(project).decisions
+    if description is None:
+        return "in the source's own rows"
+    with closing(read_decisions(description, _FEW)) as frames:
+        next(frames, None)
+    return "readable"
+
+
+def look_at_state(ledger: Ledger, location: StateLocation, keyring: Keyring) -> str:
+    """A file of each membership can be opened with the keys at hand."""
+    found = 0
+    for remote in ledger.remote_lists():
+        for path in islice(Manifest.of(remote.manifest).files.values(), 1):
+            SealedReader(location, path, keyring)
+            found += 1
+    return f"{found} memberships readable"
+
+
+def know_fingerprint_key(location: StateLocation, key: bytes, *, keep: bool) -> None:
+    """A ConfigurationError when the state began with another fingerprint key.
+
+    With that, partners' rejections would be forgotten. `keep` marks a state that has no key yet.
+    """
+    mark = hmac.digest(key, _MARK, "sha256").hex()[:16]
+    known = location.names(_MARKS)
+    if mark in known:
+        return
+    if known:
+        raise ConfigurationError(
+            "AUDIENCE_SYNC_FINGERPRINT_KEY is not the key that this state began with; set that one"
+        )
+    if keep:
+        with location.create(f"{_MARKS}/{mark}") as file:
+            file.write(b"\n")
+
+
+def look_at_lists(project: Project, ledger: Ledger, link: Link) -> str:
+    """Every list of a destination that we hold or adopt is there."""
+    found = 0
+    for audience, remote_id, adopted in _lists(project, ledger, link.destination):
+        try:
+            link.connector.statistics(remote_id)
+        except RefusedError as error:
+            remedy = (
+                "correct its remote_id in the project file"
+                if adopted
+                else f"where it was deleted, `audience-sync forget {audience} {link.destination}` "
+                "lets the next sync make a new one"
+            )
+            raise RefusedError(
+                f"the list {remote_id} of {audience} cannot be read: {error}; {remedy}",
+                error.status,
+                error.code,
+            ) from None
+        found += 1
+    return f"{found} lists there" if found else "no list yet"
+
+
+def _lists(project: Project, ledger: Ledger, destination: str) -> Iterator[tuple[str, str, bool]]:
+    """Audience, remote id, and whether the project adopts it and nothing was sent there yet."""
+    held = {
+        remote.audience: remote
+        for remote in ledger.remote_lists()
+        if remote.destination == destination and remote.remote_id is not None
+    }
+    for audience in project.audiences.values():
+        use = audience.destinations.get(destination)
+        if use is not None and use.remote_id is not None:
+            known = held.pop(audience.name, None)
+            yield audience.name, use.remote_id, known is None or not known.manifest
+    for name, remote in held.items():
+        yield name, str(remote.remote_id), False

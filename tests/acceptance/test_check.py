@@ -1,0 +1,90 @@
+"""`check` is red wherever `sync` would fail."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+
+import pytest
+from shop import Shop, people, sha256
+
+Open = Callable[..., Shop]
+
+
+def _red(shop: Shop, subject: str) -> str:
+    """The one finding that is wrong, which is about this."""
+    ended = shop.run("check", "--json")
+    wrong = [found for found in ended.json["findings"] if not found["ok"]]
+    assert [found["subject"] for found in wrong] == [subject], ended
+    assert ended.code in (1, 2)
+    return str(wrong[0]["detail"])
+
+
+def _secret() -> str:
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+def test_a_broken_decisions_source(open_shop: Open) -> None:
+    """A consent log that cannot be read stops every sync."""
+    shop = open_shop(
+        change=lambda text: text.replace("policy:", "decisions: {url: consent.csv}\npolicy:")
+    )
+    assert "consent.csv" in _red(shop, "decisions")
+    columns = "customer_id,decision,decided_at\n"
+    (shop.folder / "consent.csv").write_text(f"{columns}1,granted,2026-01-01\n")
+    shop.must("check")
+
+
+def test_a_column_of_hashes(open_shop: Open) -> None:
+    """It would be hashed twice and match nobody."""
+    shop = open_shop([(n, sha256(str(n)), None, "granted", "SE") for n in range(5)])
+    assert "looks like SHA-256" in _red(shop, "source")
+
+
+def test_keys_of_another_state(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither another state key nor another fingerprint key goes unnoticed, by sync either."""
+    shop = open_shop(destinations="[meta-se]")
+    right = _secret()
+    monkeypatch.setenv("AUDIENCE_SYNC_STATE_KEYS", f"one:{_secret()}")
+    monkeypatch.setenv("AUDIENCE_SYNC_FINGERPRINT_KEY", right)
+    shop.must("sync", "everyone")
+    shop.must("check")
+    monkeypatch.setenv("AUDIENCE_SYNC_FINGERPRINT_KEY", _secret())
+    assert "FINGERPRINT_KEY" in _red(shop, "keys")
+    assert "FINGERPRINT_KEY" in shop.run("sync", "everyone").err
+    monkeypatch.setenv("AUDIENCE_SYNC_FINGERPRINT_KEY", right)
+    monkeypatch.setenv("AUDIENCE_SYNC_STATE_KEYS", f"one:{_secret()}")
+    assert "STATE_KEYS" in _red(shop, "state")
+
+
+@pytest.mark.parametrize("partner", ["meta", "google"])
+def test_an_adopted_list_that_is_not_there(open_shop: Open, partner: str) -> None:
+    """The project names a list; that there is none shows before anything is sent."""
+    shop = open_shop(people(3), destinations=f'{{{partner}-se: {{remote_id: "424242"}}}}',
+                     change=lambda text: text.partition("  swedes:")[0])  # fmt: skip
+    told = _red(shop, f"destination {partner}-se")
+    assert "424242" in told
+    assert "remote_id" in told
+
+
+def test_a_list_that_was_deleted(open_shop: Open) -> None:
+    """Somebody deleted our list at the partner; the finding names the way out."""
+    shop = open_shop(people(3), destinations="[meta-se]")
+    shop.must("sync", "everyone")
+    shop.control("reset")
+    assert "audience-sync forget everyone meta-se" in _red(shop, "destination meta-se")
+
+
+def test_an_address_in_an_error_is_whole(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People copy it from a pipe in one piece; a narrow terminal folds it and cuts nothing."""
+    address = "https://business.facebook.com/ads/manage/customaudiences/tos/?act=1234567890"
+    monkeypatch.setenv("COLUMNS", "80")
+    shop = open_shop(people(3), destinations="[meta-se]")
+    shop.fault("terms-not-accepted", operation="account", times=2)
+    assert address in shop.run("check").out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    told = shop.run("check").out
+    assert address not in told
+    assert address in "".join(line.strip() for line in told.splitlines())
