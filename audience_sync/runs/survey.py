@@ -89,6 +89,7 @@ class Survey:
         self.identity = {kind: selection.identity_form(kind) for kind in selection.mapped}
         sent = {(kind, form) for target in targets for kind, form in target.forms.items()}
         self.forms: list[FormOf] = sorted(set(self.identity.items()) | sent)
+        self._written = [kind.value for kind in self.identity] + ["country"]
         self.group_of = groups
         self.groups = max(groups.values()) + 1
         self.rows = space.spill("rows")
@@ -115,12 +116,13 @@ class Survey:
         judged = self.judge(frame)
         reasons = self._reasons(judged)
         self._count(reasons)
+        written = frame.select(name for name in self._written if name in frame.columns)
         at = np.flatnonzero(_any_group(reasons == NO_REASON))
         if len(at):
-            self._keep(judged.take(at), reasons[at], self.write(frame[at], self.forms))
+            self._keep(judged.take(at), reasons[at], self.write(written[at], self.forms))
         at = np.flatnonzero(_any_group(_denies(judged.word)))
         if len(at):
-            self._deny(judged.take(at), self.write(frame[at], list(self.identity.items())))
+            self._deny(judged.take(at), self.write(written[at], list(self.identity.items())))
 
     def judge(self, frame: pl.DataFrame) -> Judged:
         """The verdict by attributes and by the decision in the row itself."""
