@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from audience_sync.customers.policy import NO_TIME, Word, words
-from audience_sync.identifiers.forms import IDENTITY_FORMS
-from audience_sync.identifiers.kinds import Kind
-from audience_sync.identifiers.writing import write_forms
+from audience_sync.errors import SourceError
+from audience_sync.identifiers.digests import digests
+from audience_sync.identifiers.texts import trimmed
 from audience_sync.membership.crossing import ALWAYS, NEVER
 from audience_sync.membership.digests import Bytes, match, sort_order, starts
 from audience_sync.membership.spill import Spill
@@ -20,7 +20,6 @@ from audience_sync.runs.survey import EARLIEST, Judged, Survey, column_name
 from audience_sync.runs.targets import Workspace
 
 _EVERY_PARTNER = -1
-_CUSTOMER = (Kind.EXTERNAL_ID, IDENTITY_FORMS[Kind.EXTERNAL_ID])
 
 
 class DecisionJoin:
@@ -50,6 +49,7 @@ class DecisionJoin:
             scope[names == name] = group
         scope[(scope < _EVERY_PARTNER) & (word >= Word.DENIED)] = _EVERY_PARTNER
         customer = customer_keys(frame["customer_id"])
+        _refuse_nobodys(word, customer)
         kept = (word != Word.NONE) & (scope >= _EVERY_PARTNER) & customer.any(axis=1)
         columns = {
             "customer": customer[kept],
@@ -127,9 +127,22 @@ class DecisionJoin:
 
 
 def customer_keys(ids: pl.Series) -> Bytes:
-    """A digest of each customer id, to bring rows of one customer together; shape (n, 32)."""
-    frame = pl.DataFrame({Kind.EXTERNAL_ID.value: ids.cast(pl.String)})
-    return write_forms(frame, [_CUSTOMER], default_country=None)[_CUSTOMER]
+    """A digest of each customer id, to bring rows of one customer together; shape (n, 32).
+
+    Whatever text stands there is the id, even what no partner would take; zeros for none at all.
+    """
+    written = trimmed(ids.cast(pl.String))
+    return digests(written.set(written == "", None))
+
+
+def _refuse_nobodys(word: NDArray[np.uint8], customer: Bytes) -> None:
+    """A refusal that concerns nobody we can name would be lost without a trace (L1)."""
+    lost = int(((word >= Word.DENIED) & ~customer.any(axis=1)).sum())
+    if lost:
+        raise SourceError(
+            f"the decisions hold refusals without a customer_id ({lost:,} so far), so nobody knows "
+            "whom they concern; give them one, or leave such rows out of the decisions"
+        )
 
 
 def _latest_of(
