@@ -273,6 +273,15 @@ class Connector(ABC, Generic[S]):
         """The receipt so far for an upload that was `pending`."""
         raise ConfigurationError(f"{self.title} answers at once; there is nothing to poll")
 
+    @classmethod
+    def sendable(cls, settings: ConnectorSettings) -> Mapping[Kind, str]:  # noqa: ARG003 - for those who override
+        """The forms of the kinds that a destination with these settings can be sent.
+
+        Override it where a kind needs a setting of its own. Raw forms are left out elsewhere when
+        they are not allowed.
+        """
+        return cls.forms
+
     def statistics(self, remote_id: str) -> Statistics:  # noqa: ARG002 - for those who override
         """What the partner tells of the list now."""
         return Statistics()

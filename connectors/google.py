@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import orjson
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from audience_sync.connector import (
     Answer,
@@ -85,6 +85,15 @@ class GoogleSettings(ConnectorSettings):
             raise ValueError('write the account as digits, such as "1234567890"')
         return digits
 
+    @model_validator(mode="after")
+    def _apps(self) -> Self:
+        if self.allow_unhashed_device_ids and not (self.ios_app_id or self.android_app_id):
+            raise ValueError(
+                "device IDs need ios_app_id, android_app_id or both: Google keeps them in lists "
+                "of an app; set them, or take allow_unhashed_device_ids out"
+            )
+        return self
+
 
 class GoogleConnector(Connector[GoogleSettings]):
     """Customer Match by the Data Manager API; a Google Ads list also serves YouTube.
@@ -115,6 +124,15 @@ class GoogleConnector(Connector[GoogleSettings]):
     def __init__(self, settings: GoogleSettings, client: PartnerClient) -> None:
         super().__init__(settings, client)
         self._tokens = Tokens(settings.credentials, settings.token_url)
+
+    @classmethod
+    def sendable(cls, settings: ConnectorSettings) -> Mapping[Kind, str]:
+        """See `Connector.sendable`; device IDs only of systems whose app is named."""
+        apps = {
+            Kind.IDFA: getattr(settings, "ios_app_id", None),
+            Kind.GAID: getattr(settings, "android_app_id", None),
+        }
+        return {kind: form for kind, form in cls.forms.items() if apps.get(kind, "none needed")}
 
     def check(self) -> None:
         """See `Connector.check`: lists can be read, and one could be made."""

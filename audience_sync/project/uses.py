@@ -22,7 +22,7 @@ def sendable_forms(connector: type[Connector[Any]], settings: ConnectorSettings)
     """The forms a destination can be sent: raw ones only where its settings allow them."""
     return {
         kind: form
-        for kind, form in connector.forms.items()
+        for kind, form in connector.sendable(settings).items()
         if settings.allow_unhashed_device_ids or is_hashed_form(form)
     }
 
@@ -98,14 +98,25 @@ def _taken_somewhere(
     for kind in wanted:
         if any(kind in destination.forms for destination, _ in reached.values()):
             continue
-        switched = [name for name, (_, connector) in reached.items() if kind in connector.forms]
-        findings.add(
-            (*place, "identifiers"),
-            f"{kind} leaves unhashed, which {_list(switched)} may not receive; write "
-            f"allow_unhashed_device_ids: true there, or take {kind} out"
-            if switched
-            else f"none of the audience's destinations takes {kind}; take it out",
-        )
+        switched = {
+            name: destination.settings.allow_unhashed_device_ids
+            for name, (destination, connector) in reached.items()
+            if kind in connector.forms
+        }
+        findings.add((*place, "identifiers"), _untaken(kind, switched))
+
+
+def _untaken(kind: Kind, switched: Mapping[str, bool]) -> str:
+    """Why a kind goes nowhere; `switched` tells who could take it, and whether unhashed."""
+    if not switched:
+        return f"none of the audience's destinations takes {kind}; take it out"
+    if any(switched.values()):
+        allowed = _list(name for name, permitted in switched.items() if permitted)
+        return f"{allowed} lacks a setting that {kind} needs, such as its app id; set it there"
+    return (
+        f"{kind} leaves unhashed, which {_list(switched)} may not receive; write "
+        f"allow_unhashed_device_ids: true there, or take {kind} out"
+    )
 
 
 def _list(names: Iterable[str]) -> str:

@@ -338,6 +338,18 @@ def test_mobile_lists_need_permission_and_an_app(missing: str) -> None:
     assert names == wanted.get(missing, "contact:1")
 
 
+def test_device_ids_need_an_app_of_their_system() -> None:
+    """What Google keeps in no list is not sent, so it is neither logged nor believed to be held."""
+    connector, _ = _started(allow_unhashed_device_ids=True, ios_app_id="123456789")
+    assert set(GoogleConnector.sendable(connector.settings)) == {
+        Kind.EMAIL,
+        Kind.PHONE,
+        Kind.IDFA,
+    }
+    with pytest.raises(ValidationError, match="ios_app_id"):
+        _started(allow_unhashed_device_ids=True)
+
+
 def test_an_audience_without_usable_kinds_is_a_setting() -> None:
     """Nothing is made for identifiers that Google cannot use."""
     connector, _ = _started()
