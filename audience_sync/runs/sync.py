@@ -15,6 +15,7 @@ from audience_sync.errors import (
     ConfigurationError,
     GuardError,
     PartnerError,
+    places,
 )
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, Lease, Operation, Run, RunState, TransferLine
@@ -266,11 +267,12 @@ class Pipeline:
         except AudienceSyncError:
             raise
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; others go on
-            where = f"{run.audience} to {run.destination}"
-            _log.error("Something unexpected stopped the delivery of %s", where, exc_info=error)
+            found = type(error).__name__
+            words = run.audience, run.destination, found, places(error)
+            _log.error("The delivery of %s to %s stopped with %s in %s", *words)
             raise AudienceSyncError(
-                f"something unexpected stopped the delivery ({type(error).__name__}); "
-                "run again with --debug to see where, and report it"
+                f"something unexpected stopped the delivery ({found}); "
+                "the log tells where, please report it"
             ) from None
 
     def _note(self, run: Run, event: Event, actor: str, held: Held) -> Run:
