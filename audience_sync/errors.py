@@ -17,6 +17,9 @@ token or an identifier, because it travels into logs, queues and tickets.
 
 from __future__ import annotations
 
+from pathlib import Path
+from traceback import extract_tb
+
 
 class AudienceSyncError(Exception):
     """Something stopped audience-sync; the message says what to do."""
@@ -98,3 +101,9 @@ class RefusedError(PartnerError):
         super().__init__(message, status, code)
         self.args = (message, status, code, rows)
         self.rows = rows
+
+
+def places(error: BaseException) -> str:
+    """The lines of code that led to an error, outermost first, and none of its own words."""
+    frames = extract_tb(error.__traceback__)
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[1:])

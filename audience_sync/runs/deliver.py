@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from audience_sync.ledger.records import BatchState, Run, RunState
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.faults import faults_of
 from audience_sync.runs.following import following_folder
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
@@ -160,7 +162,8 @@ class Deliverer:
             marker=marker,
             kinds=tuple(Kind(kind) for kind in run.forms),
         )
-        remote_id = link.connector.ensure_audience(request)
+        with faults_of(link.connector.name):
+            remote_id = link.connector.ensure_audience(request)
         self._save(replace(intended, remote_id=remote_id), run, held)
         return remote_id
 
@@ -187,11 +190,8 @@ class Deliverer:
         )
         total = sum(batch.members for batch in batches)
         advance = self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
-        link.connector.open(remote_id)
-        try:
+        with _opened(link, remote_id):
             send_batches(transfer, batches, link.connector.limits, lambda b: advance(b.members))
-        finally:
-            link.connector.close(remote_id)
         return max(transfer.waits, default=_POLL_AFTER)
 
     def _end(self, run: Run, wait: float, held: Held) -> Run:
@@ -211,3 +211,19 @@ class Deliverer:
         if not pending:
             destroy_outbox(self.location, run.id)
         return ended
+
+
+@contextmanager
+def _opened(link: Link, remote_id: str) -> Iterator[None]:
+    """The connector between `open` and `close`; of two errors the first one counts."""
+    connector = link.connector
+    with faults_of(connector.name):
+        connector.open(remote_id)
+    try:
+        yield
+    except BaseException:
+        with suppress(AudienceSyncError), faults_of(connector.name):
+            connector.close(remote_id)
+        raise
+    with faults_of(connector.name):
+        connector.close(remote_id)

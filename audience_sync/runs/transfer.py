@@ -21,6 +21,7 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, TransferLine
 from audience_sync.members import Members
 from audience_sync.membership.outbox import Outbox
+from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 
@@ -70,18 +71,11 @@ class Transfer:
 
     def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
         connector = self.link.connector
-        try:
+        with faults_of(connector.name, _UnaccountedError):
             if batch.operation is Operation.ADD:
                 receipt = connector.add(replace(upload, consent=_GRANTED), members)
             else:
                 receipt = connector.remove(upload, members)
-        except AudienceSyncError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a plugin's mistake, which may show a member
-            raise _UnaccountedError(
-                f"the connector {connector.name} stopped with a {type(error).__name__}; "
-                "report this to its author"
-            ) from None
         if not _adds_up(receipt, len(members)):
             raise _UnaccountedError(
                 f"the connector {connector.name} accounts for {receipt.sent} of {len(members)} "

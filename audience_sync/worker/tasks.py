@@ -10,13 +10,11 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError
+from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError, places
 from audience_sync.ledger.records import Run, RunState
 from audience_sync.worker.messages import (
     DELIVER_RUN,
@@ -156,16 +154,10 @@ def _guarded(name: str, work: Work) -> Work:
         except AudienceSyncError as error:
             _log.error("%s", error)
         except Exception as error:  # noqa: BLE001 - its own words could hold anything: not told
-            words = name, type(error).__name__, _place(error)
+            words = name, type(error).__name__, places(error)
             _log.error("The task %s failed with %s in %s; please report it", *words)
 
     return guarded
-
-
-def _place(error: Exception) -> str:
-    """The lines that led to an error, outermost first."""
-    frames = extract_tb(error.__traceback__)
-    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames[1:])
 
 
 def _after_crash(task: Any, name: str, args: tuple[Any, ...]) -> None:
