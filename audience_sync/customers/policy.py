@@ -127,6 +127,17 @@ def _said(written: pl.Series) -> NDArray[np.uint8]:
     ).to_numpy()
 
 
+def believed(
+    word: NDArray[np.uint8], decided_at: NDArray[np.int64], now: datetime
+) -> NDArray[np.uint8]:
+    """What each word says, and nothing where it is a grant dated in the future.
+
+    Told before words are compared: such a grant must not outlast a refusal that is real.
+    """
+    in_future = decided_at > microseconds(now + _CLOCK_TOLERANCE)
+    return np.where((word == Word.GRANTED) & in_future, np.uint8(Word.NONE), word)
+
+
 def check_rules(rules: PolicyRules, mapped: Collection[str], *, decisions: bool = False) -> None:
     """Refuse a rule whose column is not mapped: judged without it, nobody would remain.
 

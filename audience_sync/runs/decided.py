@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from audience_sync.customers.policy import NO_TIME, Word, words
+from audience_sync.customers.policy import NO_TIME, Word, believed, words
 from audience_sync.errors import SourceError
 from audience_sync.identifiers.digests import digests
 from audience_sync.identifiers.texts import trimmed
@@ -40,6 +40,8 @@ class DecisionJoin:
         """
         word, unknown = words(frame["decision"])
         self.unknown_words += unknown
+        at = frame["decided_at"].fill_null(NO_TIME).to_numpy()
+        word = believed(word, at, self._survey.now)
         partner = frame["partner"].str.strip_chars().str.to_lowercase()
         general = (partner.is_null() | (partner == "")).to_numpy()
         names = partner.fill_null("").to_numpy()
@@ -54,7 +56,7 @@ class DecisionJoin:
         columns = {
             "customer": customer[kept],
             "word": word[kept],
-            "at": frame["decided_at"].fill_null(NO_TIME).to_numpy()[kept],
+            "at": at[kept],
             "scope": scope[kept],
         }
         self._decisions.put(columns["customer"], columns)

@@ -22,6 +22,7 @@ from audience_sync.customers.policy import (
     Reason,
     Word,
     attribute_reasons,
+    believed,
     decision_reasons,
     first_reason,
     words,
@@ -103,7 +104,7 @@ class Survey:
             )
             for kind in self.identity
         }
-        self._now = now
+        self.now = now
         self._lock = threading.Lock()
         self.tally = Tally(
             drops=np.zeros((self.groups, len(Reason)), np.int64),
@@ -126,11 +127,12 @@ class Survey:
 
     def judge(self, frame: pl.DataFrame) -> Judged:
         """The verdict by attributes and by the decision in the row itself."""
-        bits = attribute_reasons(frame, self.selection.rules, self._now)
+        bits = attribute_reasons(frame, self.selection.rules, self.now)
         word, unknown = words(frame["consent"])
         at = np.full(frame.height, NO_TIME, dtype=np.int64)
         if "consent_at" in frame.columns:
             at = frame["consent_at"].fill_null(NO_TIME).to_numpy()
+            word = believed(word, at, self.now)
         everyone = np.ones(frame.height, dtype=np.bool_)
         flags = [
             frame[column].to_numpy()
@@ -174,7 +176,7 @@ class Survey:
 
     def _reasons(self, judged: Judged) -> NDArray[np.int8]:
         """The first reason of each row by group; NO_REASON where it may be sent so far."""
-        rules, now = self.selection.rules, self._now
+        rules, now = self.selection.rules, self.now
         columns = [
             first_reason(judged.bits | decision_reasons(word, at, rules, now))
             for word, at in zip(judged.word.T, judged.at.T, strict=True)

@@ -27,6 +27,22 @@ def test_l2_any_text_is_a_customer_id(customer_id: str) -> None:
     assert here.partner.holds == {digest("b@example.com")}
 
 
+@pytest.mark.parametrize("in_row", [True, False])
+def test_l2_a_grant_dated_in_the_future_hides_no_withdrawal(*, in_row: bool) -> None:
+    """Neither in the customer's row nor in the consent log; who shares the e-mail is not sent."""
+    here = World(fast_folder())
+    future = "2999-01-01T00:00:00Z"
+    here.decisions = [decision("A")]
+    if not in_row:
+        here.decisions.append(decision("A", "granted") | {"decided_at": future})
+    first = granted("A", email="a@example.com")
+    if in_row:
+        first["consent_at"] = future
+    here.write([first, granted("B", email="a@example.com"), granted("C", email="c@example.com")])
+    assert here.ran().funnel["consent_withdrawn"] == 2
+    assert here.partner.holds == {digest("c@example.com")}
+
+
 @pytest.mark.parametrize("customer_id", [None, "", "  "])
 def test_l1_a_refusal_without_a_customer_is_not_lost(customer_id: str | None) -> None:
     """Nothing is sent until somebody tells whom it concerns; a grant without one is no harm."""
