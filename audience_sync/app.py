@@ -182,7 +182,7 @@ class App:
         targets = self.targets(audiences, destination)
         sweep(self.ledger, self.location, alive)
         outcomes = self.pipeline.sync(
-            selection_of(self.project),
+            selection_of(self.project, self.installed.connectors),
             targets,
             deliver=deliver,
             keep=keep,
@@ -217,7 +217,9 @@ class App:
     ) -> list[Outcome]:
         """Plan only; the runs to deliver, interrupted ones too, become due to be gone on with."""
         targets = self.targets(audiences, destination)
-        found = self.pipeline.sync(selection_of(self.project), targets, deliver=False)
+        found = self.pipeline.sync(
+            selection_of(self.project, self.installed.connectors), targets, deliver=False
+        )
         return [replace(outcome, run=self._made_due(outcome.run)) for outcome in found]
 
     def _made_due(self, run: Run | None) -> Run | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,11 @@ from audience_sync.project import Audience, Guards, Period, Project
 from audience_sync.runs.targets import Selection, Target
 
 
-def selection_of(project: Project) -> Selection:
-    """Which customers the project reads, and how it judges them."""
+def selection_of(project: Project, connectors: Collection[str] = ()) -> Selection:
+    """Which customers the project reads, and how it judges them.
+
+    `connectors` names all that are installed: a decision may be limited to any of them.
+    """
     base = project.path.parent
     source, policy = project.source, project.policy
     decisions = project.decisions
@@ -45,6 +48,8 @@ def selection_of(project: Project) -> Selection:
             table=decisions.table,
         ),
         hashed={Kind(kind): form for kind, form in source.hashed.items()},
+        partners=frozenset(connectors)
+        | {destination.connector for destination in project.destinations.values()},
     )
 
 

@@ -180,6 +180,7 @@ class World:
         self.partner = MemoryPartner()
         self.rules = PolicyRules(default_country="SE")
         self.decisions: list[dict[str, Any]] | None = None
+        self.partners: frozenset[str] = frozenset()
         self.partitions = partitions
         self.target = Target(
             audience="vip",
@@ -220,6 +221,7 @@ class World:
             rules=self.rules,
             decisions=decisions,
             hashed=self.hashed,
+            partners=self.partners,
         )
 
     def pipeline(self) -> Pipeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -14,6 +15,8 @@ REASONS = {
     "withdrawn": "consent_withdrawn",
     "denied": "consent_denied",
 }
+KNOWN = ("memory", "absent")  # partners that there are, whether or not they are synced now
+LATEST = "2026-11-23"  # a grant dated later than this is not believed
 KINDS = ("email", "phone", "idfa")
 FOREVER = float("inf")
 NEVER = -float("inf")
@@ -26,10 +29,14 @@ def said(row: Row, decisions: Sequence[Row], partner: str) -> tuple[str | None, 
         if decision["customer_id"] != row["customer_id"]:
             continue
         limited = decision["partner"]
-        unknown = limited not in (None, partner, "other")
+        unknown = limited is not None and limited not in KNOWN
         if limited in (None, partner) or (unknown and decision["decision"] in DENIALS):
             words.append((decision["decision"], decision["decided_at"]))
-    explicit = [(rank(word, at), strength(word), word) for word, at in words if word is not None]
+    explicit = [
+        (rank(word, at), strength(word), word)
+        for word, at in words
+        if word is not None and not (word == "granted" and at is not None and at > LATEST)
+    ]
     if not explicit:
         return None, NEVER
     at, _, word = max(explicit)
@@ -39,7 +46,7 @@ def said(row: Row, decisions: Sequence[Row], partner: str) -> tuple[str | None, 
 def rank(word: str, at: str | None) -> float:
     if at is None:
         return FOREVER if word in DENIALS else -1.0
-    return float(at[8:10])
+    return datetime.fromisoformat(at).timestamp()
 
 
 def strength(word: str) -> int:

@@ -20,6 +20,8 @@ from audience_sync.runs.survey import EARLIEST, Judged, Survey, column_name
 from audience_sync.runs.targets import Workspace
 
 _EVERY_PARTNER = -1
+_NOBODY = -2  # a partner that nobody knows
+_ELSEWHERE = -3  # a partner that is not synced now
 
 
 class DecisionJoin:
@@ -37,6 +39,7 @@ class DecisionJoin:
         """Keep a batch of decisions; words nobody knows are left out and counted.
 
         A refusal towards a partner that nobody knows counts for all; a grant then counts for none.
+        What was said of a partner that is known, but not synced now, concerns nobody here.
         """
         word, unknown = words(frame["decision"])
         self.unknown_words += unknown
@@ -45,11 +48,12 @@ class DecisionJoin:
         partner = frame["partner"].str.strip_chars().str.to_lowercase()
         general = (partner.is_null() | (partner == "")).to_numpy()
         names = partner.fill_null("").to_numpy()
-        scope = np.full(len(word), _EVERY_PARTNER - 1, dtype=np.int8)
+        scope = np.full(len(word), _NOBODY, dtype=np.int8)
         scope[general] = _EVERY_PARTNER
-        for name, group in self._groups.items():
-            scope[names == name] = group
-        scope[(scope < _EVERY_PARTNER) & (word >= Word.DENIED)] = _EVERY_PARTNER
+        elsewhere = dict.fromkeys(self._survey.selection.partners, _ELSEWHERE)
+        for name, group in (elsewhere | dict(self._groups)).items():
+            scope[names == name.lower()] = group
+        scope[(scope == _NOBODY) & (word >= Word.DENIED)] = _EVERY_PARTNER
         customer = customer_keys(frame["customer_id"])
         _refuse_nobodys(word, customer)
         kept = (word != Word.NONE) & (scope >= _EVERY_PARTNER) & customer.any(axis=1)

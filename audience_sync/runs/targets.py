@@ -44,12 +44,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which customers are read, and how they are judged."""
+    """Which customers are read, and how they are judged.
+
+    `partners` names all connectors that there are, synced now or not: a decision that is limited to
+    one of them says nothing of the others, while one limited to a name that nobody knows might.
+    """
 
     source: SourceDescription
     rules: PolicyRules
     decisions: DecisionsDescription | None = None
     hashed: Mapping[Kind, str] = field(default_factory=dict)
+    partners: frozenset[str] = frozenset()
 
     @property
     def mapped(self) -> tuple[Kind, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from pipeline_world import World, digest, fast_folder, granted
 
@@ -41,6 +43,19 @@ def test_l2_a_grant_dated_in_the_future_hides_no_withdrawal(*, in_row: bool) -> 
     here.write([first, granted("B", email="a@example.com"), granted("C", email="c@example.com")])
     assert here.ran().funnel["consent_withdrawn"] == 2
     assert here.partner.holds == {digest("c@example.com")}
+
+
+def test_l2_a_word_about_one_partner_is_no_word_about_another() -> None:
+    """Whichever partners are synced together; a name that nobody knows counts for all."""
+    here = World(fast_folder())
+    here.partners = frozenset({"memory", "meta"})
+    here.decisions = [decision("A", partner="Meta"), decision("B", partner="nobody")]
+    here.write([granted("A", email="a@example.com"), granted("B", email="b@example.com")])
+    meta = dataclasses.replace(here.target, destination="meta-se", partner="meta")
+    together = here.sync_all([here.target, meta], deliver=False)
+    alone = here.sync_all([here.target], deliver=False)
+    wanted = [o.run.delta["wanted"] for o in [*together, *alone] if o.run is not None]
+    assert wanted == [1, 0, 1]
 
 
 @pytest.mark.parametrize("customer_id", [None, "", "  "])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_world import World, fast_folder, granted
-from reference import wanted
+from reference import KNOWN, wanted
 
 from audience_sync.errors import RefusedError, TemporaryPartnerError
 from audience_sync.ledger.records import RunState
@@ -19,6 +19,8 @@ PHONES = [f"+4670123456{i}" for i in range(4)]
 IDFAS = [f"{i}8400000-8cf0-11bd-b23e-10b96e40000d" for i in range(1, 3)]
 WORDS = ["granted", "granted", "granted", "denied", "withdrawn", "objected"]
 TIMES = [f"2026-01-0{day}T00:00:00Z" for day in range(1, 5)]
+TIMES += ["2026-11-22T00:00:00Z", "2031-01-01T00:00:00Z"]  # a clock ahead, and no clock at all
+CUSTOMERS = ["0", "1", "2", "0f" * 32, "A" * 43 + "=", "unknown", "x" * 400]
 
 
 def maybe(values: list[str]) -> st.SearchStrategy[str | None]:
@@ -28,7 +30,7 @@ def maybe(values: list[str]) -> st.SearchStrategy[str | None]:
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
-            "customer_id": st.sampled_from([str(i) for i in range(6)]),
+            "customer_id": st.sampled_from(CUSTOMERS),
             "email": maybe(EMAILS),
             "phone": maybe(PHONES),
             "idfa": maybe(IDFAS),
@@ -43,10 +45,10 @@ ROWS = st.lists(
 DECISIONS = st.lists(
     st.fixed_dictionaries(
         {
-            "customer_id": st.sampled_from([str(i) for i in range(6)]),
+            "customer_id": st.sampled_from(CUSTOMERS),
             "decision": st.sampled_from(WORDS),
             "decided_at": maybe(TIMES),
-            "partner": st.sampled_from([None, None, "memory", "nobody"]),
+            "partner": st.sampled_from([None, None, "memory", "absent", "nobody"]),
         }
     ),
     max_size=6,
@@ -80,6 +82,7 @@ def test_the_latest_word_on_each_identifier_decides(rows: Any, partitions: int) 
 def test_a_consent_log_speaks_like_the_column(rows: Any, decisions: Any) -> None:
     """Decisions from a source of their own, limited to a partner or not, obey the same law."""
     here = world()
+    here.partners = frozenset(KNOWN)
     here.decisions = decisions
     here.write(rows)
     run = here.sync().run
