@@ -18,7 +18,8 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, Run, RunState
+from audience_sync.ledger.records import BatchState, RemoteList, Run, RunState
+from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
@@ -138,13 +139,17 @@ class Deliverer:
     def _ensure_list(self, run: Run, link: Link, adopted: str | None, held: Held) -> str:
         """The remote id; the intention is on record before a list is created (L15)."""
         remote = self.ledger.remote_list(run.audience, run.destination)
-        if adopted is not None and remote.remote_id not in (None, adopted):
+        known = remote.remote_id
+        chosen = adopted is not None or remote.adopted
+        if chosen and known != adopted and not self._arrived(remote, run):
+            known = None  # the project named a list wrongly, and has nobody on it
+        if adopted is not None and known not in (None, adopted):
             raise ConfigurationError(
                 f"{run.audience} was delivered to another list at {run.destination} before; "
                 "name the audience anew to deliver it to a list of your choice"
             )
-        if remote.remote_id is not None:
-            return remote.remote_id
+        if known is not None:
+            return known
         marker = link.marker(run.audience)
         intended = replace(
             remote,
@@ -166,6 +171,11 @@ class Deliverer:
             remote_id = link.connector.ensure_audience(request)
         self._save(replace(intended, remote_id=remote_id), run, held)
         return remote_id
+
+    def _arrived(self, remote: RemoteList, run: Run) -> bool:
+        """Whether anybody is, or may be, on the list that we know."""
+        tried = any(batch.attempts for batch in self.ledger.batches(run.id))
+        return tried or bool(Manifest.of(remote.manifest).files)
 
     def _save(self, remote: object, run: Run, held: Held) -> None:
         lease = held[f"{run.audience}/{run.destination}"]

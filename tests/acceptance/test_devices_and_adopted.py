@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from shop import PATIENCE, Shop, people
+from shop import PATIENCE, Shop, expected, people
 
 Open = Callable[..., Shop]
 
@@ -134,3 +134,30 @@ def test_an_adopted_list_is_the_one_that_is_changed(open_shop: Open) -> None:
     assert only["id"] == remote_id
     assert len(_held_anywhere(shop, "meta")["email"]) == 3
     assert shop.must("status", "--json").json["lists"][0]["remote_id"] == remote_id
+
+
+def test_a_wrong_remote_id_can_be_corrected(open_shop: Open) -> None:
+    """While nothing has arrived, the project's word counts; later it cannot be swapped."""
+    shop = open_shop(people(4))
+    remote_id = _made_by_hand(shop)
+    _adopting(shop, "424242")
+    assert shop.run("sync", "everyone").code == 1
+    _adopting(shop, remote_id)
+    shop.must("sync", "everyone")
+    assert len(_held_anywhere(shop, "meta")["email"]) == 4
+    _adopting(shop, "434343")
+    shop.customers(people(5))
+    swapped = shop.run("sync", "everyone")
+    assert swapped.code == 2
+    assert "another list" in swapped.out
+
+
+def test_a_wrong_remote_id_can_be_taken_out(open_shop: Open) -> None:
+    """Then the audience gets a list of its own, as if no other had ever been named."""
+    rows = people(4)
+    shop = open_shop(rows)
+    _adopting(shop, "424242")
+    assert shop.run("sync", "everyone").code == 1
+    shop.write(destinations="[meta-se]")
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(rows)
