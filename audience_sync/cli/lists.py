@@ -50,7 +50,7 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
             "-" if run is None else _word(run, place),
             "never" if run is None else ago(run.planned_at, now),
             "on demand" if due is None else ahead(due, now),
-            told(place["told_by_partner"]),
+            told(place["told_by_partner"], in_project=place["in_project"]),
         )
     output = console()
     output.print(table if places else "No audiences; add one under `audiences:`.")
@@ -64,10 +64,10 @@ def _word(run: Run, place: Mapping[str, Any]) -> str:
     return _WORD.get(run.state, run.state.value)
 
 
-def told(statistics: Mapping[str, Any]) -> str:
+def told(statistics: Mapping[str, Any], *, in_project: bool = True) -> str:
     """What a partner tells of a list, in a few words."""
     lower, upper = statistics.get("size_lower"), statistics.get("size_upper")
-    words = []
+    words = [] if in_project else ["no longer in the project"]
     if lower is not None and upper is not None:
         same = lower == upper
         words.append(number(lower) if same else f"{number(lower)}-{number(upper)}")

@@ -94,6 +94,7 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
         "schedule": audience.schedule,
         "next_run_at": next_run(audience, app.now()),
         "told_by_partner": dict(remote.statistics),
+        "in_project": True,
     }
 
 
@@ -111,7 +112,8 @@ def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "last_run": app.ledger.last_run(remote.audience, remote.destination),
             "schedule": None,
             "next_run_at": None,
-            "told_by_partner": dict(remote.statistics) | {"status": "no longer in the project"},
+            "told_by_partner": dict(remote.statistics),
+            "in_project": False,
         }
         for remote in app.ledger.remote_lists()
         if remote.members and (remote.audience, remote.destination) not in named

@@ -148,4 +148,5 @@ def test_a_list_that_the_project_forgot_is_still_shown(open_shop: Callable[..., 
     shop.write(destinations="[meta-se]", change=lambda text: text.replace("swedes:", "danes:"))
     told = shop.must("status", "--json").json["lists"]
     assert [(place["audience"], place["members"]) for place in told][-1] == ("swedes", 16)
+    assert told[-1]["in_project"] is False
     assert "no longer in" in shop.must("status").out

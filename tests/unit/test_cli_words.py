@@ -90,6 +90,8 @@ def test_what_a_partner_tells() -> None:
     assert told({"size_lower": 1000, "size_upper": 2000}) == "1,000-2,000"
     assert told({"match_range": "61-70 %", "status": "open", "usable": True}) == "match 61-70 %"
     assert told({"status": "flagged by policy", "usable": False}) == "flagged by policy"
+    forgotten = told({"status": "open", "usable": True}, in_project=False)
+    assert forgotten == "no longer in the project"
 
 
 def test_json_holds_records_and_times(capsys: pytest.CaptureFixture[str]) -> None:
