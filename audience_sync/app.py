@@ -190,10 +190,17 @@ class App:
         )
         if deliver and keep:
             self.pipeline.poll_due()
+            outcomes = [self._as_it_is_now(outcome) for outcome in outcomes]
             for outcome in outcomes:
                 if outcome.run is not None:
                     self.read_statistics(outcome.run)
         return outcomes
+
+    def _as_it_is_now(self, outcome: Outcome) -> Outcome:
+        """A partner may have given its final answer since the delivery."""
+        if outcome.run is None or outcome.run.state is not RunState.DELIVERED:
+            return outcome
+        return replace(outcome, run=self.ledger.run(outcome.run.id))
 
     def read_statistics(self, run: Run) -> None:
         """Remember what the partner tells of a list that a run has just changed; never fails.

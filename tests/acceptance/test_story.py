@@ -150,3 +150,15 @@ def test_a_list_that_the_project_forgot_is_still_shown(open_shop: Callable[..., 
     assert [(place["audience"], place["members"]) for place in told][-1] == ("swedes", 16)
     assert told[-1]["in_project"] is False
     assert "no longer in" in shop.must("status").out
+
+
+def test_sync_tells_what_a_poll_has_just_learned(open_shop: Callable[..., Shop]) -> None:
+    """A final answer that came within the same command is the one that is shown."""
+    shop = open_shop(
+        destinations="[google-se]",
+        change=lambda text: text.replace("poll_after: 0.01", "poll_after: 0"),
+    )
+    [outcome] = shop.must("sync", "everyone", "--json").json["outcomes"]
+    assert outcome["run"]["state"] == "confirmed"
+    assert outcome["reached"] == "processed"
+    assert [run["state"] for run in shop.must("runs", "--json").json["runs"]] == ["confirmed"]
