@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -16,6 +16,7 @@ from audience_sync.membership.crossing import NEVER
 from audience_sync.membership.delta import Delta, diff
 from audience_sync.membership.digests import (
     Bytes,
+    Positions,
     leading,
     match,
     present,
@@ -64,27 +65,36 @@ class Compared:
     counts: Counts
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a partition in the order of their identities, read once for every target."""
+
+    partition: int
+    order: Positions  # where each row came from
+    identity: Bytes
+    granted_at: NDArray[np.int64]  # (n, groups)
+    chosen: NDArray[np.uint8]  # (n, audiences)
+    reasons: NDArray[np.int8]  # (n, groups)
+    forms: dict[FormOf, Bytes | None] = field(default_factory=dict)  # as far as asked for
+
+
 class Comparison:
-    """Reads the rows of a partition once and compares them for every target."""
+    """Compares the rows of a partition with what each target holds."""
 
     def __init__(
         self,
         survey: Survey,
         verdicts: Verdicts,
-        groups: Mapping[str, int],
         suppress: Suppress,
         now: datetime,
     ) -> None:
         self._survey = survey
         self._verdicts = verdicts
-        self._groups = groups
         self._suppress = suppress
         self._now = int(now.timestamp())
 
-    def compare(
-        self, partition: int, targets: Sequence[Target], held: Mapping[str, Membership]
-    ) -> dict[str, Compared]:
-        """The delta of each target in this partition, by the target's name."""
+    def read(self, partition: int) -> Rows:
+        """What the customers of a partition are and may."""
         rows = self._survey.rows
         identity = rows.read(partition, "identity")
         granted_at = rows.read(partition, "granted_at")
@@ -100,39 +110,38 @@ class Comparison:
         selected = rows_at(selected, order)
         chosen = np.unpackbits(selected, axis=1, count=len(self._survey.audiences))
         reasons = self._verdicts.of(partition, identity, granted_at, order)
-        forms: dict[FormOf, Bytes | None] = {}
-        compared = {}
-        for target in targets:
-            for form in target.forms.items():
-                if form not in forms:
-                    values = read_form(rows, partition, form, self._survey.identity)
-                    forms[form] = None if values is None else rows_at(values, order)
-            group = self._groups[target.partner]
-            bit = self._survey.audiences.index(target.audience)
-            counts = Counts()
-            eligible = granted_at[:, group] != NEVER
-            wanted = self._wanted(
-                target, identity, forms, eligible, reasons[:, group], chosen[:, bit], counts
-            )
-            lines = held[target.name].read(partition, rows.partitions)
-            reached = identity[eligible & (reasons[:, group] != NO_REASON)]
-            found = self._against(target, partition, lines, wanted, counts)
-            keys = found.delta.left_keys
-            counts.refused = int(self._verdicts.refused(partition, keys, reached).sum())
-            compared[target.name] = found
-        return compared
+        return Rows(partition, order, identity, granted_at, chosen, reasons)
+
+    def compare(self, rows: Rows, target: Target, membership: Membership) -> Compared:
+        """The delta of one target in a partition; the rows of one partition by one thread."""
+        for form in target.forms.items():
+            if form not in rows.forms:
+                survey, partition = self._survey, rows.partition
+                values = read_form(survey.rows, partition, form, survey.identity)
+                rows.forms[form] = None if values is None else rows_at(values, rows.order)
+        group = self._survey.group_of[target.partner]
+        counts = Counts()
+        eligible = rows.granted_at[:, group] != NEVER
+        reasons = rows.reasons[:, group]
+        wanted = self._wanted(target, rows, eligible, reasons, counts)
+        lines = membership.read(rows.partition, self._survey.rows.partitions)
+        found = self._against(target, rows.partition, lines, wanted, counts)
+        reached = rows.identity[eligible & (reasons != NO_REASON)]
+        keys = found.delta.left_keys
+        counts.refused = int(self._verdicts.refused(rows.partition, keys, reached).sum())
+        return found
 
     def _wanted(
         self,
         target: Target,
-        identity: Bytes,
-        forms: Mapping[FormOf, Bytes | None],
+        rows: Rows,
         eligible: NDArray[np.bool_],
         reasons: NDArray[np.int8],
-        chosen: NDArray[np.uint8],
         counts: Counts,
     ) -> Lines:
         """Drop row by row for the first reason that applies, then merge people."""
+        identity, forms = rows.identity, rows.forms
+        chosen = rows.chosen[:, self._survey.audiences.index(target.audience)]
         denied = eligible & (reasons != NO_REASON)
         counts.drops += np.bincount(reasons[denied], minlength=len(Reason))
         left = eligible & ~denied

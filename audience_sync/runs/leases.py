@@ -67,6 +67,11 @@ class Held:
         if name in lost:
             raise lost[name]
 
+    def proceed(self) -> None:
+        """The same for work on many lists: it goes on as long as one of the leases is left."""
+        if self._stopped or len(self._lost) >= len(self._leases):
+            self.renew()
+
     def release(self) -> None:
         """Let others work; the thread has ended by then."""
         self._over.set()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 
+from audience_sync.errors import AudienceSyncError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import StillCarried
 from audience_sync.membership.digests import Bytes, Mask, Positions
@@ -17,6 +19,18 @@ from audience_sync.runs.compare import Compared, Counts
 from audience_sync.runs.targets import Target, Workspace
 
 _LOCAL = (Kind.EMAIL,)  # carried by one identity only, so no other member can still carry it
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is left of a compared partition once its following lines rest in their file."""
+
+    partition: int
+    counts: Counts
+    same: bool
+    added: Lines
+    removed: Lines
+    path: str | None  # of the following lines; None where there are none
 
 
 class ListPlan:
@@ -32,6 +46,7 @@ class ListPlan:
         self.counts = Counts()
         self.silent = True
         self.kept = False  # whether the ledger knows the run
+        self.error: AudienceSyncError | None = None  # what stopped this list; others go on
         self._space = space
         self._files: dict[int, str] = {}
         self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size)
@@ -47,31 +62,30 @@ class ListPlan:
             if kind not in _LOCAL
         }
 
-    def store(self, compared: Compared) -> str | None:
-        """Write the partition's following lines; safe from several threads. The file's path."""
-        delta = compared.delta
-        partition, stored = compared.partition, self.before.manifest
+    def store(self, compared: Compared) -> Stored:
+        """Write the partition's following lines; safe from several threads."""
+        delta, partition = compared.delta, compared.partition
+        stored = self.before.manifest
         same = delta.same and stored.partitions == self._space.partitions
-        if same or not len(delta.following):
-            return stored.files.get(partition) if same else None
-        path = f"{generation_folder(self.target, self.run)}/{partition}.sealed"
-        write_lines(self._space.location, path, self._space.keyring, delta.following)
-        return path
+        path = stored.files.get(partition) if same else None
+        if len(delta.following) and not same:
+            path = f"{generation_folder(self.target, self.run)}/{partition}.sealed"
+            write_lines(self._space.location, path, self._space.keyring, delta.following)
+        return Stored(partition, compared.counts, delta.same, delta.added, delta.removed, path)
 
-    def take(self, compared: Compared, path: str | None) -> None:
+    def take(self, stored: Stored) -> None:
         """Take the next partition in; additions go to the outbox, removals wait for the others."""
-        self.counts += compared.counts
-        if path is not None:
-            self._files[compared.partition] = path
-        delta = compared.delta
-        if not delta.same:
+        self.counts += stored.counts
+        if stored.path is not None:
+            self._files[stored.partition] = stored.path
+        if not stored.same:
             self.silent = False
-        self._outbox.add(delta.added)
-        if len(delta.removed):
-            put_lines(self._leaving, compared.partition, delta.removed)
-            for kind, values in delta.removed.columns.items():
+        self._outbox.add(stored.added)
+        if len(stored.removed):
+            put_lines(self._leaving, stored.partition, stored.removed)
+            for kind, values in stored.removed.columns.items():
                 if kind in self._carried:
-                    self._carried[kind].leave(values, compared.partition)
+                    self._carried[kind].leave(values, stored.partition)
 
     def finish(self) -> tuple[str, list[int], list[int]]:
         """The outbox's fingerprint, and how many members each removal and addition batch has."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from audience_sync.customers.funnel import Funnel
 from audience_sync.customers.policy import Reason, check_rules
 from audience_sync.customers.source import open_source
-from audience_sync.errors import StateError
+from audience_sync.errors import AudienceSyncError, StateError
 from audience_sync.identifiers.forms import versioned
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, Operation, Run, RunState
@@ -19,18 +21,20 @@ from audience_sync.membership.guard import GuardFacts, findings
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.compare import Compared, Comparison
+from audience_sync.runs.compare import Comparison
 from audience_sync.runs.following import write_following
 from audience_sync.runs.leases import Held
-from audience_sync.runs.listplan import ListPlan
+from audience_sync.runs.listplan import ListPlan, Stored
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.survey import Survey
 from audience_sync.runs.sweep import SCRATCH
-from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
+from audience_sync.runs.targets import Selection, Target, Workspace
 from audience_sync.runs.threads import in_order
 from audience_sync.runs.verdicts import Verdicts
+
+T = TypeVar("T")
 
 _UNKNOWN_SIZE = 1_000_000  # rows assumed where a source cannot tell
 _DAY = 24 * 3600.0  # seconds
@@ -51,10 +55,11 @@ class Planner:
 
     def plan(
         self, selection: Selection, targets: Sequence[Target], held: Held, *, keep: bool = True
-    ) -> list[Run]:
-        """The run of each target: planned, held, or confirmed at once where nothing differs.
+    ) -> dict[str, Run | AudienceSyncError]:
+        """By the target's name its run: planned, held, or confirmed where nothing differs.
 
-        With `keep` false nothing remains of the plan but the answer.
+        What stops one list is its own answer, and the others go on. With `keep` false nothing
+        remains of the plans but the answers.
         """
         source = open_source(selection.source)
         mapped = selection.source.columns
@@ -67,13 +72,17 @@ class Planner:
             verdicts.cross()
             plans = self._open(targets, space)
             try:
-                self._compare(survey, verdicts, plans, selection, held)
-                return [self._conclude(plan, survey, keep=keep) for plan in plans]
-            except BaseException:
+                self._compare(survey, verdicts, plans, held)
+                return {
+                    plan.target.name: _alone(
+                        plan, held, lambda plan: self._conclude(plan, survey, keep=keep)
+                    )
+                    for plan in plans
+                }
+            finally:
                 for plan in plans:
                     if not plan.kept:
                         plan.abandon()
-                raise
 
     @contextmanager
     def _workspace(self, partitions: int) -> Iterator[Workspace]:
@@ -99,35 +108,27 @@ class Planner:
         return plans
 
     def _compare(
-        self,
-        survey: Survey,
-        verdicts: Verdicts,
-        plans: Sequence[ListPlan],
-        selection: Selection,
-        held: Held,
+        self, survey: Survey, verdicts: Verdicts, plans: Sequence[ListPlan], held: Held
     ) -> None:
-        groups = partner_groups(
-            [plan.target for plan in plans], by_partner=selection.decisions is not None
-        )
         suppression = Suppression(self.ledger, self.fingerprint_key, self.now)
-        comparison = Comparison(survey, verdicts, groups, suppression.suppressed, self.now())
-        memberships = {plan.target.name: plan.before for plan in plans}
-        by_name = {plan.target.name: plan for plan in plans}
+        comparison = Comparison(survey, verdicts, suppression.suppressed, self.now())
         partitions = survey.rows.partitions
         advance = self.progress.stage("Comparing with what partners hold", partitions)
 
-        def compare(partition: int) -> list[tuple[ListPlan, Compared, str | None]]:
-            found = comparison.compare(partition, [p.target for p in plans], memberships)
-            return [
-                (by_name[name], compared, by_name[name].store(compared))
-                for name, compared in found.items()
-            ]
+        def compare(partition: int) -> list[tuple[ListPlan, Stored | AudienceSyncError]]:
+            rows = comparison.read(partition)
 
-        def done(results: list[tuple[ListPlan, Compared, str | None]]) -> None:
-            for plan, compared, path in results:
-                plan.take(compared, path)
+            def one(plan: ListPlan) -> Stored:
+                return plan.store(comparison.compare(rows, plan.target, plan.before))
+
+            return [(plan, _alone(plan, held, one)) for plan in plans]
+
+        def done(results: list[tuple[ListPlan, Stored | AudienceSyncError]]) -> None:
+            for plan, stored in results:
+                if isinstance(stored, Stored):
+                    _alone(plan, held, partial(ListPlan.take, stored=stored))
             advance(1)
-            held.renew()
+            held.proceed()
 
         in_order(compare, range(partitions), done)
 
@@ -207,6 +208,17 @@ class Planner:
             previous_consenting=consenting(was) if was else None,
         )
         return findings(facts, target.guards)
+
+
+def _alone(plan: ListPlan, held: Held, work: Callable[[ListPlan], T]) -> T | AudienceSyncError:
+    """What goes wrong with one list, now or before, is its answer and stops no other list."""
+    if plan.error is None:
+        try:
+            held.renew(plan.target.name)
+            return work(plan)
+        except AudienceSyncError as error:
+            plan.error = error
+    return plan.error
 
 
 def consenting(funnel: Funnel) -> int:

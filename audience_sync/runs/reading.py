@@ -45,17 +45,17 @@ def survey_customers(
 
     def done(rows: int) -> None:
         advance(rows)
-        held.renew()
+        held.proceed()
 
     if join is not None and selection.decisions is not None:
         for frame in read_decisions(selection.decisions):
             join.take_decisions(frame)
-            held.renew()
+            held.proceed()
     in_order(take, profiled(source.batches(wheres), selection.hashed), done)
     if join is not None:
         join.finish()
         survey.tally.unknown_consent_values += join.unknown_words
-        in_order(join.settle, range(space.partitions), lambda _: held.renew())
+        in_order(join.settle, range(space.partitions), lambda _: held.proceed())
         join.discard()
     survey.finish()
     return survey

@@ -88,8 +88,8 @@ class Pipeline:
                     if self._clear(target, held, outcomes, deliver=deliver)
                 ]
             if free:
-                for run in self.planner.plan(selection, free, held, keep=keep):
-                    outcomes[f"{run.audience}/{run.destination}"] = _of(run)
+                planned = self.planner.plan(selection, free, held, keep=keep)
+                outcomes |= {target.name: _planned(target, planned[target.name]) for target in free}
             if deliver and keep:
                 self._deliver_all(outcomes, held, forced_by)
         return [outcomes[target.name] for target in targets]
@@ -232,7 +232,7 @@ class Pipeline:
 
     def _try(self, run: Run, held: Held) -> Outcome:
         try:
-            held.renew()
+            held.renew(f"{run.audience}/{run.destination}")
             return _of(self._deliver(run, held))
         except AudienceSyncError as error:
             return _of(self.ledger.run(run.id), error)
@@ -320,6 +320,11 @@ class Pipeline:
 
 def _of(run: Run, error: AudienceSyncError | None = None) -> Outcome:
     return Outcome(audience=run.audience, destination=run.destination, run=run, error=error)
+
+
+def _planned(target: Target, found: Run | AudienceSyncError) -> Outcome:
+    run, error = (None, found) if isinstance(found, AudienceSyncError) else (found, None)
+    return Outcome(audience=target.audience, destination=target.destination, run=run, error=error)
 
 
 def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
