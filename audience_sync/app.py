@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -42,7 +42,9 @@ from audience_sync.runs.sweep import sweep
 from audience_sync.runs.sync import Outcome, Pipeline
 from audience_sync.runs.targets import Target
 from audience_sync.settings import Settings, environment, load_settings
-from audience_sync.targeting import selection_of, targets_of
+from audience_sync.targeting import retired_of, selection_of, targets_of
+
+_ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +167,10 @@ class App:
             return self._links[destination]
 
     def targets(self, audiences: Sequence[str], destination: str | None) -> list[Target]:
-        """The lists that a command names."""
+        """The lists that a command names, and those that the project named before."""
         connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
-        return targets_of(self.project, connectors, audiences, destination, self.now())
+        retired = self._retired()
+        return targets_of(self.project, connectors, audiences, destination, self.now(), retired)
 
     def sync(
         self,
@@ -224,10 +227,30 @@ class App:
     ) -> list[Outcome]:
         """Plan only; the runs to deliver, interrupted ones too, become due to be gone on with."""
         targets = self.targets(audiences, destination)
+        # No schedule names an audience that is gone, so its lists come with any other's.
+        targets += [
+            target
+            for target in self._retired()
+            if target.audience not in {*audiences, *self.project.audiences}
+            and destination in (None, target.destination)
+            and audiences
+        ]
+        targets = [target for target in targets if not (target.retired and self._waits(target))]
         found = self.pipeline.sync(
             selection_of(self.project, self.installed.connectors), targets, deliver=False
         )
         return [replace(outcome, run=self._made_due(outcome.run)) for outcome in found]
+
+    def _retired(self) -> list[Target]:
+        connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
+        return retired_of(self.project, connectors, self.ledger.remote_lists())
+
+    def _waits(self, target: Target) -> bool:
+        """Whether a person was asked to approve a list's end not long ago."""
+        last = self.ledger.last_run(target.audience, target.destination)
+        if last is None or last.state is not RunState.HELD:
+            return False
+        return self.now() - last.planned_at < _ASK_AGAIN
 
     def _made_due(self, run: Run | None) -> Run | None:
         if run is None or run.state not in (RunState.PLANNED, RunState.DELIVERING):

@@ -10,7 +10,9 @@ from audience_sync.connector import Connector
 from audience_sync.customers import description
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
+from audience_sync.ledger.records import RemoteList
 from audience_sync.membership.guard import GuardLimits
+from audience_sync.membership.held import Manifest
 from audience_sync.project import Audience, Guards, Period, Project
 from audience_sync.runs.targets import Selection, Target
 
@@ -59,10 +61,15 @@ def targets_of(
     audiences: Sequence[str],
     destination: str | None,
     now: datetime,
+    retired: Sequence[Target] = (),
 ) -> list[Target]:
-    """The lists that a command names: all of the project's when it names none."""
+    """The lists that a command names: all of the project's, retired ones too, when it names none.
+
+    An audience that is gone may be named as long as a list of it is left.
+    """
+    left = {target.audience for target in retired}
     for name in audiences:
-        if name not in project.audiences:
+        if name not in project.audiences and name not in left:
             raise ConfigurationError(
                 f"no audience {name} in {project.path.name}; there are "
                 f"{', '.join(project.audiences) or 'none'}"
@@ -72,12 +79,22 @@ def targets_of(
             f"no destination {destination} in {project.path.name}; there are "
             f"{', '.join(project.destinations) or 'none'}"
         )
-    chosen = [project.audiences[name] for name in audiences or project.audiences]
+    chosen = [
+        project.audiences[name]
+        for name in dict.fromkeys(audiences or project.audiences)
+        if name in project.audiences
+    ]
     targets = [
         _target(project, connectors, audience, used, now)
         for audience in chosen
         for used in audience.destinations
         if destination in (None, used)
+    ]
+    targets += [
+        target
+        for target in retired
+        if (not audiences or target.audience in audiences)
+        and destination in (None, target.destination)
     ]
     if not targets:
         raise ConfigurationError(
@@ -86,6 +103,48 @@ def targets_of(
             else f"{project.path.name} has no audiences; add one under `audiences:`"
         )
     return targets
+
+
+def retired_of(
+    project: Project,
+    connectors: Mapping[str, type[Connector[Any]]],
+    lists: Sequence[RemoteList],
+) -> list[Target]:
+    """The lists that hold members, but that the project no longer names: all are to leave.
+
+    Those at a destination that is gone too cannot be reached. A person approves each.
+    """
+    return [
+        _retired(project, connectors, remote)
+        for remote in lists
+        if (remote.members or Manifest.of(remote.manifest).files)
+        and remote.destination in project.destinations
+        and not _names(project, remote.audience, remote.destination)
+    ]
+
+
+def _names(project: Project, audience: str, destination: str) -> bool:
+    found = project.audiences.get(audience)
+    return found is not None and destination in found.destinations
+
+
+def _retired(
+    project: Project, connectors: Mapping[str, type[Connector[Any]]], remote: RemoteList
+) -> Target:
+    partner = project.destinations[remote.destination].connector
+    gone = remote.audience not in project.audiences
+    where = "is no longer in the project" if gone else f"no longer names {remote.destination}"
+    return Target(
+        audience=remote.audience,
+        destination=remote.destination,
+        partner=partner,
+        where=None,
+        forms={},
+        batch_size=connectors[partner].limits.members_per_request,
+        slots=1,
+        guards=GuardLimits(always=f"the audience {where}, so its list would be emptied"),
+        retired=True,
+    )
 
 
 def _target(

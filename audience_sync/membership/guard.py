@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLimits:
-    """Limits as shares (0.3 is 30 %); None switches a guard off."""
+    """Limits as shares (0.3 is 30 %); None switches a guard off.
+
+    `always` is a reason to hold whatever the delta looks like.
+    """
+
+    always: str | None = None
 
     minimum_members: int | None = 100
     maximum_removals: float | None = 0.30
@@ -41,6 +46,8 @@ class GuardFacts:
 
 def findings(facts: GuardFacts, limits: GuardLimits) -> list[str]:
     """What looks wrong, one phrase each; empty when the delta may go."""
+    if limits.always is not None:
+        return [limits.always]
     checks: list[Callable[[GuardFacts, GuardLimits], str | None]] = [
         _source,
         _consent,

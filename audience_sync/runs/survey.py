@@ -87,6 +87,7 @@ class Survey:
     ) -> None:
         self.selection = selection
         self.audiences = tuple(dict.fromkeys(target.audience for target in targets))
+        self._named = {target.audience for target in targets if not target.retired}
         self.identity = {kind: selection.identity_form(kind) for kind in selection.mapped}
         sent = {(kind, form) for target in targets for kind, form in target.forms.items()}
         self.forms: list[FormOf] = sorted(set(self.identity.items()) | sent)
@@ -134,10 +135,11 @@ class Survey:
             at = frame["consent_at"].fill_null(NO_TIME).to_numpy()
             word = believed(word, at, self.now)
         everyone = np.ones(frame.height, dtype=np.bool_)
+        nobody = np.zeros(frame.height, dtype=np.bool_)
         flags = [
             frame[column].to_numpy()
             if (column := f"audience:{name}") in frame.columns
-            else everyone
+            else (everyone if name in self._named else nobody)
             for name in self.audiences
         ]
         selected = np.packbits(np.stack(flags, axis=1), axis=1)

@@ -22,7 +22,8 @@ class Target:
     """One audience at one destination, with all that planning needs to know of both.
 
     `partner` is the connector's name, which a decision may be limited to; `forms` holds the kinds
-    that this audience sends there.
+    that this audience sends there. A `retired` list is one that the project no longer names: nobody
+    is wanted on it any more.
     """
 
     audience: str
@@ -35,6 +36,7 @@ class Target:
     guards: GuardLimits
     holdout: float = 0.0
     expired_before: datetime | None = None
+    retired: bool = False
 
     @property
     def name(self) -> str:
