@@ -23,7 +23,12 @@ def tell(sentence: str, *, as_json: bool) -> None:
     """Tell an error, and with --json also as the one document on stdout."""
     say(f"audience-sync: {sentence}")
     if as_json:
-        print(orjson.dumps({"error": sentence}).decode())
+        write_error(sentence)
+
+
+def write_error(sentence: str) -> None:
+    """The one document that stdout holds when a command with --json fails."""
+    print(orjson.dumps({"error": sentence}).decode())
 
 
 def write_plainly(sentence: str) -> None:

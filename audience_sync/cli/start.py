@@ -43,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
         )
     except typer.TyperException as wrong:
         _show_usage(wrong)
+        if as_json:
+            ending.write_error(wrong.format_message())
         return codes.USAGE
     except typer.Abort:
         return codes.INTERRUPTED

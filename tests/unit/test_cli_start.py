@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -141,3 +142,14 @@ def test_init_writes_a_project_once(
     assert os.listdir(tmp_path) == ["audience-sync.yml"]  # noqa: PTH208 - names are wanted
     assert run(["--project", str(tmp_path / "new"), "init"]) == 0
     assert (tmp_path / "new/audience-sync.yaml").read_text() == written
+
+
+@pytest.mark.parametrize(
+    "words", [["sync", "--nonsense"], ["nonsense"], ["run"], ["sync", "--dry-run", "--force"]]
+)
+def test_wrong_usage_is_json_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A script that reads stdout finds the error there, whatever kind it is."""
+    assert run([*words, "--json"]) == codes.USAGE
+    told = capsys.readouterr()
+    assert set(json.loads(told.out)) == {"error"}
+    assert json.loads(told.out)["error"] in " ".join(told.err.replace("│", " ").split())
