@@ -124,11 +124,9 @@ def next_run(audience: Audience, now: datetime) -> datetime | None:
     """When the schedule, in the audience's timezone, is due next."""
     if audience.schedule is None:
         return None
-    from croniter import croniter  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cron import next_due  # noqa: PLC0415 - keeps --help light
 
-    local = now.astimezone(audience.timezone)
-    found: datetime = croniter(audience.schedule, local).get_next(datetime)
-    return found
+    return next_due(audience.schedule, audience.timezone, now)
 
 
 def runs(

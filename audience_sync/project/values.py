@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from audience_sync.cron import next_due
+from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.project.period import Period, parse_period
 
@@ -68,6 +71,10 @@ def _part_or_off(value: object) -> float | None:
 def _schedule(text: str) -> str:
     if len(text.split()) != CRON_FIELDS or not croniter.is_valid(text):
         raise ValueError('write five cron fields in quotes, such as "0 3 * * *" for daily at 3')
+    try:
+        next_due(text, ZoneInfo("UTC"), datetime.now(UTC))
+    except ConfigurationError:
+        raise ValueError("is never due; name days that exist") from None
     return text
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import BaseSchedule, schedstate
 
-from audience_sync.worker.cron import next_due
+from audience_sync.cron import next_due
 from audience_sync.worker.messages import SWEEP, SYNC, Message
 
 if TYPE_CHECKING:  # it leads to numpy, which starts a thread that a worker's fork would lose

@@ -19,7 +19,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"errors"},
-            {"identifiers", "keys"},
+            {"cron", "identifiers", "keys"},
             {"members"},
             {"connector"},
             {"__init__", "journal", "plugins", "project", "settings"},

@@ -21,6 +21,7 @@ from audience_sync.cli.lists import told
 from audience_sync.cli.outcomes import reached_by
 from audience_sync.cli.progress import Bars, working
 from audience_sync.cli.show import next_run
+from audience_sync.cron import next_due
 from audience_sync.cli.transfers import _moment
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
@@ -111,6 +112,9 @@ def test_the_next_run_follows_the_local_clock() -> None:
     assert winter is not None
     assert summer.astimezone(UTC) == datetime(2026, 10, 24, 1, tzinfo=UTC)
     assert winter.astimezone(UTC) == datetime(2026, 10, 26, 2, tzinfo=UTC)
+    audience.schedule = "30 2 * * *"  # a time that the clocks leap over on 2026-03-29
+    leap = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    assert next_run(audience, leap) == next_due("30 2 * * *", audience.timezone, leap)
     audience.schedule = None
     assert next_run(audience, NOW) is None
 

@@ -223,6 +223,7 @@ def test_listing_a_raw_kind_that_nobody_may_receive_names_the_switch(tmp_path: P
         ("destinations: [meta-se]", "destinations: [meta-no]", 33, "destinations", "meta-se?"),
         ("0 3 * * *", "0 3 * *", 34, "schedule", "five cron fields"),
         ("0 3 * * *", "61 3 * * *", 34, "schedule", "five cron fields"),
+        ("0 3 * * *", "0 0 30 2 *", 34, "schedule", "never due"),
         ("holdout: 5%", "holdout: 100%", 35, "holdout", "less than 100%"),
         ("  lapsed-vip:", "  Lapsed_VIP:", 30, "audiences.Lapsed_VIP", "small letters"),
         ("policy:\n", "polcy:\n", 16, "polcy", "did you mean policy?"),

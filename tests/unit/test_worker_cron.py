@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audience_sync.cron import next_due
 from audience_sync.errors import ConfigurationError
-from audience_sync.worker.cron import next_due
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")  # clocks leap on 2026-03-29, fall back on 2026-10-25
 ZONES = [

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from celery.beat import Scheduler
 
+from audience_sync.cron import next_due
 from audience_sync.settings import Settings
 from audience_sync.worker.celery_app import make_celery
-from audience_sync.worker.cron import next_due
 from audience_sync.worker.messages import SWEEP, SYNC
 from audience_sync.worker.schedule import SWEEP_EVERY, CronInZone, beat_entries, due_since
 
