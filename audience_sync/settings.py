@@ -34,7 +34,7 @@ def find_project(folder: Path) -> Path:
     return found[0] if found else folder / PROJECT_FILES[0]
 
 
-def _project_file(value: object) -> object:
+def _project_file(value: object) -> Path:
     path = Path(str(value)).expanduser().absolute()
     return find_project(path) if path.is_dir() else path
 
@@ -52,7 +52,9 @@ def _local_state(known: Mapping[str, Any]) -> str:
 def _local_database(known: Mapping[str, Any]) -> SecretStr:
     state = known["state_url"]
     folder = _local_state(known) if "://" in state else state
-    return SecretStr(f"sqlite:///{folder}/{LEDGER_FILE}")
+    path = f"{folder}/{LEDGER_FILE}"
+    # The two characters of a path that mean something else in a URL.
+    return SecretStr(f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}")
 
 
 def _lower(value: object) -> object:
@@ -128,14 +130,17 @@ class Settings(BaseSettings):
 
 
 def load_settings(folder: Path | None = None, *, project: Path | None = None) -> Settings:
-    """The settings of this environment and of `.env` in a folder (default: the current one).
+    """The settings of this environment and of `.env` in a folder (default: the project's).
 
     `project` names the project file and wins over the environment.
 
     A variable that is almost the name of one of ours is refused; another unknown one is only
     logged, because project files may refer to variables of any name.
     """
-    env_file = (folder or Path.cwd()) / ".env"
+    if folder is None:
+        project = project or _named_project()
+        folder = Path.cwd() if project is None else _project_file(project).parent
+    env_file = folder / ".env"
     _check_names(environment(folder))
     try:
         given: dict[str, Any] = {} if project is None else {"project": project}
@@ -145,6 +150,12 @@ def load_settings(folder: Path | None = None, *, project: Path | None = None) ->
         raise ConfigurationError(
             "\n".join(f"{PREFIX}{name.upper()}: write {_meaning(name)}" for name in names)
         ) from None
+
+
+def _named_project() -> Path | None:
+    """The project that the environment names, or the `.env` where the command was called."""
+    named = environment().get(f"{PREFIX}PROJECT")
+    return Path(named) if named else None
 
 
 def environment(folder: Path | None = None) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
@@ -54,7 +55,7 @@ def _run_ids(given: Path | None) -> Iterable[str]:
 
     url = load_settings(project=given).database_url.get_secret_value()
     file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).is_file():
+    if file != url and not Path(unquote(file)).is_file():
         return []  # completing a word must not make a ledger
     with Ledger.open(url) as ledger:
         return [run.id for run in ledger.runs(limit=_RUNS)]

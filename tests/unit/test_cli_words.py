@@ -21,8 +21,8 @@ from audience_sync.cli.lists import told
 from audience_sync.cli.outcomes import reached_by
 from audience_sync.cli.progress import Bars, working
 from audience_sync.cli.show import next_run
-from audience_sync.cron import next_due
 from audience_sync.cli.transfers import _moment
+from audience_sync.cron import next_due
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
     Batch,

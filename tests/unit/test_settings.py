@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from audience_sync.errors import ConfigurationError
 from audience_sync.keys import load_or_make_keys, parse_keys
+from audience_sync.ledger.ledger import Ledger
 from audience_sync.settings import environment, load_settings
 
 KEY_A = b64encode(b"a" * 32).decode()
@@ -85,6 +86,37 @@ def test_dot_env_is_read_and_overruled(folder: Path, monkeypatch: pytest.MonkeyP
     assert (environment()["TOKEN"], environment()["OTHER"]) == ("a$b", "real")
     monkeypatch.setenv("AUDIENCE_SYNC_LOG_LEVEL", "ERROR")
     assert load_settings().log_level == "error"
+
+
+@pytest.mark.parametrize("by", ["option", "variable", "current .env"])
+def test_dot_env_stands_beside_the_project(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Wherever a command is called from, settings and references come from the same file."""
+    shop = folder / "shop"
+    shop.mkdir()
+    (shop / ".env").write_text("AUDIENCE_SYNC_LOG_LEVEL=debug\n")
+    (folder / ".env").write_text("AUDIENCE_SYNC_LOG_LEVEL=error\n")
+    if by == "variable":
+        monkeypatch.setenv("AUDIENCE_SYNC_PROJECT", str(shop))
+    elif by == "current .env":
+        (folder / ".env").write_text(f"AUDIENCE_SYNC_PROJECT={shop}\n")
+    settings = load_settings(project=shop if by == "option" else None)
+    assert settings.project == shop / "audience-sync.yaml"
+    assert settings.log_level == "debug"
+
+
+@pytest.mark.parametrize("name", ["50%25 off", "why?", "a#b", "plain"])
+def test_a_ledger_is_made_in_a_folder_of_any_name(folder: Path, name: str) -> None:
+    """What means something in a URL means nothing in a folder's name."""
+    place = folder / name
+    place.mkdir()
+    settings = load_settings(project=place)
+    (place / ".audience-sync").mkdir()
+    for _ in range(2):
+        Ledger.open(settings.database_url.get_secret_value()).close()
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert (place / ".audience-sync" / "ledger.sqlite").is_file()
 
 
 def test_a_wrong_value_names_the_variable_and_not_the_value(
