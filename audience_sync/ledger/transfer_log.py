@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
 
-from audience_sync.errors import StateError
+from audience_sync.errors import BusyError, StateError
 from audience_sync.ledger.chain import Head, check, seal
-from audience_sync.ledger.database import Database, storable
+from audience_sync.ledger.database import Clock, Database, storable
 from audience_sync.ledger.leases import fence
 from audience_sync.ledger.records import (
     Batch,
@@ -47,8 +49,25 @@ class _DamagedLineError(StateError):
         return f"{told}; `audience-sync log verify` says more"
 
 
+@dataclass
+class _Call:
+    """What one caller of `record` brings, and what became of it."""
+
+    lines: Sequence[TransferLine]
+    batches: Sequence[Batch]
+    lease: Lease | None
+    numbers: list[int] = field(default_factory=list)
+    error: Exception | None = None
+    done: bool = False
+
+
 class TransferLog(Database):
     """Appending, reading and verifying the log."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        super().__init__(engine, clock)
+        self._calls: deque[_Call] = deque()
+        self._commits = Lock()
 
     def record(
         self,
@@ -58,13 +77,47 @@ class TransferLog(Database):
     ) -> list[int]:
         """Append lines and write batches in one transaction; the lines' sequence numbers.
 
-        BusyError, and nothing written, when the lease was lost.
+        BusyError, and nothing written, when the lease was lost. Threads that call while another
+        one commits are written together by the next: a commit waits for the disk, and uploads
+        should not wait for one another's.
         """
+        call = _Call(lines, batches, lease)
+        self._calls.append(call)
+        with self._commits:
+            if not call.done:
+                self._write([self._calls.popleft() for _ in range(len(self._calls))])
+        if call.error is not None:
+            raise call.error
+        return call.numbers
+
+    def _write(self, calls: Sequence[_Call]) -> None:
+        """Write calls together; where that fails, each on its own: none fails for another."""
+        try:
+            self._commit(calls)
+        except Exception as error:  # noqa: BLE001 - raised to its own caller
+            if len(calls) == 1:
+                calls[0].error = error
+            else:
+                for call in calls:
+                    self._write([call])
+        except BaseException:
+            for call in calls:
+                call.error = StateError("the ledger was interrupted before it wrote; run again")
+            raise
+        finally:
+            for call in calls:
+                call.done = True
+
+    def _commit(self, calls: Sequence[_Call]) -> None:
         with self._writing() as connection:
-            fence(connection, lease)
-            numbers = self._append(connection, lines) if lines else []
-            write_batches(connection, batches)
-        return numbers
+            for call in calls:
+                try:
+                    fence(connection, call.lease)
+                except BusyError as error:
+                    call.error = error
+                    continue
+                call.numbers = self._append(connection, call.lines) if call.lines else []
+                write_batches(connection, call.batches)
 
     def log_lines(
         self,
