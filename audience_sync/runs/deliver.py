@@ -28,7 +28,7 @@ from audience_sync.runs.following import following_folder
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.progress import Progress
-from audience_sync.runs.sending import send_batches
+from audience_sync.runs.sending import OPEN, send_batches
 from audience_sync.runs.settle import ANSWERED, Settlement
 from audience_sync.runs.transfer import Transfer, unknown_lines
 
@@ -198,7 +198,7 @@ class Deliverer:
             held_forms=self.ledger.remote_list(run.audience, run.destination).forms,
             now=self.now,
         )
-        total = sum(batch.members for batch in batches)
+        total = sum(batch.members for batch in batches if batch.state in OPEN)
         advance = self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
         with _opened(link, remote_id):
             send_batches(transfer, batches, link.connector.limits, lambda b: advance(b.members))
