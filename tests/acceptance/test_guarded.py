@@ -106,13 +106,49 @@ def test_too_many_removals_are_held_but_withdrawals_are_not(
 ) -> None:
     """Half the rows missing is an accident; half the people withdrawing is their right."""
     rows = people(20)
-    shop = open_shop(rows, guards="{minimum_members: off}", destinations="[meta-se]")
+    shop = open_shop(
+        rows,
+        guards="{minimum_members: off, maximum_consent_drop: off, maximum_growth: off}",
+        destinations="[meta-se]",
+    )
     shop.must("sync", "everyone")
     shop.customers(rows[:11])
     accident = shop.run("sync", "everyone")
     assert accident.code == 3
     assert "would be removed" in accident.out
     assert shop.held() == expected(rows)
+
+    withdrawn = [(*row[:3], "withdrawn", row[4]) if row[0] > 8 else row for row in rows]
+    shop.customers(withdrawn)
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(withdrawn)
+    assert len(shop.held()["email"]) == 8
+
+
+@pytest.mark.parametrize("kind", ["email", "phone", "idfa"])
+def test_a_refusal_by_any_identifier_is_never_held(
+    open_shop: Callable[..., Shop], kind: str
+) -> None:
+    """Other accounts refuse with the same address, number or device: no guard counts that."""
+    rows = people(10)
+    shop = open_shop(
+        rows,
+        guards="{minimum_members: off, maximum_consent_drop: off, maximum_growth: off}",
+        destinations="[meta-se]",
+        change=lambda text: text.replace("phone: phone, ", "phone: phone, idfa: idfa, "),
+    )
+    shop.sql("ALTER TABLE customers ADD COLUMN idfa TEXT")
+    shop.sql("UPDATE customers SET idfa = '6d92078a-8246-4ba4-ae5b-' || printf('%012d', id)")
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(rows)
+    others = {"email": "NULL", "phone": "NULL", "idfa": "NULL"} | {kind: kind}
+    shop.sql(
+        "INSERT INTO customers SELECT id + 100, "  # noqa: S608 - our own columns
+        f"{others['email']}, {others['phone']}, 'denied', market, {others['idfa']} "
+        "FROM customers WHERE id > 3"
+    )
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(rows[:3])
 
 
 def test_an_empty_source_is_held(open_shop: Callable[..., Shop]) -> None:
