@@ -80,4 +80,6 @@ def _held(sandbox: str, partner: str, remote: RemoteList) -> dict[str, Any]:
 
 
 def _sortable(digests: Any) -> Any:
+    """Values as one opaque column, raw device IDs filled up with zeros."""
+    digests = np.pad(digests, ((0, 0), (0, 32 - digests.shape[1])))
     return np.ascontiguousarray(digests).view("V32").reshape(-1)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audience_sync.identifiers.kinds import DIGEST_WIDTH
 from audience_sync.membership.digests import (
     Bytes,
     DigestFilter,
@@ -176,7 +177,7 @@ class StillCarried:
     def leave(self, digests: Bytes, home: int) -> None:
         """Identifiers that are to leave, in the lines of a partition; blank ones are left out."""
         lines = np.flatnonzero(present(digests))
-        digests = rows_at(digests, lines)
+        digests = _filled(rows_at(digests, lines))
         columns: dict[str, NDArray[Any]] = {
             "digest": digests,
             "home": np.full(len(digests), home, dtype=np.int32),
@@ -197,6 +198,7 @@ class StillCarried:
         """Identifiers that wanted members carry."""
         if self._passing is not None:
             digests = rows_at(digests, self._passing.passes(digests) & present(digests))
+            digests = _filled(digests)
             self._carriers.put(digests, {"digest": digests})
 
     def settle(self) -> Iterator[tuple[NDArray[np.int32], Positions]]:
@@ -214,6 +216,14 @@ class StillCarried:
             yield home[stays], line[stays]
 
     def discard(self) -> None:
-        """Delete the files."""
+        """Delete the files, and give the memory back."""
         self._leaving.discard()
         self._carriers.discard()
+        self._passing = None
+
+
+def _filled(values: Bytes) -> Bytes:
+    """Values of every width side by side."""
+    if values.shape[1] == DIGEST_WIDTH:
+        return values
+    return np.pad(values, ((0, 0), (0, DIGEST_WIDTH - values.shape[1])))

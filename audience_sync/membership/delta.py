@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.digests import Bytes, Mask, Positions, as_void, match, rows_at
-from audience_sync.membership.lines import DOUBTFUL, EXPIRED, Lines, join
+from audience_sync.membership.lines import DOUBTFUL, EXPIRED, Lines, join, widths_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +36,12 @@ class Delta:
 def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> Delta:
     """Compare two sorted sets of lines; both may have columns that the other lacks.
 
+    An identifier of another width is another identifier: it leaves, and the new one is added.
+
     A member sent before `expired_before` (seconds since 1970) leaves although it is wanted, and
     is not added again until it was unwanted once.
     """
-    widths = {kind: values.shape[1] for kind, values in held.columns.items()}
-    widths |= {kind: values.shape[1] for kind, values in wanted.columns.items()}
+    own, widths = widths_of(wanted), widths_of(held, wanted)
     held, wanted = held.with_kinds(widths), wanted.with_kinds(widths)
     before = len(held)
     everybody = wanted
@@ -57,6 +56,8 @@ def diff(held: Lines, wanted: Lines, *, now: int, expired_before: int = 0) -> De
     following = Lines(wanted.keys, wanted.slot, wanted.columns, since, wanted.state)
     left = _of_members(held, held_at, ~kept)
     lost = _lost(held, held_at, wanted, wanted_at, place, known & ~same)
+    if widths != own:  # what is sent is never filled up
+        following = following.cut(own)
     added = _of_members(following, wanted_at, ~same)
     removed = join([left, lost, gone]).sorted()
     if len(tombs):
@@ -164,18 +165,13 @@ def _lost(
 
 
 def subtract(lines: Lines, leaving: Lines) -> Lines:
-    """The lines without those identifiers that the same member has in `leaving`."""
+    """The lines without those identifiers that the same member has in `leaving`, equally wide."""
     for kind, values in lines.columns.items():
         if kind in leaving.columns:
             ours = as_void(np.concatenate([lines.keys, values], axis=1))
             theirs = as_void(np.concatenate([leaving.keys, leaving.columns[kind]], axis=1))
             lines = lines.blank(kind, _among(ours, theirs))
     return lines.without_blank()
-
-
-def widths_of(lines: Lines) -> Mapping[Kind, int]:
-    """How wide each kind's values are."""
-    return {kind: values.shape[1] for kind, values in lines.columns.items()}
 
 
 def _among(values: NDArray[np.void], among: NDArray[np.void]) -> Mask:

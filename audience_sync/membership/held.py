@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
-from audience_sync.membership.delta import subtract, widths_of
+from audience_sync.membership.delta import subtract
 from audience_sync.membership.digests import Mask, match, partition_of, sort_order, starts
-from audience_sync.membership.lines import DOUBTFUL, Lines, join, merge, no_lines
+from audience_sync.membership.lines import DOUBTFUL, Lines, join, merge, no_lines, widths_of
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
@@ -125,16 +125,13 @@ def apply(
     removed, and remembered as doubtful until they are sent again.
     """
     perhaps = no_lines({}) if doubtful is None else doubtful
-    widths: dict[Kind, int] = {}
-    for lines in (held, removed, added, perhaps):
-        widths |= widths_of(lines)
-    perhaps = perhaps.with_kinds(widths)
+    widths = widths_of(held, removed, added, perhaps)
     alive = held.with_kinds(widths).take(held.alive)
-    rest = join([subtract(alive, removed.sorted()), added.with_kinds(widths), perhaps])
+    rest = join([subtract(alive, removed.with_kinds(widths).sorted()), added, perhaps])
     united = merge(rest.keys, rest.columns, rest.since, _ALL_SLOTS)
     unsure = join([alive.take(alive.state == DOUBTFUL), perhaps])
     united = united.marked(_named(united, unsure) & ~_named(united, added))
-    tombs = (held if following is None else following).with_kinds(widths)
+    tombs = held if following is None else following
     tombs = tombs.take(~tombs.alive)
     tombs = tombs.take(match(tombs.keys, united.keys[united.starts]) < 0)
     return join([united, tombs]).sorted() if len(tombs) else united
@@ -167,8 +164,5 @@ def by_partition(batches: Iterable[Lines], partitions: int) -> Iterator[tuple[in
 
 
 def _joined(parts: list[Lines]) -> Lines:
-    widths: dict[Kind, int] = {}
-    for part in parts:
-        widths |= widths_of(part)
-    full = [part.with_kinds(widths) for part in parts if len(part)]
-    return join(full) if full else no_lines(widths or {Kind.EMAIL: DIGEST_WIDTH})
+    full = [part for part in parts if len(part)]
+    return join(full) if full else no_lines(widths_of(*parts) or {Kind.EMAIL: DIGEST_WIDTH})

@@ -1,7 +1,8 @@
 """Members as sorted lines: one line holds at most one identifier of each kind.
 
 Most members are one line. A member with two phones is two lines of the same key, the second with
-slot 1. Lines of one set are sorted by key, then slot; all-zero values mean none.
+slot 1. Lines of one set are sorted by key, then slot; all-zero values mean none. Where values of
+two widths meet, since a kind's form was changed, the narrow ones are filled up with zeros.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
+from audience_sync.identifiers.kinds import DEVICE_WIDTH, DIGEST_WIDTH, Kind
 from audience_sync.members import Members
 from audience_sync.membership.digests import (
     Bytes,
@@ -25,6 +26,8 @@ from audience_sync.membership.digests import (
     sort_order,
     starts,
 )
+
+_DEVICES = (Kind.IDFA, Kind.GAID)  # the only kinds that are sent raw in some form, hashed in others
 
 HELD = 0
 EXPIRED = 1  # taken off the partner's list by age; not sent again while the person stays wanted
@@ -98,12 +101,51 @@ class Lines:
         return self if used.all() else self.take(used)
 
     def with_kinds(self, widths: Mapping[Kind, int]) -> Lines:
-        """The same lines with exactly these columns; new ones hold nothing."""
+        """The same lines with exactly these columns, at least so wide; new ones hold nothing."""
+        columns = {kind: self._filled(kind, width) for kind, width in widths.items()}
+        return Lines(self.keys, self.slot, columns, self.since, self.state)
+
+    def cut(self, widths: Mapping[Kind, int]) -> Lines:
+        """The same lines, where all values are known to be no wider than this."""
         columns = {
-            kind: self.columns.get(kind, np.zeros((len(self), width), dtype=np.uint8))
-            for kind, width in widths.items()
+            kind: values[:, : widths.get(kind, values.shape[1])]
+            for kind, values in self.columns.items()
         }
         return Lines(self.keys, self.slot, columns, self.since, self.state)
+
+    def by_width(self) -> list[Lines]:
+        """The same identifiers, apart where values of two widths are mixed, none filled up."""
+        wide, narrow = dict(self.columns), dict[Kind, Bytes]()
+        for kind in _DEVICES:
+            values = self.columns.get(kind)
+            if values is None:
+                continue
+            there = present(values)
+            if not there.any():
+                del wide[kind]
+                continue
+            if values.shape[1] == DEVICE_WIDTH:
+                continue
+            long = present(values[:, DEVICE_WIDTH:])
+            if not long.any():
+                wide[kind] = values[:, :DEVICE_WIDTH]
+            elif (there & ~long).any():
+                wide[kind] = np.where(long[:, None], values, np.uint8(0))
+                narrow[kind] = np.where(long[:, None], np.uint8(0), values)[:, :DEVICE_WIDTH]
+        return [
+            Lines(self.keys, self.slot, columns, self.since, self.state).without_blank()
+            for columns in (wide, narrow)
+            if columns
+        ]
+
+    def _filled(self, kind: Kind, width: int) -> Bytes:
+        values = self.columns.get(kind)
+        if values is not None and values.shape[1] >= width:
+            return values
+        filled = np.zeros((len(self), width), dtype=np.uint8)
+        if values is not None:
+            filled[:, : values.shape[1]] = values
+        return filled
 
     def sorted(self) -> Lines:
         """The lines by key, then slot."""
@@ -136,14 +178,25 @@ def no_lines(widths: Mapping[Kind, int]) -> Lines:
     return Lines(keys, nothing, columns, nothing.astype(np.uint32), nothing)
 
 
+def widths_of(*parts: Lines) -> dict[Kind, int]:
+    """How wide the values of each kind are, where they are widest."""
+    widths: dict[Kind, int] = {}
+    for part in parts:
+        for kind, values in part.columns.items():
+            widths[kind] = max(widths.get(kind, 0), values.shape[1])
+    return widths
+
+
 def join(parts: Sequence[Lines]) -> Lines:
-    """Lines one after the other; all parts have the same columns."""
+    """Lines one after the other, with the columns of all parts."""
     if len(parts) == 1:
         return parts[0]
+    widths = widths_of(*parts)
+    parts = [part.with_kinds(widths) for part in parts]
     return Lines(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.slot for part in parts]),
-        {kind: np.concatenate([part.columns[kind] for part in parts]) for kind in parts[0].columns},
+        {kind: np.concatenate([part.columns[kind] for part in parts]) for kind in widths},
         np.concatenate([part.since for part in parts]),
         np.concatenate([part.state for part in parts]),
     )

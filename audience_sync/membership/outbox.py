@@ -9,7 +9,7 @@ import numpy as np
 
 from audience_sync.errors import StateError
 from audience_sync.membership.held import get_lines, put_lines
-from audience_sync.membership.lines import Lines, join
+from audience_sync.membership.lines import Lines, join, widths_of
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
@@ -36,7 +36,8 @@ class OutboxWriter:
 
     def remove(self, lines: Lines) -> None:
         """Identifiers to take off."""
-        self._put("remove", lines)
+        for part in lines.by_width():
+            self._put("remove", part)
 
     def add(self, lines: Lines) -> None:
         """Members to put on."""
@@ -58,7 +59,11 @@ class OutboxWriter:
 
     def _put(self, part: str, lines: Lines) -> None:
         if len(lines):
-            self._waiting[part].append(lines)
+            waiting = self._waiting[part]
+            if waiting and _clash(waiting[-1], lines):  # a batch has values of one width only
+                self._cut(part, join(waiting), last=True)
+                waiting.clear()
+            waiting.append(lines)
             if sum(map(len, self._waiting[part])) >= self._limit:
                 rest = self._cut(part, join(self._waiting[part]), last=False)
                 self._waiting[part] = [rest] if len(rest) else []
@@ -102,6 +107,11 @@ class Outbox:
 def destroy_outbox(location: StateLocation, run: str) -> None:
     """Delete the outbox of a run that ended (L9)."""
     location.delete(f"{_FOLDER}/{run}")
+
+
+def _clash(some: Lines, others: Lines) -> bool:
+    widths = widths_of(others)
+    return any(widths.get(kind, width) != width for kind, width in widths_of(some).items())
 
 
 def _fingerprint(prints: list[str]) -> str:

@@ -18,7 +18,11 @@ from audience_sync.membership.sealed import SealedReader, SealedWriter
 from audience_sync.runs.compare import Compared, Counts
 from audience_sync.runs.targets import Target, Workspace
 
-_LOCAL = (Kind.EMAIL,)  # carried by one identity only, so no other member can still carry it
+# Kinds that another member may still carry; an e-mail is carried by one identity only. What one
+# member sends as one kind of device another may send as the other: partners do not tell them apart.
+_SHARED = ((Kind.PHONE,), (Kind.IDFA, Kind.GAID), (Kind.EXTERNAL_ID,))
+_FAMILY = {kind: family for family in _SHARED for kind in family}
+_KINDS = tuple(Kind)
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,10 @@ class ListPlan:
         file = self._open.enter_context(space.location.create(self._leaving_path, durable=False))
         self._leaving = SealedWriter(file, self._leaving_path, space.keyring)
         self._carried = {
-            kind: StillCarried(
-                space.location, f"{space.folder}/{run}-{kind}", space.keyring, space.partitions
+            family: StillCarried(
+                space.location, f"{space.folder}/{run}-{family[0]}", space.keyring, space.partitions
             )
-            for kind in Kind
-            if kind not in _LOCAL
+            for family in _SHARED
         }
 
     def store(self, compared: Compared) -> Stored:
@@ -84,8 +87,9 @@ class ListPlan:
         if len(stored.removed):
             put_lines(self._leaving, stored.partition, stored.removed)
             for kind, values in stored.removed.columns.items():
-                if kind in self._carried:
-                    self._carried[kind].leave(values, stored.partition)
+                if kind in _FAMILY:
+                    place = stored.partition * len(_KINDS) + _KINDS.index(kind)
+                    self._carried[_FAMILY[kind]].leave(values, place)
 
     def finish(self) -> tuple[str, list[int], list[int]]:
         """The outbox's fingerprint, and how many members each removal and addition batch has."""
@@ -119,17 +123,20 @@ class ListPlan:
         """Leaving identifiers that another wanted member still carries, by kind and partition."""
         stays: dict[tuple[Kind, int], list[Positions]] = {}
         following = Membership(self._space.location, self._space.keyring, self.manifest)
-        for kind, carried in self._carried.items():
+        for family, carried in self._carried.items():
             if not carried.empty:
                 carried.prepare()
                 for partition in range(self._space.partitions):
                     lines = following.read(partition, self._space.partitions)
-                    if kind in lines.columns:
-                        carried.carry(_alive(lines, kind))
-                for homes, at in carried.settle():
-                    for home in np.unique(homes).tolist():
-                        stays.setdefault((kind, home), []).append(at[homes == home])
+                    for kind in family:
+                        if kind in lines.columns:
+                            carried.carry(_alive(lines, kind))
+                for places, at in carried.settle():
+                    for place in np.unique(places).tolist():
+                        partition, kind = divmod(place, len(_KINDS))
+                        stays.setdefault((_KINDS[kind], partition), []).append(at[places == place])
                 carried.discard()
+        self._carried.clear()
         return {place: np.concatenate(parts) for place, parts in stays.items()}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,3 +165,13 @@ def test_l4_what_others_still_carry_stays(
         for at, n in enumerate(numbers)
         if n in kept
     )
+
+
+def test_the_filter_goes_with_the_files(tmp_path: Path) -> None:
+    """Hundreds of lists are planned one after the other; each gives its memory back."""
+    still = StillCarried(FolderLocation(tmp_path), "x", keyring(), 1)
+    still.leave(phones([1]), 0)
+    still.prepare()
+    passing = weakref.ref(still._passing)  # type: ignore[arg-type]  # there is one by now
+    still.discard()
+    assert passing() is None
