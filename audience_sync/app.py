@@ -280,7 +280,7 @@ class App:
             ("ledger", lambda: f"{len(self.ledger.remote_lists())} lists known"),
             ("state", self._check_state),
             ("source", lambda: look_at_source(self.project)),
-            ("decisions", lambda: look_at_decisions(self.project)),
+            ("decisions", lambda: look_at_decisions(self.project, self.installed.connectors)),
         ]
         chosen = [destination] if destination else list(self.project.destinations)
         steps += [(f"destination {name}", lambda name=name: self._check(name)) for name in chosen]  # type: ignore[misc]

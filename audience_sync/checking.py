@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from itertools import islice
 
@@ -44,13 +44,23 @@ def look_at_source(project: Project) -> str:
     return "readable" if rows is None else f"about {rows:,} rows"
 
 
-def look_at_decisions(project: Project) -> str:
-    """The consent log can be read, where there is one."""
+def look_at_decisions(project: Project, connectors: Collection[str]) -> str:
+    """The consent log can be read, where there is one, and names partners that there are.
+
+    A refusal towards an unknown partner counts for all, a grant for none.
+    """
     description = selection_of(project).decisions
     if description is None:
         return "in the source's own rows"
     with closing(read_decisions(description, _FEW)) as frames:
-        next(frames, None)
+        for frame in islice(frames, 1):
+            words = frame["partner"].str.strip_chars().str.to_lowercase().drop_nulls()
+            unknown = int((~words.is_in(["", *(name.lower() for name in connectors)])).sum())
+            if unknown:
+                return (
+                    f"readable; {unknown:,} of the first {frame.height:,} rows are limited to a "
+                    f"partner that no connector is named by: write {', '.join(sorted(connectors))}"
+                )
     return "readable"
 
 

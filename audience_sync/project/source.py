@@ -70,7 +70,9 @@ class DecisionColumns(Section):
     )
     decided_at: str | None = Field(None, description="column with the time of the decision")
     partner: str | None = Field(
-        None, description="column that limits a decision to one destination; null means all"
+        None,
+        description="column that limits a decision to one partner, by its connector's name "
+        "(meta, google); null means all",
     )
     channel: str | None = Field(None, description="column that says where it was said")
 

@@ -33,7 +33,12 @@ def test_a_broken_decisions_source(open_shop: Open) -> None:
     assert "consent.csv" in _red(shop, "decisions")
     columns = "customer_id,decision,decided_at\n"
     (shop.folder / "consent.csv").write_text(f"{columns}1,granted,2026-01-01\n")
-    shop.must("check")
+    assert "limited to" not in shop.must("check").out
+    (shop.folder / "consent.csv").write_text(
+        "customer_id,decision,decided_at,partner\n"
+        "1,granted,2026-01-01,Meta\n2,granted,2026-01-01,meta-se\n"
+    )
+    assert "1 of the first 2 rows are limited to a partner" in shop.must("check").out
 
 
 def test_a_column_of_hashes(open_shop: Open) -> None:
