@@ -7,20 +7,33 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from audience_sync.connector import Receipt
-from audience_sync.errors import AudienceSyncError, RefusedError
+from audience_sync.errors import AudienceSyncError, PartnerError, RefusedError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState, TransferLine
+from audience_sync.ledger.records import (
+    Batch,
+    BatchState,
+    Event,
+    Operation,
+    Run,
+    RunState,
+    TransferLine,
+)
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
-from audience_sync.runs.settle import Settlement
+from audience_sync.runs.settle import Settlement, needs_taking_back
 
-_ASK_AGAIN = 600.0  # seconds
+ASK_AGAIN = 600.0  # seconds
 _PATIENCE = timedelta(hours=48)  # partners promise 24
+_LOST = (
+    "what was sent cannot be read any more, so everybody is sent again; "
+    "compare the list at the partner with ours"
+)
 
-_Answer = tuple[Batch, Receipt, BatchState]
+_Answer = tuple[Batch, Receipt]  # the batch as the partner's last word leaves it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,29 +46,31 @@ class Confirmer:
     settlement: Settlement
     now: Callable[[], datetime]
 
-    def poll(self, run: Run, link: Link, held: Held) -> Run:
-        """The run after asking once about each pending batch."""
-        later = self.now() + timedelta(seconds=_ASK_AGAIN)
+    def poll(self, run: Run, link_to: Callable[[str], Link], held: Held) -> Run:
+        """The run after asking once about each pending batch.
+
+        After two days it ends whatever stands in the way of asking, with removals that nobody
+        confirmed to be sent again.
+        """
+        later = self.now() + timedelta(seconds=ASK_AGAIN)
         if self._overtaken(run):
             return self.ledger.change_run(run.id, next_attempt_at=later)
-        answers, error = self._ask(run, link)
-        failed = [batch for batch, _, state in answers if state is BatchState.FAILED]
-        if failed:
-            # Before the answers are on record: after a crash the partner is asked again.
-            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
-            self.settlement.take_back(run, outbox, failed, held)
-        sent = self._sent(run) if answers else {}
-        for batch, receipt, state in answers:
-            self._note(run, batch, receipt, state, sent, link, held)
-        if error is not None:
-            raise error
-        batches = self.ledger.batches(run.id)
-        unanswered = sum(batch.state is BatchState.PENDING for batch in batches)
         overdue = run.finished_at is not None and self.now() - run.finished_at > _PATIENCE
-        if unanswered and not overdue:
+        error = self._asked(run, link_to, held, overdue=overdue)
+        if error is not None and not overdue:
+            raise error
+        silent = [b for b in self.ledger.batches(run.id) if b.state is BatchState.PENDING]
+        if silent and not overdue:
             return self.ledger.change_run(run.id, next_attempt_at=later)
-        lost = [batch for batch in batches if batch.state is BatchState.FAILED]
-        return self._conclude(run, lost, unanswered, held)
+        lost = self._left_unknown(run, silent, held)
+        return self._conclude(run, len(silent), held, lost=lost)
+
+    def give_up(self, run: Run, reason: str, held: Held) -> Run:
+        """End a delivered run without the partner's last word; see `poll` after two days."""
+        silent = [b for b in self.ledger.batches(run.id) if b.state is BatchState.PENDING]
+        if self._left_unknown(run, silent, held):
+            reason = f"{reason}; {_LOST}"
+        return self._end(run, RunState.CANCELLED, reason, held)
 
     def _overtaken(self, run: Run) -> bool:
         """Whether a newer run is being delivered; it counts on the membership as it is."""
@@ -64,27 +79,68 @@ class Confirmer:
             self.ledger.runs(audience=run.audience, destination=run.destination, states=states)
         )
 
-    def _ask(self, run: Run, link: Link) -> tuple[list[_Answer], AudienceSyncError | None]:
+    def _asked(
+        self, run: Run, link_to: Callable[[str], Link], held: Held, *, overdue: bool
+    ) -> AudienceSyncError | None:
+        """Ask, and act on the answers there are; the error that stopped the asking."""
+        try:
+            link = link_to(run.destination)
+        except AudienceSyncError as error:
+            return error
+        answers, stopped = self._answers(run, link)
+        changed = [batch for batch, _ in answers if needs_taking_back(batch)]
+        # Before the answers are on record: after a crash the partner is asked again.
+        if self._taken_back(run, changed, held, lenient=overdue):
+            stopped = stopped or StateError(_LOST)
+        sent = self._sent(run) if answers else {}
+        for batch, receipt in answers:
+            self._note(run, batch, receipt, sent, link, held)
+        return stopped
+
+    def _answers(self, run: Run, link: Link) -> tuple[list[_Answer], AudienceSyncError | None]:
         """The final answers there are, and the error that stopped the asking."""
         answers: list[_Answer] = []
         for batch in self.ledger.batches(run.id):
             if batch.state is not BatchState.PENDING or batch.reference is None:
                 continue
             try:
-                receipt = link.connector.poll(batch.reference)
+                with faults_of(link.connector.name, PartnerError):
+                    receipt = link.connector.poll(batch.reference)
             except RefusedError as error:
-                receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=str(error))
-                answers.append((batch, receipt, BatchState.UNKNOWN))
+                receipt = Receipt(accepted=batch.accepted, reason=str(error))
+                unknown = replace(batch, state=BatchState.UNKNOWN, error=str(error))
+                answers.append((unknown, receipt))
                 continue
             except AudienceSyncError as error:
                 return answers, error
             if not receipt.pending:
-                lost = receipt.accepted == 0 and receipt.unattributed > 0
-                state = BatchState.FAILED if lost else BatchState.CONFIRMED
-                answers.append((batch, receipt, state))
+                answers.append(_final(batch, receipt, link))
         return answers, None
 
-    def _sent(self, run: Run) -> dict[int | None, TransferLine]:
+    def _taken_back(self, run: Run, batches: Sequence[Batch], held: Held, *, lenient: bool) -> bool:
+        """Put into the membership what the answers changed; whether the outbox was lost."""
+        if not batches:
+            return False
+        try:
+            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+            self.settlement.take_back(run, outbox, batches, held)
+        except StateError:
+            if not lenient:
+                raise
+            self.settlement.doubt_everybody(run, held)
+            return True
+        return False
+
+    def _left_unknown(self, run: Run, silent: Sequence[Batch], held: Held) -> bool:
+        """Nobody will ever tell: removals come back into the membership; whether any are lost."""
+        unknown = [replace(batch, state=BatchState.UNKNOWN) for batch in silent]
+        changed = [batch for batch in unknown if needs_taking_back(batch)]
+        lost = self._taken_back(run, changed, held, lenient=True)
+        if unknown:
+            self.ledger.record([], unknown, held[f"{run.audience}/{run.destination}"])
+        return lost
+
+    def _sent(self, run: Run) -> Mapping[int | None, TransferLine]:
         """What the log tells of each batch as it was sent, by its position."""
         lines = (logged.line for logged in self.ledger.log_lines(run=run.id))
         return {line.batch: line for line in lines if line.event is Event.INTENT}
@@ -94,20 +150,12 @@ class Confirmer:
         run: Run,
         batch: Batch,
         receipt: Receipt,
-        state: BatchState,
         sent: Mapping[int | None, TransferLine],
         link: Link,
         held: Held,
     ) -> None:
-        unattributed = min(receipt.unattributed, batch.members - batch.rejected)
-        answered = replace(
-            batch,
-            state=state,
-            accepted=batch.members - batch.rejected - unattributed,
-            unattributed=unattributed,
-            error=receipt.reason,
-        )
-        found = (receipt.match_range and f"match range {receipt.match_range}", receipt.reason)
+        named = [rejection.reason for rejection in receipt.rejected]
+        found = (receipt.match_range and f"match range {receipt.match_range}", batch.error)
         recipient = link.connector.recipient
         line = TransferLine(
             event=Event.CONFIRMED,
@@ -120,28 +168,34 @@ class Confirmer:
             operation=batch.operation,
             batch=batch.position,
             sent=batch.members,
-            accepted=answered.accepted,
-            rejected=answered.rejected,
-            unattributed=answered.unattributed,
+            accepted=batch.accepted,
+            rejected=batch.rejected,
+            unattributed=batch.unattributed,
             forms=sent[batch.position].forms if batch.position in sent else "",
             raw_device_ids=batch.position in sent and sent[batch.position].raw_device_ids,
             reference=batch.reference,
             attempts=batch.attempts,
             finished_at=self.now(),
-            note="; ".join(text for text in found if text) or None,
+            note="; ".join([*sorted(set(named)), *(text for text in found if text)]) or None,
         )
-        self.ledger.record([line], [answered], held[f"{run.audience}/{run.destination}"])
+        self.ledger.record([line], [batch], held[f"{run.audience}/{run.destination}"])
 
-    def _conclude(self, run: Run, failed: Sequence[Batch], unanswered: int, held: Held) -> Run:
+    def _conclude(self, run: Run, unanswered: int, held: Held, *, lost: bool) -> Run:
+        failed = [b for b in self.ledger.batches(run.id) if b.state is BatchState.FAILED]
         reason = None
         if failed:
-            members = sum(batch.members for batch in failed)
+            members = sum(batch.members - batch.accepted for batch in failed)
             reason = f"the partner failed {members:,} members after all; they are sent again"
         elif unanswered:
             reason = f"the partner never told the outcome of {unanswered} batches"
+        if lost:
+            reason = f"{reason}; {_LOST}"
+        return self._end(run, RunState.FAILED if failed else RunState.CONFIRMED, reason, held)
+
+    def _end(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
         ended = self.ledger.move_run(
             run.id,
-            RunState.FAILED if failed else RunState.CONFIRMED,
+            to,
             expect=[RunState.DELIVERED],
             lease=held[f"{run.audience}/{run.destination}"],
             reason=reason,
@@ -149,3 +203,36 @@ class Confirmer:
         )
         destroy_outbox(self.location, run.id)
         return ended
+
+
+def _final(batch: Batch, receipt: Receipt, link: Link) -> _Answer:
+    """The batch after its partner's last word; one that does not add up is all in doubt (L3)."""
+    if not _adds_up(batch, receipt):
+        name = link.connector.name
+        reason = (
+            f"the connector {name} accounts for {receipt.sent} of {batch.accepted} members; "
+            "report this to its author"
+        )
+        receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=reason)
+    positions = tuple(rejection.position for rejection in receipt.rejected)
+    missing = receipt.unattributed > 0 and receipt.accepted == 0
+    if batch.operation is Operation.REMOVE:
+        missing = receipt.unattributed > 0 or bool(positions)
+    answered = replace(
+        batch,
+        state=BatchState.FAILED if missing else BatchState.CONFIRMED,
+        accepted=receipt.accepted,
+        rejected=batch.rejected + len(positions),
+        unattributed=batch.unattributed + receipt.unattributed,
+        rejected_positions=(*batch.rejected_positions, *positions),
+        error=receipt.reason,
+    )
+    return answered, receipt
+
+
+def _adds_up(batch: Batch, receipt: Receipt) -> bool:
+    """Whether a last word accounts once for each member that was called accepted (L3)."""
+    positions = [rejection.position for rejection in receipt.rejected]
+    free = set(range(batch.members)) - set(batch.rejected_positions)
+    counted = min(receipt.accepted, receipt.unattributed) >= 0 and receipt.sent == batch.accepted
+    return counted and len(set(positions) & free) == len(positions)

@@ -18,7 +18,7 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, RemoteList, Run, RunState
+from audience_sync.ledger.records import BatchState, Operation, RemoteList, Run, RunState
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
@@ -34,6 +34,7 @@ from audience_sync.runs.transfer import Transfer, unknown_lines
 
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
 _STOPPED = "the delivery was given up before its end; the next sync sends the rest"
+_STAYED = "the partner did not take {:,} members off; the next sync asks again"
 _POLL_AFTER = 1800.0  # seconds, where the connector named no time
 
 
@@ -205,16 +206,19 @@ class Deliverer:
         return max(transfer.waits, default=_POLL_AFTER)
 
     def _end(self, run: Run, wait: float, held: Held) -> Run:
-        states = {batch.state for batch in self.ledger.batches(run.id)}
+        batches = self.ledger.batches(run.id)
+        states = {batch.state for batch in batches}
         if not states <= ANSWERED:  # given up before, and stopped before that was on record
             return self.give_up(run, RunState.FAILED, _STOPPED, held)
         pending = BatchState.PENDING in states
+        removals = [batch for batch in batches if batch.operation is Operation.REMOVE]
+        stayed = sum(batch.rejected + batch.unattributed for batch in removals)
         ended = self.ledger.move_run(
             run.id,
             RunState.DELIVERED if pending else RunState.CONFIRMED,
             expect=[RunState.DELIVERING],
             lease=held[f"{run.audience}/{run.destination}"],
-            reason=None,
+            reason=_STAYED.format(stayed) if stayed else None,
             finished_at=self.now(),
             next_attempt_at=self.now() + timedelta(seconds=wait) if pending else None,
         )

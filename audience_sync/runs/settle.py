@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run
 from audience_sync.membership.digests import starts
@@ -47,25 +48,29 @@ class Settlement:
             return remote
         batches = self.ledger.batches(run.id)
         foreseen = following = read_following(self.location, self.keyring, run.id)
-        smooth = all(b.state in ANSWERED and not b.rejected_positions for b in batches)
+        smooth = all(
+            batch.state in ANSWERED and not batch.rejected_positions and not _stayed_on(batch)
+            for batch in batches
+        )
         if not smooth:
             following = self._patched(run, remote, batches, outbox, following)
         settled = self._point(run, remote, following, held)
         self._sweep(foreseen, following)
         return settled
 
-    def take_back(self, run: Run, outbox: Outbox, failed: Sequence[Batch], held: Held) -> None:
-        """The partner failed batches after all; the next plan sends them again.
+    def take_back(self, run: Run, outbox: Outbox, told: Sequence[Batch], held: Held) -> None:
+        """What the partner told of batches after all counts; the next plan acts on it.
 
-        Members of failed additions stay, in doubt: an earlier run may have sent them too, and
-        what nobody remembers nobody can remove. What a failed removal took off comes back.
+        Members of failed additions, and those named as unusable, stay in doubt: an earlier run
+        may have sent them too, and what nobody remembers nobody can remove. What a removal did
+        not surely take off comes back, in doubt.
         """
         remote = self.ledger.remote_list(run.audience, run.destination)
         stored = Manifest.of(remote.manifest)
         partitions = stored.partitions
         before = Membership(self.location, self.keyring, stored)
-        again = _Aligned(by_partition(_lines(failed, outbox, Operation.ADD), partitions))
-        back = _Aligned(by_partition(_lines(failed, outbox, Operation.REMOVE), partitions))
+        again = _Aligned(by_partition(self._not_added(run, told, outbox), partitions))
+        back = _Aligned(by_partition(_not_removed(told, outbox), partitions))
 
         def lines(partition: int) -> Lines:
             nothing = no_lines({})
@@ -73,9 +78,55 @@ class Settlement:
             returned = apply(held_now, nothing, nothing, doubtful=back.at(partition))
             return doubt(returned, again.at(partition))
 
+        self._rewrite(run, remote, partitions, lines, held)
+
+    def doubt_everybody(self, run: Run, held: Held) -> bool:
+        """The outbox is lost: all whom the partner perhaps holds are in doubt from now on.
+
+        Those are who was held before and whom the plan foresaw. False when what the plan foresaw
+        is lost too, so that whoever only this run sent is known to nobody.
+        """
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        stored = Manifest.of(remote.manifest)
+        before = Membership(self.location, self.keyring, stored)
+        settled = remote.manifest.get("run") == run.id
+        foreseen, whole = (stored, True) if settled else self._foreseen(run)
+        partitions = max(stored.partitions, foreseen.partitions)
+        after = Membership(self.location, self.keyring, foreseen)
+        readable = [whole]
+
+        def lines(partition: int) -> Lines:
+            nothing = perhaps = no_lines({})
+            try:
+                perhaps = after.read(partition, partitions)
+            except StateError:
+                readable.append(False)
+            perhaps = perhaps.take(perhaps.alive)
+            all_of_them = apply(
+                before.read(partition, partitions), nothing, nothing, doubtful=perhaps
+            )
+            return doubt(all_of_them, all_of_them)
+
+        self._rewrite(run, remote, partitions, lines, held)
+        return all(readable)
+
+    def _foreseen(self, run: Run) -> tuple[Manifest, bool]:
+        try:
+            return read_following(self.location, self.keyring, run.id), True
+        except StateError:
+            return Manifest(), False
+
+    def _rewrite(
+        self,
+        run: Run,
+        remote: RemoteList,
+        partitions: int,
+        lines_of: Callable[[int], Lines],
+        held: Held,
+    ) -> None:
         # Under the run's own name, which a sweep respects while the run is open.
         folder = f"{run.id}/taken-back-{remote.generation}"
-        manifest = self._write(folder, remote, partitions, lines)
+        manifest = self._write(folder, remote, partitions, lines_of)
         self._point(run, remote, manifest, held, mark=False)
 
     def _patched(
@@ -91,18 +142,20 @@ class Settlement:
         foreseen = Membership(self.location, self.keyring, following)
         partitions = following.partitions
         unsure = [batch for batch in batches if batch.state in _UNSURE]
-        off = _Aligned(by_partition(_lines(answered, outbox, Operation.REMOVE), partitions))
+        off = _Aligned(by_partition(_removed(answered, outbox), partitions))
+        still = _Aligned(by_partition(_not_removed(batches, outbox), partitions))
         on = _Aligned(by_partition(self._accepted(run, answered, outbox), partitions))
         perhaps = _Aligned(by_partition(_lines(unsure, outbox, Operation.ADD), partitions))
 
         def lines(partition: int) -> Lines:
-            return apply(
+            settled = apply(
                 before.read(partition, partitions),
                 off.at(partition),
                 on.at(partition),
                 foreseen.read(partition, partitions),
                 perhaps.at(partition),
             )
+            return doubt(settled, still.at(partition))
 
         return self._write(f"{run.id}/{_PATCHED}", remote, partitions, lines)
 
@@ -133,6 +186,18 @@ class Settlement:
                     self.suppression.remember(run.destination, lines.take(bad))
                     lines = lines.take(~bad)
                 yield lines
+
+    def _not_added(self, run: Run, batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
+        """Added lines that a late answer put in doubt; rejected members are remembered (L9)."""
+        for batch in batches:
+            if batch.operation is not Operation.ADD:
+                continue
+            failed = batch.state is BatchState.FAILED
+            if failed or batch.rejected_positions:
+                lines = outbox.batch(batch.position)
+                bad = of_members(lines, batch.rejected_positions)
+                self.suppression.remember(run.destination, lines.take(bad))
+                yield lines if failed else lines.take(bad)
 
     def _point(
         self,
@@ -187,6 +252,39 @@ def of_members(
     chosen = np.zeros(len(first), dtype=np.bool_)
     chosen[list(positions)] = True
     return np.repeat(chosen, np.diff(np.append(first, len(lines))))
+
+
+def needs_taking_back(batch: Batch) -> bool:
+    """Whether a late answer to a batch changes what the partner holds, as far as we know."""
+    if batch.operation is Operation.ADD:
+        return batch.state is BatchState.FAILED or bool(batch.rejected_positions)
+    return _stayed_on(batch)
+
+
+def _stayed_on(batch: Batch) -> bool:
+    """Whether some whom a batch was to take off are perhaps on the list still."""
+    return batch.operation is Operation.REMOVE and bool(
+        batch.state in _UNSURE or batch.unattributed or batch.rejected_positions
+    )
+
+
+def _removed(batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
+    """Lines that were surely taken off."""
+    for batch in batches:
+        if batch.operation is Operation.REMOVE and not batch.unattributed:
+            lines = outbox.batch(batch.position)
+            if batch.rejected_positions:
+                lines = lines.take(~of_members(lines, batch.rejected_positions))
+            yield lines
+
+
+def _not_removed(batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
+    """Lines that were sent to be taken off, and perhaps are on the list still."""
+    for batch in filter(_stayed_on, batches):
+        lines = outbox.batch(batch.position)
+        if batch.state not in _UNSURE and not batch.unattributed:
+            lines = lines.take(of_members(lines, batch.rejected_positions))
+        yield lines
 
 
 def _lines(batches: Sequence[Batch], outbox: Outbox, operation: Operation) -> Iterator[Lines]:

@@ -14,12 +14,11 @@ from audience_sync.errors import (
     BusyError,
     ConfigurationError,
     GuardError,
-    PartnerError,
     places,
 )
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, Lease, Operation, Run, RunState, TransferLine
-from audience_sync.runs.confirm import Confirmer
+from audience_sync.runs.confirm import ASK_AGAIN, Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
 from audience_sync.runs.leases import LEASE_SECONDS, Held
@@ -31,7 +30,6 @@ from audience_sync.runs.targets import Selection, Target
 _log = logging.getLogger(__name__)
 
 _WAITING = (RunState.PLANNED, RunState.HELD)
-_ASK_AGAIN = 600.0  # seconds, when a partner did not tell the outcome
 LONGEST_WAIT = timedelta(days=7)  # of a plan: people may refuse meanwhile, which it does not know
 
 
@@ -145,9 +143,11 @@ class Pipeline:
         """End a run that did not end; what a partner has accepted stays in the membership."""
         with self._holding_run(run) as held:
             run = self.ledger.run(run.id)  # as it is now that nobody else works on it
+            reason = "cancelled by an operator"
+            if run.state is RunState.DELIVERED:
+                return self.confirmer.give_up(run, reason, held)
             if run.state not in (*_WAITING, RunState.DELIVERING):
                 raise ConfigurationError(f"run {run.id} is {run.state}; it cannot be cancelled")
-            reason = "cancelled by an operator"
             return self.deliverer.give_up(run, RunState.CANCELLED, reason, held)
 
     def poll_due(self) -> list[Outcome]:
@@ -170,9 +170,9 @@ class Pipeline:
 
     def _ask(self, run: Run, held: Held) -> Run:
         try:
-            return self.confirmer.poll(run, self.link(run.destination), held)
-        except PartnerError as error:
-            wait = max(_ASK_AGAIN, getattr(error, "retry_after", None) or 0.0)
+            return self.confirmer.poll(run, self.link, held)
+        except AudienceSyncError as error:
+            wait = max(ASK_AGAIN, getattr(error, "retry_after", None) or 0.0)
             later = self.now() + timedelta(seconds=wait)
             self.ledger.change_run(run.id, next_attempt_at=later)
             raise

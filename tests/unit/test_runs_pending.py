@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_world import World, digest, fast_folder, granted
 
-from audience_sync.connector import Kind, Receipt
+from audience_sync.connector import Kind, Receipt, Rejection
 from audience_sync.errors import (
+    AudienceSyncError,
+    AuthenticationError,
     ConfigurationError,
     RefusedError,
     TemporaryPartnerError,
 )
-from audience_sync.ledger.records import BatchState, Event, Run, RunState
+from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState
 
 LOST = Receipt(accepted=0, unattributed=3, reason="job failed")
 DONE = Receipt(accepted=3, match_range="61-70 %")
@@ -59,7 +62,8 @@ def test_l13_the_last_answer_confirms() -> None:
     assert here.held() == hashes(*range(5))
     assert here.pipeline().poll_due() == []
     assert poll(here)[0].run.state is RunState.DELIVERED
-    here.partner.answers = dict.fromkeys(references(here, run), DONE)
+    first, second = references(here, run)
+    here.partner.answers = {first: DONE, second: replace(DONE, accepted=2)}
     assert poll(here)[0].run.state is RunState.CONFIRMED
     assert {b.state for b in here.ledger.batches(run.id)} == {BatchState.CONFIRMED}
     confirmed = [line for line in here.log() if line.event is Event.CONFIRMED]
@@ -308,6 +312,231 @@ def test_a_sweep_while_polling_deletes_nothing_in_use(monkeypatch: pytest.Monkey
     assert here.held() == hashes(1, 2, 3)
 
 
+def answer_to(batch: Batch, answer: Receipt) -> Receipt:
+    """The same answer for as many members as the batch has."""
+    if answer.pending:
+        return answer
+    if answer.unattributed:
+        return replace(answer, unattributed=batch.accepted)
+    return replace(answer, accepted=batch.accepted)
+
+
+def leaving_world() -> World:
+    """Three people are held; the next removals are only told of later."""
+    here = pending_world()
+    here.partner.pending = False
+    here.write(people(1, 2, 3))
+    here.ran()
+    here.partner.pending = True
+    return here
+
+
+def stubborn(here: World, receipt: Receipt) -> None:
+    """The partner takes nobody off, whatever it says."""
+
+    def remove(_upload: Any, _members: Any) -> Receipt:
+        return receipt
+
+    here.partner.remove = remove  # type: ignore[method-assign]
+
+
+def removed_in_the_end(here: World) -> None:
+    """A partner that works again is asked to take off all who should have gone."""
+    del here.partner.remove
+    here.partner.pending = False
+    here.ran()
+    assert here.partner.holds == hashes(3) == here.held()
+
+
+def test_l11_a_removal_that_failed_in_part_later_is_sent_again() -> None:
+    """Nobody can tell which of the members stayed on, so all of them are taken off again."""
+    here = leaving_world()
+    stubborn(here, Receipt(accepted=2, pending=True, reference="r"))
+    here.write(people(3))
+    here.ran()
+    here.partner.answers = {"r": Receipt(accepted=1, unattributed=1, reason="ERROR")}
+    ended = poll(here)[0].run
+    assert ended.state is RunState.FAILED
+    assert ended.reason == "the partner failed 1 members after all; they are sent again"
+    assert here.held() == hashes(1, 2, 3)
+    removed_in_the_end(here)
+
+
+def test_l11_a_removal_that_was_refused_by_name_later_is_sent_again() -> None:
+    """The partner names who stayed on; only that one is taken off again."""
+    here = leaving_world()
+    stubborn(here, Receipt(accepted=2, pending=True, reference="r"))
+    here.write(people(3))
+    here.ran()
+    stayed = Receipt(accepted=1, rejected=(Rejection(position=0, reason="busy"),))
+    here.partner.answers = {"r": stayed}
+    assert poll(here)[0].run.state is RunState.FAILED
+    assert len(here.held()) == 2
+    assert here.held() > hashes(3)
+
+
+@pytest.mark.parametrize("end", ["two days", "cancel", "refused"])
+def test_l11_a_removal_that_nobody_confirmed_is_sent_again(end: str) -> None:
+    """However the waiting ends, who perhaps stayed on is taken off again."""
+    here = leaving_world()
+    stubborn(here, Receipt(accepted=2, pending=True, reference="r"))
+    here.write(people(3))
+    run = here.ran()
+    assert run.state is RunState.DELIVERED
+    if end == "cancel":
+        assert here.pipeline().cancel(run).state is RunState.CANCELLED
+    elif end == "two days":
+        here.time += timedelta(hours=48)
+        assert poll(here)[0].run.state is RunState.CONFIRMED
+    else:
+        real, here.partner.poll = here.partner.poll, refuse  # type: ignore[method-assign]
+        assert poll(here)[0].run.state is RunState.CONFIRMED
+        here.partner.poll = real  # type: ignore[method-assign]
+    assert here.held() == hashes(1, 2, 3)
+    assert here.location.names("outbox") == []
+    removed_in_the_end(here)
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        Receipt(accepted=1, rejected=(Rejection(position=0, reason="try later"),)),
+        Receipt(accepted=1, unattributed=1, reason="partial"),
+    ],
+)
+def test_l11_a_removal_that_is_refused_at_once_is_sent_again(receipt: Receipt) -> None:
+    """Taken off is only who was accepted; the run says so."""
+    here = leaving_world()
+    stubborn(here, receipt)
+    here.write(people(3))
+    run = here.ran()
+    assert run.state is RunState.CONFIRMED
+    assert run.reason == "the partner did not take 1 members off; the next sync asks again"
+    assert here.held() > hashes(3)
+    here.partner.holds = set(here.held())
+    removed_in_the_end(here)
+
+
+def test_l11_who_comes_back_after_an_unsure_removal_is_sent_again() -> None:
+    """Perhaps they were taken off, so counting them as held would leave them out."""
+    here = leaving_world()
+    stubborn(here, Receipt(accepted=1, unattributed=1, reason="partial"))
+    here.write(people(3))
+    here.ran()
+    del here.partner.remove
+    here.partner.holds = hashes(3)
+    here.partner.pending = False
+    here.write(people(1, 2, 3))
+    here.ran()
+    assert here.partner.holds == hashes(1, 2, 3) == here.held()
+
+
+def refuse(_reference: str) -> Receipt:
+    raise RefusedError("no such job", 404)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AuthenticationError("no", 401), ConfigurationError("gone"), KeyError("p1@example.com")],
+)
+def test_l9_a_run_ends_though_nobody_can_ask(error: Exception) -> None:
+    """Asking fails each time: it is asked again later, and given up after two days."""
+    here = pending_world()
+    here.write(people(1))
+    run = here.ran()
+
+    def broken(_reference: str) -> Receipt:
+        raise error
+
+    here.partner.poll = broken  # type: ignore[method-assign]
+    told = poll(here)[0].error
+    assert isinstance(told, AudienceSyncError)
+    assert "p1@" not in str(told)
+    asked_again = here.ledger.run(run.id).next_attempt_at
+    assert asked_again is not None
+    assert asked_again > here.time
+    assert here.pipeline().poll_due() == []
+    here.time += timedelta(hours=48)
+    assert poll(here)[0].run.state is RunState.CONFIRMED
+    assert here.location.names("outbox") == []
+    assert here.held() == hashes(1)
+
+
+def test_l9_a_run_ends_though_its_destination_is_gone() -> None:
+    """The project no longer names the destination, so nobody can be asked at all."""
+    here = pending_world()
+    here.write(people(1))
+    run = here.ran()
+
+    def gone(_destination: str) -> Any:
+        raise ConfigurationError("no such destination")
+
+    here.link = gone  # type: ignore[method-assign]
+    assert isinstance(poll(here)[0].error, ConfigurationError)
+    here.time += timedelta(hours=48)
+    poll(here)
+    assert here.ledger.run(run.id).state is RunState.CONFIRMED
+    assert here.location.names("outbox") == []
+
+
+def test_l9_a_run_ends_though_its_outbox_is_gone() -> None:
+    """A lost outbox keeps no run open: all whom the partner may hold are in doubt."""
+    here = leaving_world()
+    stubborn(here, Receipt(accepted=2, pending=True, reference="r"))
+    here.write(people(3))
+    run = here.ran()
+    here.location.delete(f"outbox/{run.id}")
+    here.time += timedelta(hours=48)
+    poll(here)
+    ended = here.ledger.run(run.id)
+    assert ended.state is RunState.CONFIRMED
+    assert "cannot be read" in str(ended.reason)
+
+
+def test_l3_a_last_word_that_does_not_add_up_fails_the_run() -> None:
+    """Counts that nobody can explain put the whole batch in doubt, loudly."""
+    here = pending_world()
+    here.write(people(1, 2, 3))
+    run = here.ran()
+    for wrong in (
+        Receipt(accepted=2),
+        Receipt(accepted=4, unattributed=-1),
+        Receipt(accepted=2, rejected=(Rejection(position=3, reason="x"),)),
+    ):
+        here.partner.answers = dict.fromkeys(references(here, run), wrong)
+        ended = poll(here)[0].run
+        assert ended.state is RunState.FAILED
+        batch = here.ledger.batches(run.id)[0]
+        assert batch.accepted + batch.rejected + batch.unattributed == batch.members == 3
+        assert "accounts for" in str(batch.error)
+        here.partner.uploads.clear()
+        run = here.ran()
+        assert here.partner.digests() == [hashes(1, 2, 3)]
+
+
+def test_l9_who_is_named_later_is_taken_off_and_left_alone() -> None:
+    """A rejection that polling finds counts as one: not accepted, taken off, not sent again."""
+    here = pending_world()
+    here.write(people(1, 2, 3))
+    run = here.ran()
+    named = Receipt(accepted=2, rejected=(Rejection(position=1, reason="unusable"),))
+    here.partner.answers = dict.fromkeys(references(here, run), named)
+    assert poll(here)[0].run.state is RunState.CONFIRMED
+    batch = here.ledger.batches(run.id)[0]
+    assert (batch.accepted, batch.rejected, batch.unattributed) == (2, 1, 0)
+    assert batch.rejected_positions == ()
+    told = [line for line in here.log() if line.event is Event.CONFIRMED]
+    assert (told[0].accepted, told[0].rejected, told[0].note) == (2, 1, "unusable")
+    here.partner.pending = False
+    here.partner.uploads.clear()
+    here.ran()
+    assert [operation for operation, _, _ in here.partner.uploads] == ["remove"]
+    assert len(here.held()) == 2
+    here.partner.uploads.clear()
+    here.ran()
+    assert here.partner.uploads == []
+
+
 STEPS = st.lists(
     st.one_of(
         st.frozensets(st.integers(0, 6), max_size=6),
@@ -338,7 +567,7 @@ def test_l4_whatever_fails_late_nobody_is_left_behind(steps: Any, last: frozense
                 if batch.state is BatchState.PENDING
             ]
             for batch, answer in zip(waiting, step, strict=False):
-                here.partner.answers[str(batch.reference)] = answer
+                here.partner.answers[str(batch.reference)] = answer_to(batch, answer)
             poll(here)
         assert here.held() >= here.partner.holds
     here.partner.pending = False
