@@ -32,6 +32,8 @@ from audience_sync.project import Project, load_project
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import due_runs
+from audience_sync.runs.forget import forget_list
+from audience_sync.runs.leases import LEASE_SECONDS
 from audience_sync.runs.link import Link
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.progress import Progress, Silent
@@ -213,6 +215,15 @@ class App:
         if run.outbox is not None and run.state in (RunState.DELIVERED, RunState.CONFIRMED):
             remote = self.ledger.remote_list(run.audience, run.destination)
             read_statistics(self.ledger, self.link, remote, self.now())
+
+    def forget(self, audience: str, destination: str) -> None:
+        """Take a list that its partner no longer has for gone; the next sync makes a new one."""
+        name = f"{audience}/{destination}"
+        lease = self.ledger.take_lease(name, this_process(), LEASE_SECONDS, alive=alive)
+        try:
+            forget_list(self.ledger, self.link(destination), audience, lease)
+        finally:
+            self.ledger.release_lease(lease)
 
     def ask_partners(self) -> list[Outcome]:
         """Ask about every delivery that has no final answer yet, and about every list."""

@@ -1,4 +1,4 @@
-"""`approve`, `cancel` and `resume`: what a person decides about a run that waits."""
+"""`approve`, `cancel`, `resume`, `forget`: what a person decides about a run or a list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(application: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (approve, cancel, resume):
+    for command in (approve, cancel, resume, forget):
         application.command()(command)
 
 
@@ -55,6 +55,19 @@ def resume(context: typer.Context, run: options.RunId, as_json: options.Json = F
         return app.pipeline.resume(found)
 
     return _decided(context, run, act, as_json=as_json)
+
+
+def forget(
+    context: typer.Context, audience: options.Audience, destination: options.ADestination
+) -> int:
+    """Forget a list that was deleted at its partner; the next sync makes a new one.
+
+    Refused while the partner still has the list.
+    """
+    with opened(debug=context.obj["debug"]) as app:
+        app.forget(audience, destination)
+    print(f"Forgotten. `audience-sync sync {audience}` makes a new list at {destination}.")
+    return codes.DONE
 
 
 def _decided(

@@ -77,6 +77,10 @@ Audiences = Annotated[
         show_default=False,
     ),
 ]
+ADestination = Annotated[
+    str,
+    typer.Argument(help="The destination's name.", autocompletion=complete_destination),
+]
 OfAudience = Annotated[
     str | None,
     typer.Option("--audience", help="Only of this audience.", autocompletion=complete_audience),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from shop import Shop, people, sha256
+from shop import Shop, expected, people, sha256
 
 Open = Callable[..., Shop]
 
@@ -74,11 +74,20 @@ def test_an_adopted_list_that_is_not_there(open_shop: Open, partner: str) -> Non
 
 
 def test_a_list_that_was_deleted(open_shop: Open) -> None:
-    """Somebody deleted our list at the partner; the finding names the way out."""
-    shop = open_shop(people(3), destinations="[meta-se]")
+    """Somebody deleted our list at the partner; the finding names the way out, and it works."""
+    rows = people(3)
+    shop = open_shop(rows, destinations="[meta-se]")
+    assert shop.run("forget", "everyone", "meta-se").code == 2
     shop.must("sync", "everyone")
+    still = shop.run("forget", "everyone", "meta-se")
+    assert still.code == 2
+    assert "still has the list" in still.err
     shop.control("reset")
     assert "audience-sync forget everyone meta-se" in _red(shop, "destination meta-se")
+    shop.must("forget", "everyone", "meta-se")
+    shop.must("check")
+    shop.must("sync", "everyone")
+    assert shop.held() == expected(rows)
 
 
 def test_an_address_in_an_error_is_whole(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
