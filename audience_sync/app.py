@@ -185,7 +185,7 @@ class App:
     ) -> list[Outcome]:
         """Plan and deliver; see `Pipeline.sync`."""
         targets = self.targets(audiences, destination)
-        sweep(self.ledger, self.location, alive)
+        sweep(self.ledger, self.location, alive, self.now())
         outcomes = self.pipeline.sync(
             selection_of(self.project, self.installed.connectors),
             targets,
@@ -279,7 +279,7 @@ class App:
 
     def sweep(self) -> list[Run]:
         """Delete what dead processes left behind; the runs that are due."""
-        sweep(self.ledger, self.location, alive)
+        sweep(self.ledger, self.location, alive, self.now())
         return due_runs(self.ledger, self.now(), alive)
 
     def check(self, destination: str | None = None) -> list[Finding]:

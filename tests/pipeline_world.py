@@ -295,7 +295,7 @@ class World:
 
     def sweep(self) -> None:
         """Delete what dead processes left behind."""
-        sweep(self.ledger, self.location, self.alive)
+        sweep(self.ledger, self.location, self.alive, self.now())
 
     def aim(self, **changes: Any) -> None:
         """Change the target."""

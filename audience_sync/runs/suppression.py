@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import Lock
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.members import text
-from audience_sync.membership.digests import Bytes
+from audience_sync.membership.digests import Bytes, match
 from audience_sync.membership.lines import Lines
 
 REMEMBERED_FOR = timedelta(days=30)
@@ -23,20 +24,29 @@ _BLOCK = 64  # bytes, SHA-256's own
 
 @dataclass(frozen=True)
 class Suppression:
-    """Knows rejected members again for a while, without knowing who they are."""
+    """Knows rejected members again for a while, without knowing who they are.
+
+    A destination's fingerprints are read once, when it is asked about first.
+    """
 
     ledger: Ledger
     key: bytes = field(repr=False)
     now: Callable[[], datetime]
+    _known: dict[str, Bytes] = field(default_factory=dict, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def suppressed(self, destination: str, lines: Lines) -> NDArray[np.bool_]:
         """Which lines the destination rejected not long ago, exactly as they are."""
-        if not len(lines) or not self.ledger.any_fingerprints(destination, self.now()):
+        known = self._of(destination)
+        if not len(lines) or not len(known):
             return np.zeros(len(lines), dtype=np.bool_)
-        found: NDArray[np.bool_] = self.ledger.known(
-            destination, fingerprints(lines, self.key), self.now()
-        )
-        return found
+        return np.asarray(match(fingerprints(lines, self.key), known) >= 0, dtype=np.bool_)
+
+    def _of(self, destination: str) -> Bytes:
+        with self._lock:
+            if destination not in self._known:
+                self._known[destination] = self.ledger.remembered(destination, self.now())
+            return self._known[destination]
 
     def remember(self, destination: str, lines: Lines) -> None:
         """Do not send these lines there again for thirty days."""

@@ -1,8 +1,10 @@
-"""Delete what dead processes left behind: scratch space, outboxes, memberships of no run."""
+"""Delete what dead processes left behind, and fingerprints whose time is over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import OPEN_STATES, RunState
@@ -13,12 +15,15 @@ SCRATCH = "scratch"
 _KEEP = (*OPEN_STATES, RunState.DELIVERED)
 
 
-def sweep(ledger: Ledger, location: StateLocation, alive: Callable[[str], bool]) -> None:
+def sweep(
+    ledger: Ledger, location: StateLocation, alive: Callable[[str], bool], now: datetime
+) -> None:
     """Safe at any time; does nothing to outboxes and memberships while anybody plans.
 
     The names are read before the leases and the leases before the runs, so that whatever a
     planner writes meanwhile is either protected by its lease or known by its run.
     """
+    ledger.forget_expired(now)
     spaces = location.names(SCRATCH)
     outboxes = location.names("outbox")
     memberships = [
@@ -37,22 +42,32 @@ def sweep(ledger: Ledger, location: StateLocation, alive: Callable[[str], bool])
     for outbox in outboxes:
         if outbox not in kept:
             location.delete(f"outbox/{outbox}")
-    used = {
-        path
-        for remote in ledger.remote_lists()
-        for path in Manifest.of(remote.manifest).files.values()
-    }
+    used = _used(ledger)
     for folder in memberships:
         if folder.rsplit("/", 1)[1] not in kept:
-            _prune(location, folder, {path for path in used if path.startswith(f"{folder}/")})
+            _prune(location, folder, used)
 
 
-def _prune(location: StateLocation, folder: str, used: set[str]) -> None:
+def _used(ledger: Ledger) -> Mapping[str, Collection[str]]:
+    """The names in use by the folder that they are directly in."""
+    used: defaultdict[str, set[str]] = defaultdict(set)
+    for remote in ledger.remote_lists():
+        for path in Manifest.of(remote.manifest).files.values():
+            folder, _, name = path.rpartition("/")
+            while name:
+                used[folder].add(name)
+                folder, _, name = folder.rpartition("/")
+    return used
+
+
+def _prune(location: StateLocation, folder: str, used: Mapping[str, Collection[str]]) -> None:
     """Delete what is not used in a folder; one who died may have left single files."""
-    if not used:
+    if folder not in used:
         location.delete(folder)
         return
     for name in location.names(folder):
         path = f"{folder}/{name}"
-        if path not in used:
-            _prune(location, path, {other for other in used if other.startswith(f"{path}/")})
+        if name not in used[folder]:
+            location.delete(path)
+        elif path in used:
+            _prune(location, path, used)
