@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from audience_sync import journal
 from audience_sync.cli import ending
 from audience_sync.cli.progress import Bars
+from audience_sync.errors import ConfigurationError, SourceError
 
 if TYPE_CHECKING:
     from audience_sync.app import App
@@ -26,6 +27,8 @@ def opened(*, watched: bool = False, debug: bool = False) -> Iterator[App]:
         journal.set_up(settings.log_format, settings.log_level, debug=debug)
         try:
             yield app
+        except (ConfigurationError, SourceError) as error:
+            raise type(error)(app.project.located(str(error))) from None
         except KeyboardInterrupt:
             _interrupted(app)
             raise

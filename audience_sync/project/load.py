@@ -94,6 +94,11 @@ class _Loader:
             guards=guards,
             destinations=destinations,
             audiences=audiences,
+            condition_lines={
+                name: self.findings.lines["audiences", name, "where"]
+                for name, audience in audiences.items()
+                if audience.where is not None
+            },
         )
 
     def _unknown_keys(self) -> None:

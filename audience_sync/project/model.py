@@ -74,3 +74,11 @@ class Project:
     guards: Guards
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     audiences: Mapping[str, Audience] = field(default_factory=dict)
+    condition_lines: Mapping[str, int] = field(default_factory=dict)  # audience → line of `where`
+
+    def located(self, sentence: str) -> str:
+        """The sentence, beginning with file and line where it names an audience's condition."""
+        for audience, line in self.condition_lines.items():
+            if f"audiences.{audience}.where" in sentence:
+                return f"{self.path.name}:{line}: {sentence}"
+        return sentence

@@ -102,3 +102,17 @@ def test_an_address_in_an_error_is_whole(open_shop: Open, monkeypatch: pytest.Mo
     told = shop.run("check").out
     assert address not in told
     assert address in "".join(line.strip() for line in told.splitlines())
+
+
+def test_a_wrong_condition_names_file_and_line(open_shop: Open) -> None:
+    """As every other mistake in the project file does."""
+    shop = open_shop(people(3), change=lambda text: text.replace("market = 'SE'", "marked = 'SE'"))
+    [line] = [
+        number
+        for number, text in enumerate(shop.project.read_text().splitlines(), start=1)
+        if "marked" in text
+    ]
+    told = shop.run("sync", "swedes")
+    assert told.code == 2
+    assert f"audience-sync.yaml:{line}: " in told.err
+    assert "audiences.swedes.where" in told.err
