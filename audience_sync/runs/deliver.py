@@ -35,6 +35,11 @@ from audience_sync.runs.transfer import Transfer, unknown_lines
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
 _STOPPED = "the delivery was given up before its end; the next sync sends the rest"
 _STAYED = "the partner did not take {:,} members off; the next sync asks again"
+_LOST = "its outbox cannot be read, so everybody it may have reached is sent again or removed"
+_ALL_LOST = (
+    "neither its outbox nor its plan can be read, so whom only this run sent is not known any "
+    "more; empty the list at the partner by hand and sync again"
+)
 _POLL_AFTER = 1800.0  # seconds, where the connector named no time
 
 
@@ -58,8 +63,8 @@ class Deliverer:
         run = self._begin(run, held)
         wait = _POLL_AFTER
         try:
-            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
-            if not self._settled(run):
+            outbox = None if self._settled(run) else self._outbox(run)
+            if outbox is not None:
                 remote_id = self._ensure_list(run, link, adopted, held)
                 wait = self._send(run, link, remote_id, outbox, held)
         except RefusedError as error:
@@ -74,7 +79,8 @@ class Deliverer:
                 run.id, reason=str(error), next_attempt_at=later if temporary else None
             )
             raise
-        self.settlement.settle(run, outbox, held)
+        if outbox is not None:
+            self.settlement.settle(run, outbox, held)
         return self._end(run, wait, held)
 
     def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
@@ -83,8 +89,8 @@ class Deliverer:
         if run.state is RunState.DELIVERING and not self._settled(run):
             self._note_unknown(run, held)
             if any(batch.attempts for batch in self.ledger.batches(run.id)):
-                outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
-                self.settlement.settle(run, outbox, held)
+                lost = self._settle(run, held)
+                reason = "; ".join(text for text in (reason, lost) if text) or None
         ended = self.ledger.move_run(
             run.id,
             to,
@@ -98,6 +104,22 @@ class Deliverer:
         if not self._settled(run):
             self.location.delete(following_folder(run))
         return ended
+
+    def _outbox(self, run: Run) -> Outbox:
+        try:
+            return Outbox(self.location, self.keyring, run.id, run.outbox)
+        except StateError as error:
+            lost = str(error)
+        raise StateError(f"{lost}; if that is lost, `audience-sync cancel {run.id}` ends the run")
+
+    def _settle(self, run: Run, held: Held) -> str | None:
+        """Put what was accepted into the membership; what to say when the outbox is lost."""
+        try:
+            outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+            self.settlement.settle(run, outbox, held)
+        except StateError:
+            return _LOST if self.settlement.doubt_everybody(run, held) else _ALL_LOST
+        return None
 
     def refuse_outdated(self, run: Run) -> None:
         """A ConfigurationError when the membership is not the one that the run was planned on."""

@@ -107,7 +107,9 @@ class Settlement:
             )
             return doubt(all_of_them, all_of_them)
 
-        self._rewrite(run, remote, partitions, lines, held)
+        manifest = self._rewrite(run, remote, partitions, lines, held, mark=not settled)
+        if not settled:
+            self._sweep(foreseen, manifest)
         return all(readable)
 
     def _foreseen(self, run: Run) -> tuple[Manifest, bool]:
@@ -123,11 +125,14 @@ class Settlement:
         partitions: int,
         lines_of: Callable[[int], Lines],
         held: Held,
-    ) -> None:
+        *,
+        mark: bool = False,
+    ) -> Manifest:
         # Under the run's own name, which a sweep respects while the run is open.
         folder = f"{run.id}/taken-back-{remote.generation}"
         manifest = self._write(folder, remote, partitions, lines_of)
-        self._point(run, remote, manifest, held, mark=False)
+        self._point(run, remote, manifest, held, mark=mark)
+        return manifest
 
     def _patched(
         self,
