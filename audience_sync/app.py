@@ -41,7 +41,7 @@ from audience_sync.runs.reported import read_statistics
 from audience_sync.runs.settle import Settlement
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.sweep import sweep
-from audience_sync.runs.sync import Outcome, Pipeline
+from audience_sync.runs.sync import Outcome, Pipeline, late_failures
 from audience_sync.runs.targets import Target
 from audience_sync.settings import Settings, environment, load_settings
 from audience_sync.targeting import retired_of, selection_of, targets_of
@@ -83,6 +83,8 @@ class App:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        for link in self._links.values():
+            link.close()
         if "ledger" in vars(self):
             self.ledger.close()
 
@@ -163,6 +165,7 @@ class App:
                     destination=destination,
                     connector=connector,
                     recording=client.recording,
+                    close=client.close,
                     project=self.project.name,
                     purpose=self.project.purpose,
                 )
@@ -194,11 +197,12 @@ class App:
             forced_by=operator() if force else None,
         )
         if deliver and keep:
-            self.pipeline.poll_due()
+            late = late_failures(self.pipeline.poll_due(), outcomes)
             outcomes = [self._as_it_is_now(outcome) for outcome in outcomes]
             for outcome in outcomes:
                 if outcome.run is not None:
                     self.read_statistics(outcome.run)
+            outcomes += late
         return outcomes
 
     def _as_it_is_now(self, outcome: Outcome) -> Outcome:

@@ -20,6 +20,7 @@ class Link:
     recording: Callable[[], AbstractContextManager[Exchange]] = field(repr=False)
     project: str
     purpose: str
+    close: Callable[[], None] = field(default=lambda: None, repr=False)  # its connections
 
     def marker(self, audience: str) -> str:
         """Text in a remote list's description that says it is ours (L15).

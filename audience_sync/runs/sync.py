@@ -14,6 +14,7 @@ from audience_sync.errors import (
     BusyError,
     ConfigurationError,
     GuardError,
+    TemporaryPartnerError,
     places,
 )
 from audience_sync.ledger.ledger import Ledger
@@ -325,6 +326,24 @@ def _of(run: Run, error: AudienceSyncError | None = None) -> Outcome:
 def _planned(target: Target, found: Run | AudienceSyncError) -> Outcome:
     run, error = (None, found) if isinstance(found, AudienceSyncError) else (found, None)
     return Outcome(audience=target.audience, destination=target.destination, run=run, error=error)
+
+
+def late_failures(polled: Sequence[Outcome], synced: Sequence[Outcome]) -> list[Outcome]:
+    """What asking about earlier runs found that a person should know of.
+
+    A partner that cannot answer now is no news: it is asked again. Runs of this sync are told
+    among its own outcomes.
+    """
+    own = {outcome.run.id for outcome in synced if outcome.run is not None}
+    late = []
+    for outcome in polled:
+        failed = outcome.run is not None and outcome.run.state is RunState.FAILED
+        told = outcome.error is not None and not isinstance(
+            outcome.error, BusyError | TemporaryPartnerError
+        )
+        if (failed or told) and (outcome.run is None or outcome.run.id not in own):
+            late.append(outcome)
+    return late
 
 
 def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:

@@ -20,6 +20,7 @@ from audience_sync.errors import (
     TemporaryPartnerError,
 )
 from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState
+from audience_sync.runs.sync import late_failures
 
 LOST = Receipt(accepted=0, unattributed=3, reason="job failed")
 DONE = Receipt(accepted=3, match_range="61-70 %")
@@ -535,6 +536,21 @@ def test_l9_who_is_named_later_is_taken_off_and_left_alone() -> None:
     here.partner.uploads.clear()
     here.ran()
     assert here.partner.uploads == []
+
+
+def test_l13_a_late_failure_is_told_by_the_next_sync() -> None:
+    """What an earlier run turns out to be stands among the outcomes, once, and news only."""
+    here = pending_world()
+    here.write(people(1, 2, 3))
+    run = here.ran()
+    here.partner.answers = dict.fromkeys(references(here, run), LOST)
+    polled = poll(here)
+    assert late_failures(polled, []) == polled
+    assert late_failures(polled, polled) == []
+    later = replace(polled[0], run=run, error=TemporaryPartnerError("not now"))
+    assert late_failures([later], []) == []
+    wrong = replace(polled[0], run=run, error=AuthenticationError("no", 401))
+    assert late_failures([wrong], []) == [wrong]
 
 
 STEPS = st.lists(
