@@ -74,9 +74,13 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one request may hold and how many may run."""
+    """What one request may hold and how many may run.
 
-    members_per_request: int
+    A full batch must fit into `bytes_per_request`, whatever identifiers its members have: the
+    contract proves it, and the client sends no larger body.
+    """
+
+    members_per_request: int  # further identifiers of one kind count as members
     bytes_per_request: int | None = None
     requests_per_minute: int | None = None  # per account
     parallel_uploads: int = 1  # per audience

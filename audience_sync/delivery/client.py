@@ -95,6 +95,7 @@ class HttpPartnerClient:
         own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
         if body is not None:
             own["Content-Type"] = content_type
+        self._measured(body)
         trusted = not anonymous and _server(address) == _server(self._base_url)
 
         def attempt(credentials: Mapping[str, str]) -> Answer:
@@ -161,6 +162,15 @@ class HttpPartnerClient:
         return state.attempt_number >= self._attempts or (
             spent + state.upcoming_sleep > self._patience
         )
+
+    def _measured(self, body: bytes | None) -> None:
+        """Send no body that the connector itself calls too large; the contract proves none is."""
+        largest = self._bound.limits.bytes_per_request
+        if body is not None and largest is not None and len(body) > largest:
+            raise RefusedError(
+                f"the connector {self._bound.name} wrote a request of {len(body):,} bytes, more "
+                f"than its limit of {largest:,}; report this to its author"
+            )
 
     def _address(self, url: str) -> str:
         if url.startswith(("https://", "http://")):

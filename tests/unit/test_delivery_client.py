@@ -288,3 +288,15 @@ def test_a_repr_shows_the_host_alone() -> None:
     assert repr(HttpPartnerClient("https://user:pass@partner.example/x")) == (
         "HttpPartnerClient(partner.example)"
     )
+
+
+def test_a_body_beyond_the_connectors_own_limit_is_not_sent() -> None:
+    """A connector that writes more than it declares is stopped before anything leaves."""
+    client, connector, script, _ = _started(OK, OK)
+    connector.limits = Limits(members_per_request=1, bytes_per_request=10)  # type: ignore[misc]
+    connector.name = "plain"  # type: ignore[misc]
+    client.request("POST", "x", body=b"0123456789")
+    with client.recording() as exchange, pytest.raises(RefusedError, match="its limit of 10"):
+        client.request("POST", "x", body=b"0123456789a")
+    assert len(script.sent) == 1
+    assert not exchange.uncertain
