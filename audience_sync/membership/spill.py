@@ -16,7 +16,9 @@ from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
 Columns = Mapping[str, NDArray[Any]]
 
-_HELD_BACK = 8 << 20  # bytes gathered before a block of each partition is written
+# Bytes gathered before blocks are written: of many partitions more, since every block costs.
+_HELD_BACK = 8 << 20
+_HELD_BACK_EACH = 128 << 10  # for each partition
 
 
 class Spill:
@@ -33,6 +35,7 @@ class Spill:
         self._place = (location, path, keyring)
         self._waiting: list[dict[str, list[NDArray[Any]]]] = [{} for _ in range(partitions)]
         self._held = 0
+        self._limit = max(_HELD_BACK, partitions * _HELD_BACK_EACH)
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._writer: SealedWriter | None = None
@@ -57,7 +60,7 @@ class Spill:
                     self._waiting[index].setdefault(name, []).append(column[at])
             self.rows += len(order)
             self._held += sum(column.nbytes for column in ordered.values())
-            if self._held >= _HELD_BACK:
+            if self._held >= self._limit:
                 self._flush()
 
     def finish(self) -> None:
@@ -89,6 +92,7 @@ class Spill:
             self._writer = SealedWriter(
                 self._open.enter_context(location.create(path, durable=False)), path, keyring
             )
+        # All of them: what waits are views, and one of them keeps the whole batch in memory.
         for index, columns in enumerate(self._waiting):
             for name, parts in columns.items():
                 self._writer.write(index, name, np.concatenate(parts))

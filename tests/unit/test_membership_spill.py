@@ -35,6 +35,7 @@ def test_rows_come_out_by_partition_in_the_order_they_came(
     """Every row comes out once, in its partition, columns side by side, whatever was flushed."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(spill_module, "_HELD_BACK", limit)
+        patched.setattr(spill_module, "_HELD_BACK_EACH", 0)
         waiting = spill(fast_folder(), partitions)
         wanted: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
         for number, put in enumerate(puts):
@@ -61,6 +62,7 @@ def test_threads_lose_nothing_and_keep_their_own_order(
 ) -> None:
     """Eight threads at once: every row once, each thread's rows in its order."""
     monkeypatch.setattr(spill_module, "_HELD_BACK", 4_000)
+    monkeypatch.setattr(spill_module, "_HELD_BACK_EACH", 0)
     waiting = spill(tmp_path, 8)
 
     def put(thread: int) -> None:
@@ -90,6 +92,7 @@ def test_threads_lose_nothing_and_keep_their_own_order(
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows go to the disk when the limit is reached, not when all are there."""
     monkeypatch.setattr(spill_module, "_HELD_BACK", 320)
+    monkeypatch.setattr(spill_module, "_HELD_BACK_EACH", 0)
     waiting = spill(tmp_path, 2)
     sizes = []
     for number in range(40):
@@ -99,6 +102,21 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert max(sizes) < 320
     parts = list((tmp_path / "scratch").glob(".*.part"))
     assert len(parts) == 1
+
+
+def test_blocks_of_many_partitions_are_large(tmp_path: Path) -> None:
+    """At 512 partitions a million rows are some thousand blocks, not one for each few rows."""
+    waiting = spill(tmp_path, 512)
+    random = np.random.default_rng(1)
+    for _ in range(40):
+        keys = random.integers(0, 256, (25_000, 32), dtype=np.uint8)
+        few = np.zeros(25_000, dtype=np.uint8)
+        waiting.put(keys, {"a": keys, "b": keys, "c": keys, "d": keys, "few": few})
+    assert waiting._writer is not None
+    assert len(waiting._writer._index[0]) < 10_000
+    waiting.finish()
+    total = sum(len(found) for p in range(512) if (found := waiting.read(p, "few")) is not None)
+    assert total == waiting.rows == 1_000_000
 
 
 def test_nothing_put_is_nothing_read(tmp_path: Path) -> None:
@@ -116,6 +134,7 @@ def test_discarded_rows_are_gone_from_the_disk(
 ) -> None:
     """L10: nothing rests of what was discarded, finished or not."""
     monkeypatch.setattr(spill_module, "_HELD_BACK", 1)
+    monkeypatch.setattr(spill_module, "_HELD_BACK_EACH", 0)
     waiting = spill(tmp_path, 4)
     keys = array([key(1)])
     waiting.put(keys, {"key": keys})
