@@ -240,6 +240,14 @@ class Connector(ABC, Generic[S]):
     def ensure_audience(self, audience: AudienceRequest) -> str:
         """The remote id of our list; looks for it (by marker) before it creates one."""
 
+    def complete_audience(self, remote_id: str, audience: AudienceRequest) -> str:  # noqa: ARG002 - for those who override
+        """The remote id of a list of ours once it has all parts that these kinds need now.
+
+        Asked before each delivery, so it makes no request where nothing is missing. The parts
+        that `remote_id` names stay.
+        """
+        return remote_id
+
     @abstractmethod
     def add(self, upload: Upload, members: Members) -> Receipt:
         """Put members on the list. Idempotent."""

@@ -151,6 +151,16 @@ class GoogleConnector(Connector[GoogleSettings]):
             raise ConfigurationError("this audience has no identifier that Google can use")
         return ",".join(f"{part.name}:{self._ensure(part, audience)}" for part in parts)
 
+    def complete_audience(self, remote_id: str, audience: AudienceRequest) -> str:
+        """See `Connector.complete_audience`; devices may be allowed after the list was made."""
+        there = list_ids(remote_id)
+        wanted = [part for part in PARTS.values() if self._wanted(part, audience.kinds)]
+        missing = [part for part in wanted if part.name not in there]
+        if not missing:
+            return remote_id
+        there |= {part.name: self._ensure(part, audience) for part in missing}
+        return ",".join(f"{name}:{there[name]}" for name in PARTS if name in there)
+
     def add(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.add`; consent comes with the upload and is never assumed."""
         if upload.consent is None:
@@ -162,7 +172,13 @@ class GoogleConnector(Connector[GoogleSettings]):
                 "Google takes device IDs unhashed only; set allow_unhashed_device_ids or leave "
                 "them out"
             )
-        return self._change("ingest", upload, members, consent_words(upload.consent))
+        receipt = self._change("ingest", upload, members, consent_words(upload.consent))
+        taken = {kind for name in list_ids(upload.remote_id) for kind in PARTS[name].kinds}
+        untaken = [
+            kind.value for kind in members.kinds if kind not in taken and members.has(kind).any()
+        ]
+        reason = ", ".join(f"no_list_for_{kind}" for kind in untaken)
+        return replace(receipt, reason=reason or receipt.reason)
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.remove`."""

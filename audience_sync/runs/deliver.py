@@ -81,6 +81,7 @@ class Deliverer:
             raise
         if outbox is not None:
             self.settlement.settle(run, outbox, held)
+            self._completed(run, remote_id, held)
         return self._end(run, wait, held)
 
     def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
@@ -171,9 +172,18 @@ class Deliverer:
                 f"{run.audience} was delivered to another list at {run.destination} before; "
                 "name the audience anew to deliver it to a list of your choice"
             )
-        if known is not None:
-            return known
         marker = link.marker(run.audience)
+        request = AudienceRequest(
+            name=f"{link.project} {run.audience}",
+            title=run.audience,
+            marker=marker,
+            kinds=tuple(Kind(kind) for kind in run.forms),
+        )
+        if known is not None and chosen:
+            return known
+        if known is not None:
+            with faults_of(link.connector.name):
+                return link.connector.complete_audience(known, request)
         intended = replace(
             remote,
             marker=marker,
@@ -184,12 +194,6 @@ class Deliverer:
         self._save(intended, run, held)
         if adopted is not None:
             return adopted
-        request = AudienceRequest(
-            name=f"{link.project} {run.audience}",
-            title=run.audience,
-            marker=marker,
-            kinds=tuple(Kind(kind) for kind in run.forms),
-        )
         with faults_of(link.connector.name):
             remote_id = link.connector.ensure_audience(request)
         self._save(replace(intended, remote_id=remote_id), run, held)
@@ -199,6 +203,20 @@ class Deliverer:
         """Whether anybody is, or may be, on the list that we know."""
         tried = any(batch.attempts for batch in self.ledger.batches(run.id))
         return tried or bool(Manifest.of(remote.manifest).files)
+
+    def _completed(self, run: Run, remote_id: str, held: Held) -> None:
+        """A list got further parts: nobody is surely on these, so everybody is sent again.
+
+        The id is saved last; after a crash in between the parts are found again.
+        """
+        if self.ledger.remote_list(run.audience, run.destination).remote_id != remote_id:
+            self.settlement.doubt_everybody(run, held)
+            remote = self.ledger.remote_list(run.audience, run.destination)
+            self.ledger.save_remote_list(
+                replace(remote, remote_id=remote_id),
+                expect_generation=remote.generation,
+                lease=held[f"{run.audience}/{run.destination}"],
+            )
 
     def _save(self, remote: object, run: Run, held: Held) -> None:
         lease = held[f"{run.audience}/{run.destination}"]

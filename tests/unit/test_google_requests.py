@@ -276,6 +276,31 @@ def test_members_without_a_list_are_rejected() -> None:
     assert partner.uploads == []
 
 
+def test_devices_that_are_allowed_later_get_their_lists() -> None:
+    """The missing list is looked for and made; those that are there stay, and cost no request."""
+    kinds = (Kind.EMAIL, Kind.IDFA, Kind.GAID)
+    asked = made_up_audience(kinds=kinds)
+    connector, partner = _started(answered({}), answered({"id": "13"}), **MOBILE)
+    completed = connector.complete_audience("contact:98,ios:12", asked)
+    assert completed == "contact:98,ios:12,android:13"
+    assert partner.uploads[1].json()["displayName"] == "lapsed-vip (Android)"
+    partner.requests.clear()
+    assert connector.complete_audience(completed, asked) == completed
+    careful, _ = _started()
+    assert careful.complete_audience("contact:98,ios:12", asked) == "contact:98,ios:12"
+    assert careful.complete_audience("98", made_up_audience()) == "98"
+    assert partner.requests == []
+
+
+def test_a_device_without_a_list_is_told() -> None:
+    """A member whose e-mail was taken is accepted; the log tells that the device was not sent."""
+    connector, partner = _started(_request(), **MOBILE)
+    members = made_up_members(2, (Kind.EMAIL, Kind.IDFA))
+    receipt = connector.add(made_up_upload(remote_id="98"), members)
+    assert (receipt.accepted, receipt.reason) == (2, "no_list_for_idfa")
+    assert len(partner.uploads) == 1
+
+
 def test_a_list_is_created_as_the_reference_says() -> None:
     """Looked for by name, then made; the login account travels in a header here."""
     connector, partner = _started(

@@ -412,3 +412,21 @@ def test_the_log_names_the_forms_that_a_removal_was_sent_in() -> None:
         ("remove", "email=email/plain@1"),
         ("add", "email=email/gmail-folded@1"),
     }
+
+
+def test_a_list_that_gets_a_further_part_is_sent_everybody_again() -> None:
+    """Nobody is on the new part yet, however long they were held; after that all is silent."""
+    here = world(1, 2, 3)
+    here.ran()
+    here.partner.complete_audience = lambda remote_id, _audience: remote_id.split(",")[0] + ",ios"  # type: ignore[method-assign]
+    here.write(people(1, 2, 3, 4))
+    here.ran()
+    assert here.ledger.remote_list("vip", "memory-1").remote_id == "1,ios"
+    here.partner.uploads.clear()
+    here.ran()
+    assert set().union(*here.partner.digests()) == hashes(1, 2, 3, 4)
+    assert {upload.remote_id for _, upload, _ in here.partner.uploads} == {"1,ios"}
+    here.partner.uploads.clear()
+    here.ran()
+    assert here.partner.uploads == []
+    assert here.partner.holds == hashes(1, 2, 3, 4) == here.held()
