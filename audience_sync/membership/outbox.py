@@ -27,10 +27,8 @@ class OutboxWriter:
     def __init__(self, location: StateLocation, keyring: Keyring, run: str, limit: int) -> None:
         self._limit = limit
         self._open = ExitStack()
-        self._writers = {
-            part: SealedWriter(self._open.enter_context(location.create(path)), path, keyring)
-            for part, path in ((part, _path(run, part)) for part in _PARTS)
-        }
+        self._place = (location, keyring, run)
+        self._writers: dict[str, SealedWriter] = {}  # opened when there is something to write
         self._waiting: dict[str, list[Lines]] = {part: [] for part in _PARTS}
         self.members: dict[str, list[int]] = {part: [] for part in _PARTS}
 
@@ -49,7 +47,7 @@ class OutboxWriter:
         for part in _PARTS:
             if self._waiting[part]:
                 self._cut(part, join(self._waiting[part]), last=True)
-            prints.append(self._writers[part].close())
+            prints.append(self._writer(part).close())
         self._open.close()
         return _fingerprint(prints)
 
@@ -68,6 +66,14 @@ class OutboxWriter:
                 rest = self._cut(part, join(self._waiting[part]), last=False)
                 self._waiting[part] = [rest] if len(rest) else []
 
+    def _writer(self, part: str) -> SealedWriter:
+        if part not in self._writers:
+            location, keyring, run = self._place
+            path = _path(run, part)
+            file = self._open.enter_context(location.create(path))
+            self._writers[part] = SealedWriter(file, path, keyring)
+        return self._writers[part]
+
     def _cut(self, part: str, lines: Lines, *, last: bool) -> Lines:
         first = lines.starts
         at = 0
@@ -77,7 +83,7 @@ class OutboxWriter:
                 whole = first[np.searchsorted(first, at + self._limit, side="right") - 1]
                 end = int(whole) if whole > at else at + self._limit
             batch = lines.take(slice(at, end))
-            put_lines(self._writers[part], len(self.members[part]), batch)
+            put_lines(self._writer(part), len(self.members[part]), batch)
             self.members[part].append(len(batch.starts))
             at = end
         return lines.take(slice(at, len(lines)))

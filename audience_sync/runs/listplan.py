@@ -11,12 +11,12 @@ from audience_sync.errors import AudienceSyncError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import StillCarried
 from audience_sync.membership.digests import Bytes, Mask, Positions
-from audience_sync.membership.held import Manifest, Membership, get_lines, put_lines, write_lines
+from audience_sync.membership.held import Manifest, Membership, write_lines
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.outbox import OutboxWriter, destroy_outbox
-from audience_sync.membership.sealed import SealedReader, SealedWriter
 from audience_sync.runs.compare import Compared, Counts
 from audience_sync.runs.targets import Target, Workspace
+from audience_sync.runs.waiting import WaitingLines
 
 # Kinds that another member may still carry; an e-mail is carried by one identity only. What one
 # member sends as one kind of device another may send as the other: partners do not tell them apart.
@@ -38,10 +38,21 @@ class Stored:
 
 
 class ListPlan:
-    """Takes the compared partitions of one list in order; `finish` closes the outbox."""
+    """Takes the compared partitions of one list in order; `finish` closes the outbox.
+
+    With `at_once` additions go straight to the outbox, which stays open; else they wait.
+    """
 
     def __init__(
-        self, run: str, target: Target, before: Membership, generation: int, space: Workspace
+        self,
+        run: str,
+        target: Target,
+        before: Membership,
+        generation: int,
+        space: Workspace,
+        waiting: WaitingLines,
+        *,
+        at_once: bool,
     ) -> None:
         self.run = run
         self.target = target
@@ -54,16 +65,10 @@ class ListPlan:
         self._space = space
         self._files: dict[int, str] = {}
         self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size)
-        self._leaving_path = f"{space.folder}/{run}-leaving.sealed"
-        self._open = ExitStack()
-        file = self._open.enter_context(space.location.create(self._leaving_path, durable=False))
-        self._leaving = SealedWriter(file, self._leaving_path, space.keyring)
-        self._carried = {
-            family: StillCarried(
-                space.location, f"{space.folder}/{run}-{family[0]}", space.keyring, space.partitions
-            )
-            for family in _SHARED
-        }
+        self._waiting = waiting
+        self._at_once = at_once
+        self._added: list[int] = []  # numbers of waiting lines
+        self._removed: list[int] = []
 
     def store(self, compared: Compared) -> Stored:
         """Write the partition's following lines; safe from several threads."""
@@ -77,38 +82,35 @@ class ListPlan:
         return Stored(partition, compared.counts, delta.same, delta.added, delta.removed, path)
 
     def take(self, stored: Stored) -> None:
-        """Take the next partition in; additions go to the outbox, removals wait for the others."""
+        """Take the next partition in; removals wait until all that is carried is known."""
         self.counts += stored.counts
         if stored.path is not None:
             self._files[stored.partition] = stored.path
         if not stored.same:
             self.silent = False
-        self._outbox.add(stored.added)
+        if self._at_once:
+            self._outbox.add(stored.added)
+        elif len(stored.added):
+            self._added.append(self._waiting.put(stored.added))
         if len(stored.removed):
-            put_lines(self._leaving, stored.partition, stored.removed)
-            for kind, values in stored.removed.columns.items():
-                if kind in _FAMILY:
-                    place = stored.partition * len(_KINDS) + _KINDS.index(kind)
-                    self._carried[_FAMILY[kind]].leave(values, place)
+            self._removed.append(self._waiting.put(stored.removed))
 
     def finish(self) -> tuple[str, list[int], list[int]]:
         """The outbox's fingerprint, and how many members each removal and addition batch has."""
-        self._leaving.close()
-        self._open.close()
+        for number in self._added:
+            self._outbox.add(self._waiting.get(number))
         stays = self._stays()
-        reader = SealedReader(self._space.location, self._leaving_path, self._space.keyring)
-        for partition in reader.groups:
-            lines = get_lines(reader, partition)
-            for (kind, where), at in stays.items():
-                if where == partition:
-                    lines = lines.blank(kind, at_lines(len(lines), at))
+        for number in self._removed:
+            lines = self._waiting.get(number)
+            for kind in lines.columns:
+                if (kind, number) in stays:
+                    lines = lines.blank(kind, at_lines(len(lines), stays[kind, number]))
             self._outbox.remove(lines.without_blank())
         fingerprint = self._outbox.finish()
         return fingerprint, self._outbox.members["remove"], self._outbox.members["add"]
 
     def abandon(self) -> None:
         """Delete what was written; the plan came to nothing."""
-        self._open.close()
         self._outbox.abandon()
         destroy_outbox(self._space.location, self.run)
         self._space.location.delete(generation_folder(self.target, self.run))
@@ -120,24 +122,42 @@ class ListPlan:
         return Manifest(self._space.partitions, self._files, members)
 
     def _stays(self) -> dict[tuple[Kind, int], Positions]:
-        """Leaving identifiers that another wanted member still carries, by kind and partition."""
+        """Leaving identifiers that another wanted member still carries, by kind and number."""
+        space = self._space
         stays: dict[tuple[Kind, int], list[Positions]] = {}
-        following = Membership(self._space.location, self._space.keyring, self.manifest)
-        for family, carried in self._carried.items():
-            if not carried.empty:
-                carried.prepare()
-                for partition in range(self._space.partitions):
-                    lines = following.read(partition, self._space.partitions)
-                    for kind in family:
-                        if kind in lines.columns:
-                            carried.carry(_alive(lines, kind))
-                for places, at in carried.settle():
-                    for place in np.unique(places).tolist():
-                        partition, kind = divmod(place, len(_KINDS))
-                        stays.setdefault((_KINDS[kind], partition), []).append(at[places == place])
+        with ExitStack() as ending:
+            shared = {}
+            for family in _SHARED:
+                path = f"{space.folder}/{self.run}-{family[0]}"
+                carried = StillCarried(space.location, path, space.keyring, space.partitions)
+                ending.callback(carried.discard)
+                shared[family] = carried
+            for place, number in enumerate(self._removed):
+                for kind, values in self._waiting.get(number).columns.items():
+                    if kind in _FAMILY:
+                        home = place * len(_KINDS) + _KINDS.index(kind)
+                        shared[_FAMILY[kind]].leave(values, home)
+            for family, carried in shared.items():
+                if not carried.empty:
+                    self._carry(family, carried)
+                    for homes, at in carried.settle():
+                        for home in np.unique(homes).tolist():
+                            place, index = divmod(home, len(_KINDS))
+                            found = stays.setdefault((_KINDS[index], self._removed[place]), [])
+                            found.append(at[homes == home])
                 carried.discard()
-        self._carried.clear()
         return {place: np.concatenate(parts) for place, parts in stays.items()}
+
+    def _carry(self, family: tuple[Kind, ...], carried: StillCarried) -> None:
+        """Tell what the wanted members carry of some kinds."""
+        manifest = self.manifest
+        following = Membership(self._space.location, self._space.keyring, manifest)
+        carried.prepare()
+        for partition in range(manifest.partitions):
+            lines = following.read(partition, manifest.partitions)
+            for kind in family:
+                if kind in lines.columns:
+                    carried.carry(_alive(lines, kind))
 
 
 def generation_folder(target: Target, run: str) -> str:

@@ -33,10 +33,12 @@ from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace
 from audience_sync.runs.threads import in_order
 from audience_sync.runs.verdicts import Verdicts
+from audience_sync.runs.waiting import WaitingLines
 
 T = TypeVar("T")
 
 _UNKNOWN_SIZE = 1_000_000  # rows assumed where a source cannot tell
+_AT_ONCE = 64  # lists whose outboxes are open at a time; systems allow some hundred files
 _DAY = 24 * 3600.0  # seconds
 _DONE = (RunState.DELIVERED, RunState.CONFIRMED)
 
@@ -70,9 +72,11 @@ class Planner:
             )
             verdicts = Verdicts(survey, space)
             verdicts.cross()
-            plans = self._open(targets, space)
+            waiting = WaitingLines(space)
+            plans = self._open(targets, space, waiting)
             try:
                 self._compare(survey, verdicts, plans, held)
+                waiting.finish()
                 return {
                     plan.target.name: _alone(
                         plan, held, lambda plan: self._conclude(plan, survey, keep=keep)
@@ -80,6 +84,7 @@ class Planner:
                     for plan in plans
                 }
             finally:
+                waiting.close()
                 for plan in plans:
                     if not plan.kept:
                         plan.abandon()
@@ -97,13 +102,23 @@ class Planner:
             space.clear()
             self.ledger.release_lease(lease, for_good=True)
 
-    def _open(self, targets: Sequence[Target], space: Workspace) -> list[ListPlan]:
+    def _open(
+        self, targets: Sequence[Target], space: Workspace, waiting: WaitingLines
+    ) -> list[ListPlan]:
         plans = []
-        for target in targets:
+        for number, target in enumerate(targets):
             remote = self.ledger.remote_list(target.audience, target.destination)
             before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
             plans.append(
-                ListPlan(self.ledger.new_run_id(), target, before, remote.generation, space)
+                ListPlan(
+                    self.ledger.new_run_id(),
+                    target,
+                    before,
+                    remote.generation,
+                    space,
+                    waiting,
+                    at_once=number < _AT_ONCE,
+                )
             )
         return plans
 
@@ -139,7 +154,7 @@ class Planner:
             raise StateError(
                 f"the delta of {target.name} does not add up; nothing was sent, please report it"
             )
-        fingerprint, removals, additions = plan.finish()
+        fingerprint, removals, additions = ("", [], []) if plan.silent else plan.finish()
         found = [] if plan.silent else self._guard(target, funnel, plan)
         state = RunState.HELD if found else RunState.PLANNED
         now = self.now()
