@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audience_sync.customers.policy import MERGED, NO_REASON, Reason
+from audience_sync.customers.policy import MERGED, Reason
 from audience_sync.errors import StateError
 
 _ROWS = "rows_read"
@@ -81,10 +78,3 @@ class Funnel:
             members=counts.get(_MEMBERS, 0),
             unknown_consent_values=counts.get(_UNKNOWN, 0),
         )
-
-
-def count_reasons(reasons: NDArray[np.int8]) -> dict[Reason, int]:
-    """How many rows were dropped for each reason; `reasons` is what `first_reason` gave."""
-    dropped = reasons[reasons != NO_REASON]
-    counts = np.bincount(dropped, minlength=len(Reason))
-    return {reason: int(counts[reason]) for reason in Reason}

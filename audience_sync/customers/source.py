@@ -9,7 +9,7 @@ from functools import cached_property
 
 import polars as pl
 
-from audience_sync.customers.columns import AUDIENCE_PREFIX, CUSTOMER_COLUMNS, canonical
+from audience_sync.customers.columns import CUSTOMER_COLUMNS, canonical
 from audience_sync.customers.description import SourceDescription
 from audience_sync.customers.table import Place, Table, open_table
 from audience_sync.errors import ConfigurationError
@@ -85,8 +85,3 @@ def open_source(description: SourceDescription) -> Source:
         table=description.table,
     )
     return Source(open_table(place), mapped)
-
-
-def audience_column(audience: str) -> str:
-    """The name of the Boolean column that says who is in an audience."""
-    return AUDIENCE_PREFIX + audience

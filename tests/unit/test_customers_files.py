@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from audience_sync.customers.description import SourceDescription
 from audience_sync.customers.policy import microseconds
-from audience_sync.customers.source import Source, audience_column, open_source
+from audience_sync.customers.source import Source, open_source
 from audience_sync.errors import ConfigurationError, SourceError
 
 COLUMNS = {
@@ -117,8 +117,8 @@ def test_conditions_mean_the_same_in_every_format(
     """A condition selects the same customers from a CSV as from a file that knows types."""
     found = read(source(tmp_path, file), {"some people": condition})
 
-    assert found[audience_column("some people")].to_list() == members
-    assert_frame_equal(EXPECTED, found.drop(audience_column("some people")))
+    assert found["audience:some people"].to_list() == members
+    assert_frame_equal(EXPECTED, found.drop("audience:some people"))
 
 
 def test_numbers_in_a_csv_can_be_compared_as_text(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audience_sync.customers.funnel import Funnel, count_reasons
-from audience_sync.customers.policy import NO_REASON, Reason
+from audience_sync.customers.funnel import Funnel
+from audience_sync.customers.policy import Reason
 from audience_sync.errors import StateError
 
 counts = st.integers(0, 10**9)
@@ -63,11 +62,3 @@ def test_counts_can_be_written_down_and_read(funnel: Funnel) -> None:
         sum(n for k, n in written.items() if k not in {"rows_read", "unknown_consent_values"})
         == (written["rows_read"])
     )
-
-
-@given(st.lists(st.sampled_from([NO_REASON, *Reason])))
-def test_reasons_are_counted(reasons: list[int]) -> None:
-    """Every dropped row is counted under its reason."""
-    found = count_reasons(np.array(reasons, dtype=np.int8))
-
-    assert found == {reason: reasons.count(reason) for reason in Reason}
