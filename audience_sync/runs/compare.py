@@ -189,6 +189,16 @@ class Comparison:
         return Compared(partition, delta, counts)
 
 
+def sizes_of(survey: Survey) -> dict[str, int]:
+    """About how many rows of each audience may be sent, judged by the first partition."""
+    selected = survey.rows.read(0, "selected")
+    if selected is None:
+        return dict.fromkeys(survey.audiences, 0)
+    chosen = np.unpackbits(selected, axis=1, count=len(survey.audiences)).sum(axis=0)
+    sizes = (chosen.astype(np.int64) * survey.rows.partitions).tolist()
+    return dict(zip(survey.audiences, sizes, strict=True))
+
+
 def held_out(identity: Bytes, target: Target) -> NDArray[np.bool_]:
     """Who is in the holdout: a share of people, the same ones whenever and wherever it is asked."""
     if not target.holdout:

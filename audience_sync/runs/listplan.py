@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import StillCarried
 from audience_sync.membership.digests import Bytes, Mask, Positions
 from audience_sync.membership.held import Manifest, Membership, write_lines
-from audience_sync.membership.lines import Lines
+from audience_sync.membership.lines import Lines, join
 from audience_sync.membership.outbox import OutboxWriter, destroy_outbox
 from audience_sync.runs.compare import Compared, Counts
 from audience_sync.runs.targets import Target, Workspace
@@ -23,24 +24,29 @@ from audience_sync.runs.waiting import WaitingLines
 _SHARED = ((Kind.PHONE,), (Kind.IDFA, Kind.GAID), (Kind.EXTERNAL_ID,))
 _FAMILY = {kind: family for family in _SHARED for kind in family}
 _KINDS = tuple(Kind)
+# Partitions of a small list share a file. It is read once for each of them, so it has to be small,
+# and so have the lines that are in memory for each list until a file is full.
+_MEMBERS_PER_FILE = 2_000
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What is left of a compared partition once its following lines rest in their file."""
+    """What is left of a compared partition; lines that share a file with others are kept."""
 
     partition: int
     counts: Counts
     same: bool
     added: Lines
     removed: Lines
-    path: str | None  # of the following lines; None where there are none
+    following: Lines | None  # to be stored with those of its neighbours
+    path: str | None  # of the following lines; None where there are none or they are kept
 
 
 class ListPlan:
     """Takes the compared partitions of one list in order; `finish` closes the outbox.
 
-    With `at_once` additions go straight to the outbox, which stays open; else they wait.
+    Its membership is kept in so many `files`, one for each run of neighbouring partitions. With
+    `at_once` additions go straight to the outbox, which stays open; else they wait.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class ListPlan:
         waiting: WaitingLines,
         *,
         at_once: bool,
+        files: int,
     ) -> None:
         self.run = run
         self.target = target
@@ -64,6 +71,8 @@ class ListPlan:
         self.error: AudienceSyncError | None = None  # what stopped this list; others go on
         self._space = space
         self._files: dict[int, str] = {}
+        self._partitions = files
+        self._neighbours: list[Stored] = []
         self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size)
         self._waiting = waiting
         self._at_once = at_once
@@ -73,18 +82,32 @@ class ListPlan:
     def store(self, compared: Compared) -> Stored:
         """Write the partition's following lines; safe from several threads."""
         delta, partition = compared.delta, compared.partition
+        following, path = None, None
+        if self._partitions < self._space.partitions:
+            following = delta.following
+        else:
+            path = self._write(partition, [delta.following], same=delta.same)
+        return Stored(
+            partition, compared.counts, delta.same, delta.added, delta.removed, following, path
+        )
+
+    def _write(self, file: int, parts: Sequence[Lines], *, same: bool) -> str | None:
+        """The file of these lines, which is the old one where it holds the same."""
         stored = self.before.manifest
-        same = delta.same and stored.partitions == self._space.partitions
-        path = stored.files.get(partition) if same else None
-        if len(delta.following) and not same:
-            path = f"{generation_folder(self.target, self.run)}/{partition}.sealed"
-            write_lines(self._space.location, path, self._space.keyring, delta.following)
-        return Stored(partition, compared.counts, delta.same, delta.added, delta.removed, path)
+        if same and stored.partitions == self._partitions:
+            return stored.files.get(file)
+        if not any(map(len, parts)):
+            return None
+        path = f"{generation_folder(self.target, self.run)}/{file}.sealed"
+        write_lines(self._space.location, path, self._space.keyring, join(parts))
+        return path
 
     def take(self, stored: Stored) -> None:
         """Take the next partition in; removals wait until all that is carried is known."""
         self.counts += stored.counts
-        if stored.path is not None:
+        if stored.following is not None:
+            self._gather(stored)
+        elif stored.path is not None:
             self._files[stored.partition] = stored.path
         if not stored.same:
             self.silent = False
@@ -94,6 +117,18 @@ class ListPlan:
             self._added.append(self._waiting.put(stored.added))
         if len(stored.removed):
             self._removed.append(self._waiting.put(stored.removed))
+
+    def _gather(self, stored: Stored) -> None:
+        """Write the lines of neighbouring partitions into one file once all are there."""
+        neighbours, share = self._neighbours, self._space.partitions // self._partitions
+        neighbours.append(stored)
+        if (stored.partition + 1) % share == 0:
+            file = stored.partition // share
+            parts = [one.following for one in neighbours if one.following is not None]
+            path = self._write(file, parts, same=all(one.same for one in neighbours))
+            if path is not None:
+                self._files[file] = path
+            neighbours.clear()
 
     def finish(self) -> tuple[str, list[int], list[int]]:
         """The outbox's fingerprint, and how many members each removal and addition batch has."""
@@ -119,7 +154,7 @@ class ListPlan:
     def manifest(self) -> Manifest:
         """The membership once everything in the outbox is delivered."""
         members = self.counts.unchanged + self.counts.additions
-        return Manifest(self._space.partitions, self._files, members)
+        return Manifest(self._partitions, self._files, members)
 
     def _stays(self) -> dict[tuple[Kind, int], Positions]:
         """Leaving identifiers that another wanted member still carries, by kind and number."""
@@ -158,6 +193,16 @@ class ListPlan:
             for kind in family:
                 if kind in lines.columns:
                     carried.carry(_alive(lines, kind))
+
+
+def files_for(members: int, partitions: int, before: int) -> int:
+    """In how many files a list of about so many members is kept: a power of two.
+
+    The number `before` stays as long as it is not far off, since another one rewrites them all.
+    """
+    wanted = min(partitions, 1 << max(0, members // _MEMBERS_PER_FILE).bit_length())
+    near = before <= partitions and before <= 4 * wanted and wanted <= 4 * before
+    return before if near else wanted
 
 
 def generation_folder(target: Target, run: str) -> str:

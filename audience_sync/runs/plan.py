@@ -21,10 +21,10 @@ from audience_sync.membership.guard import GuardFacts, findings
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.compare import Comparison
+from audience_sync.runs.compare import Comparison, sizes_of
 from audience_sync.runs.following import write_following
 from audience_sync.runs.leases import Held
-from audience_sync.runs.listplan import ListPlan, Stored
+from audience_sync.runs.listplan import ListPlan, Stored, files_for
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.suppression import Suppression
@@ -73,7 +73,7 @@ class Planner:
             verdicts = Verdicts(survey, space)
             verdicts.cross()
             waiting = WaitingLines(space)
-            plans = self._open(targets, space, waiting)
+            plans = self._open(targets, survey, space, waiting)
             try:
                 self._compare(survey, verdicts, plans, held)
                 waiting.finish()
@@ -103,9 +103,9 @@ class Planner:
             self.ledger.release_lease(lease, for_good=True)
 
     def _open(
-        self, targets: Sequence[Target], space: Workspace, waiting: WaitingLines
+        self, targets: Sequence[Target], survey: Survey, space: Workspace, waiting: WaitingLines
     ) -> list[ListPlan]:
-        plans = []
+        plans, sizes = [], sizes_of(survey)
         for number, target in enumerate(targets):
             remote = self.ledger.remote_list(target.audience, target.destination)
             before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
@@ -118,6 +118,9 @@ class Planner:
                     space,
                     waiting,
                     at_once=number < _AT_ONCE,
+                    files=files_for(
+                        sizes[target.audience], space.partitions, before.manifest.partitions
+                    ),
                 )
             )
         return plans
