@@ -146,6 +146,7 @@ class Receipt:
     poll_after: float | None = None  # seconds until polling is worth while
     match_range: str | None = None  # in words, e.g. "61-70 %"
     reason: str | None = None  # why members are unattributed, in the partner's own code
+    lost: bool = False  # a whole request failed after all, so that the batch is to be sent again
 
     @property
     def sent(self) -> int:

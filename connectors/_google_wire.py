@@ -124,6 +124,7 @@ class Outcome(NamedTuple):
     failed: int
     reasons: set[str]
     ranges: set[str]
+    lost: bool  # the request failed as a whole
 
 
 def outcome(state: Mapping[str, Any], members: int) -> Outcome | None:
@@ -144,6 +145,7 @@ def outcome(state: Mapping[str, Any], members: int) -> Outcome | None:
         members if status == "FAILED" else min(failed, members),
         {_word(error.get("reason"), "PROCESSING_ERROR_REASON_") for error in errors} - {""},
         {_range(block.get("uploadMatchRateRange")) for block in blocks} - {""},
+        status == "FAILED",
     )
 
 
@@ -158,6 +160,7 @@ def receipt_of(sent: Reference, outcomes: list[Outcome]) -> Receipt:
         reference=sent.written,
         match_range=", ".join(sorted(ranges)) or None,
         reason=", ".join(sorted(reasons)) or None,
+        lost=any(outcome.lost for outcome in outcomes),
     )
 
 

@@ -215,9 +215,9 @@ def _final(batch: Batch, receipt: Receipt, link: Link) -> _Answer:
         )
         receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=reason)
     positions = tuple(rejection.position for rejection in receipt.rejected)
-    missing = receipt.unattributed > 0 and receipt.accepted == 0
+    missing = receipt.lost or (receipt.unattributed > 0 and receipt.accepted == 0)
     if batch.operation is Operation.REMOVE:
-        missing = receipt.unattributed > 0 or bool(positions)
+        missing = receipt.lost or receipt.unattributed > 0 or bool(positions)
     answered = replace(
         batch,
         state=BatchState.FAILED if missing else BatchState.CONFIRMED,

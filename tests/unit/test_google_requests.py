@@ -526,6 +526,15 @@ def test_failures_in_two_lists_are_not_more_than_was_sent() -> None:
     assert (receipt.accepted, receipt.unattributed) == (0, 9)
 
 
+def test_one_failed_request_of_several_loses_the_batch() -> None:
+    """The contact list's failure is not hidden behind a device that another list took."""
+    connector, _ = _started(_state("FAILED"), _state("SUCCESS"))
+    receipt = connector.poll(f"{NOW - 3000};9;8:a;1:b")
+    assert (receipt.accepted, receipt.unattributed, receipt.lost) == (1, 8, True)
+    connector, _ = _started(_state("PARTIAL_SUCCESS", **_errors(2, "INVALID_FORMAT")))
+    assert not connector.poll(REFERENCE).lost
+
+
 def test_nobody_asks_too_early(now: list[float]) -> None:
     """Before the first half hour there is nothing to know."""
     connector, partner = _started()

@@ -111,6 +111,20 @@ def test_l13_what_failed_after_all_is_sent_again() -> None:
     assert here.held() == hashes(*range(6))
 
 
+def test_l13_a_batch_that_lost_one_of_its_requests_is_sent_again() -> None:
+    """Some of its members got through by another request; nobody knows who, so all go again."""
+    here = pending_world()
+    here.write(people(*range(3)))
+    run = here.ran()
+    (only,) = references(here, run)
+    here.partner.answers = {only: Receipt(accepted=1, unattributed=2, lost=True)}
+    assert poll(here)[0].run.state is RunState.FAILED
+    here.partner.uploads.clear()
+    here.ran()
+    assert here.partner.uploads
+    assert here.held() == hashes(*range(3))
+
+
 def test_l13_a_failed_batch_is_not_forgotten_while_others_are_open() -> None:
     """One batch fails now, the other is confirmed later: the run failed, the members go again."""
     here = pending_world()
