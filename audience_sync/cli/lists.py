@@ -114,7 +114,7 @@ def print_run(run: Run, batches: Sequence[Batch], reached: str, zone: tzinfo) ->
         "finished": clock(run.finished_at, zone),
         "delta": f"{number(delta.get('held', 0))} held, {number(delta.get('wanted', 0))} wanted: "
         f"{number(delta.get('additions', 0))} to add, {number(delta.get('removals', 0))} to remove "
-        f"({number(delta.get('refused', 0))} of them refused), "
+        f"({number(delta.get('refused', 0))} of them because the person said so), "
         f"{number(delta.get('unchanged', 0))} unchanged",
         "forms": ", ".join(f"{kind}={form}" for kind, form in run.forms.items()),
         "outbox": run.outbox or "-",

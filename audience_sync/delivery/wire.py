@@ -211,6 +211,9 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[AudienceSyncError], str
     (
         (Exception,),
         TemporaryPartnerError,
-        "the connection to the partner failed; try again later",
+        (
+            "the connection to the partner failed; see whether base_url is right and the network "
+            "is up, or try again later"
+        ),
     ),
 )
