@@ -60,7 +60,7 @@ def _interrupted(app: App) -> None:
     under_way = [
         run.id
         for run in app.ledger.runs(states=[RunState.DELIVERING])
-        if f"{run.audience}/{run.destination}" not in others
+        if run.lease_name not in others
     ]
     if not under_way:
         ending.say("interrupted; no delivery was under way")

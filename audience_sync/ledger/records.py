@@ -93,6 +93,11 @@ class Run:
     approved_by: str | None = None
     next_attempt_at: datetime | None = None  # a partner asked us to wait, or will answer later
 
+    @property
+    def lease_name(self) -> str:
+        """The name of the lease that protects this run's list (L7)."""
+        return f"{self.audience}/{self.destination}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteList:

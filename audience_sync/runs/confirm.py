@@ -137,7 +137,7 @@ class Confirmer:
         changed = [batch for batch in unknown if needs_taking_back(batch)]
         lost = self._taken_back(run, changed, held, lenient=True)
         if unknown:
-            self.ledger.record([], unknown, held[f"{run.audience}/{run.destination}"])
+            self.ledger.record([], unknown, held[run.lease_name])
         return lost
 
     def _sent(self, run: Run) -> Mapping[int | None, TransferLine]:
@@ -178,7 +178,7 @@ class Confirmer:
             finished_at=self.now(),
             note="; ".join([*sorted(set(named)), *(text for text in found if text)]) or None,
         )
-        self.ledger.record([line], [batch], held[f"{run.audience}/{run.destination}"])
+        self.ledger.record([line], [batch], held[run.lease_name])
 
     def _conclude(self, run: Run, unanswered: int, held: Held, *, lost: bool) -> Run:
         failed = [b for b in self.ledger.batches(run.id) if b.state is BatchState.FAILED]
@@ -197,7 +197,7 @@ class Confirmer:
             run.id,
             to,
             expect=[RunState.DELIVERED],
-            lease=held[f"{run.audience}/{run.destination}"],
+            lease=held[run.lease_name],
             reason=reason,
             next_attempt_at=None,
         )

@@ -86,7 +86,7 @@ class Deliverer:
 
     def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
         """End a run before its end: what was accepted counts, the rest is planned anew."""
-        lease = held[f"{run.audience}/{run.destination}"]
+        lease = held[run.lease_name]
         if run.state is RunState.DELIVERING and not self._settled(run):
             self._note_unknown(run, held)
             if any(batch.attempts for batch in self.ledger.batches(run.id)):
@@ -132,7 +132,7 @@ class Deliverer:
             )
 
     def _begin(self, run: Run, held: Held) -> Run:
-        lease = held[f"{run.audience}/{run.destination}"]
+        lease = held[run.lease_name]
         self.refuse_outdated(run)
         begun = self.ledger.move_run(
             run.id,
@@ -154,7 +154,7 @@ class Deliverer:
             if batch.state is BatchState.SENDING
         ]
         if lines or stuck:
-            self.ledger.record(lines, stuck, held[f"{run.audience}/{run.destination}"])
+            self.ledger.record(lines, stuck, held[run.lease_name])
 
     def _settled(self, run: Run) -> bool:
         remote = self.ledger.remote_list(run.audience, run.destination)
@@ -215,11 +215,11 @@ class Deliverer:
             self.ledger.save_remote_list(
                 replace(remote, remote_id=remote_id),
                 expect_generation=remote.generation,
-                lease=held[f"{run.audience}/{run.destination}"],
+                lease=held[run.lease_name],
             )
 
     def _save(self, remote: object, run: Run, held: Held) -> None:
-        lease = held[f"{run.audience}/{run.destination}"]
+        lease = held[run.lease_name]
         self.ledger.save_remote_list(
             remote,  # type: ignore[arg-type]  # a RemoteList; replace() keeps its type
             expect_generation=run.generation,
@@ -235,7 +235,6 @@ class Deliverer:
             remote_id=remote_id,
             outbox=outbox,
             held=held,
-            lease_name=f"{run.audience}/{run.destination}",
             held_forms=self.ledger.remote_list(run.audience, run.destination).forms,
             now=self.now,
         )
@@ -257,7 +256,7 @@ class Deliverer:
             run.id,
             RunState.DELIVERED if pending else RunState.CONFIRMED,
             expect=[RunState.DELIVERING],
-            lease=held[f"{run.audience}/{run.destination}"],
+            lease=held[run.lease_name],
             reason=_STAYED.format(stayed) if stayed else None,
             finished_at=self.now(),
             next_attempt_at=self.now() + timedelta(seconds=wait) if pending else None,

@@ -28,4 +28,4 @@ def due_runs(ledger: Ledger, now: datetime, alive: Callable[[str], bool]) -> lis
     states = [RunState.PLANNED, RunState.DELIVERING, RunState.DELIVERED]
     busy = {lease.name for lease in ledger.leases_held("") if alive(lease.holder)}
     found = [run for run in ledger.runs(states=states) if is_due(run, now)]
-    return [run for run in reversed(found) if f"{run.audience}/{run.destination}" not in busy]
+    return [run for run in reversed(found) if run.lease_name not in busy]

@@ -100,7 +100,7 @@ def _answered(
 ) -> list[_Open]:
     """The sessions of the uploads that ended meanwhile; raises their error."""
     finished, _ = wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED)
-    transfer.held.renew(transfer.lease_name)
+    transfer.held.renew(transfer.run.lease_name)
     sessions = [under_way.pop(future) for future in finished]
     for future in finished:
         done(future.result())

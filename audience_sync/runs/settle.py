@@ -221,7 +221,7 @@ class Settlement:
             manifest=manifest.as_json()
             | ({"run": run.id} if mark else {"run": remote.manifest.get("run")}),
         )
-        lease = held[f"{run.audience}/{run.destination}"]
+        lease = held[run.lease_name]
         self.ledger.save_remote_list(settled, expect_generation=remote.generation, lease=lease)
         self._sweep(Manifest.of(remote.manifest), manifest)
         return settled

@@ -233,7 +233,7 @@ class Pipeline:
 
     def _try(self, run: Run, held: Held) -> Outcome:
         try:
-            held.renew(f"{run.audience}/{run.destination}")
+            held.renew(run.lease_name)
             return _of(self._deliver(run, held))
         except AudienceSyncError as error:
             return _of(self.ledger.run(run.id), error)
@@ -292,7 +292,7 @@ class Pipeline:
             actor=actor,
             note=run.reason,
         )
-        self.ledger.record([line], (), held[f"{run.audience}/{run.destination}"])
+        self.ledger.record([line], (), held[run.lease_name])
         forced = event is Event.FORCED
         return self.ledger.change_run(run.id, approved_by=actor, forced=forced)
 
@@ -311,7 +311,7 @@ class Pipeline:
 
     @contextmanager
     def _holding_run(self, run: Run) -> Iterator[Held]:
-        name = f"{run.audience}/{run.destination}"
+        name = run.lease_name
         with Held(self.ledger, {name: self._take(name)}) as held:
             yield held
 

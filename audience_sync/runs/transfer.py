@@ -43,7 +43,6 @@ class Transfer:
     remote_id: str
     outbox: Outbox
     held: Held
-    lease_name: str
     held_forms: Mapping[str, str]  # in which the members that are removed were sent
     now: Callable[[], datetime] = field(repr=False)
     waits: list[float] = field(default_factory=list)  # seconds until polling is worth while
@@ -145,7 +144,7 @@ class Transfer:
         )
 
     def _record(self, line: TransferLine, batch: Batch) -> None:
-        self.ledger.record([line], [batch], self.held[self.lease_name])
+        self.ledger.record([line], [batch], self.held[self.run.lease_name])
 
 
 def _answered(sending: Batch, receipt: Receipt) -> Batch:
