@@ -257,6 +257,14 @@ class Connector(ABC, Generic[S]):
     def remove(self, upload: Upload, members: Members) -> Receipt:
         """Take identifiers off the list; unknown ones are no error. Idempotent."""
 
+    def withdraw(self, members: Members) -> Receipt | None:  # noqa: ARG002 - for those who override
+        """Tell the partner that people withdrew, beyond taking them off the lists of ours.
+
+        Some partners take people off every list of the account at once, or keep a list of those
+        who must not be reached. Idempotent; None where the partner needs nothing more.
+        """
+        return None
+
     def headers(self) -> Mapping[str, str]:
         """Headers for every request, such as the authorisation."""
         return {}
