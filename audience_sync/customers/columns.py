@@ -115,7 +115,7 @@ def _column(series: pl.Series, label: str) -> pl.Series:
     if content is Content.DATE:
         return birth_dates(series)
     written = text(series, binary_ids=content is Content.ID)
-    if content is Content.CONSENT:
-        # A database without a Boolean type, or a CSV made by way of floats, writes numbers.
-        return written.replace({"1": "true", "1.0": "true", "0": "false", "0.0": "false"})
+    if content is Content.CONSENT and series.dtype.is_numeric():
+        # A database without a Boolean type writes numbers; of text the policy reads each spelling.
+        return written.replace({"1": "true", "0": "false"})
     return written

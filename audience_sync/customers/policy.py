@@ -70,10 +70,12 @@ class Word(IntEnum):
 _WORDS = {
     "true": Word.GRANTED,
     "1": Word.GRANTED,
+    "1.0": Word.GRANTED,  # a CSV made by way of floats
     "yes": Word.GRANTED,
     "granted": Word.GRANTED,
     "false": Word.DENIED,
     "0": Word.DENIED,
+    "0.0": Word.DENIED,
     "no": Word.DENIED,
     "denied": Word.DENIED,
     "withdrawn": Word.WITHDRAWN,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
-from audience_sync.customers.columns import CUSTOMER_COLUMNS, canonical
+from audience_sync.customers.columns import CUSTOMER_COLUMNS, canonical, find_column
 from audience_sync.customers.description import SourceDescription
 from audience_sync.customers.table import Place, Table, open_table
 from audience_sync.errors import ConfigurationError
@@ -52,14 +52,24 @@ class Source:
             next(frames, None)
 
     def batches(
-        self, predicates: Mapping[str, str], rows: int = ROWS
+        self,
+        predicates: Mapping[str, str],
+        rows: int = ROWS,
+        *,
+        without: Collection[str] = (),
     ) -> Generator[pl.DataFrame, None, None]:
         """Frames of the mapped canonical columns, and `audience:<name>` for each predicate.
 
-        A predicate that is neither true nor false is false. An empty source may yield no frame.
-        Close the iterator when it is left before its end.
+        Columns `without` which the caller can do must exist and are not read. A predicate that is
+        neither true nor false is false. An empty source may yield no frame. Close the iterator
+        when it is left before its end.
         """
-        with closing(self.table.read(self.mapped, predicates, rows)) as frames:
+        unread = [name for name in without if name in self.mapped]
+        there = self.table.names() if unread else []
+        for name in unread:
+            find_column(_LABEL, name, self.mapped[name], there)
+        columns = {ours: name for ours, name in self.mapped.items() if ours not in unread}
+        with closing(self.table.read(columns, predicates, rows)) as frames:
             for frame in frames:
                 yield canonical(frame, _LABEL)
 

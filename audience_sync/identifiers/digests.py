@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 SHA256_HEX = r"^[0-9a-fA-F]{64}$"
 SHA256_BASE64 = r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
 _NO_DIGEST = "0" * 64
-_BLOCK = 32_768  # values
+_BLOCK = 8_192  # values
 _HASHED = polars_hash.col("text").chash.sha2_256()
 
 

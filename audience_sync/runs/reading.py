@@ -51,7 +51,10 @@ def survey_customers(
         for frame in read_decisions(selection.decisions):
             join.take_decisions(frame)
             held.proceed()
-    in_order(take, profiled(source.batches(wheres), selection.hashed), done)
+    # Only decisions from elsewhere ask whose row it is; reading a key of each costs a tenth.
+    without = ("customer_id",) if join is None else ()
+    frames = source.batches(wheres, without=without)
+    in_order(take, profiled(frames, selection.hashed), done)
     if join is not None:
         join.finish()
         survey.tally.unknown_consent_values += join.unknown_words

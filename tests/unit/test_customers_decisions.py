@@ -46,7 +46,7 @@ def test_decisions_are_read_with_our_names(tmp_path: Path) -> None:
     assert found.schema == SCHEMA
     assert found.rows() == [
         ("1", "Withdrawn", microseconds(datetime(2026, 1, 2, tzinfo=UTC)), "meta", None),
-        ("2", "true", None, None, None),
+        ("2", "1", None, None, None),
         ("3", None, None, None, None),
     ]
 

@@ -100,7 +100,7 @@ def test_a_type_that_changes_from_row_to_row(
     assert found.to_dict(as_series=False) == {
         "customer_id": ["1", "2", "c-3", None],
         "email": [None, None, SECRET, "5"],
-        "consent": [None, "true", "granted", "false"],
+        "consent": [None, "1", "granted", "0"],
         "consent_at": [None, MOMENT, MOMENT, MOMENT],
         "birth_date": [None, *[date(1899, 12, 31)] * 3],
         "audience:rich": [False, False, True, False],
