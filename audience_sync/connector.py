@@ -82,7 +82,9 @@ class Limits:
 
     members_per_request: int  # further identifiers of one kind count as members
     bytes_per_request: int | None = None
-    requests_per_minute: int | None = None  # per account
+    requests_per_second: int | None = None  # per account, as the two below; see `account`
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
     parallel_uploads: int = 1  # per audience
     identifiers_per_member: int = 10  # more of one person's identifiers are left out
     batches_per_session: int = 100  # after so many batches a new session begins
@@ -264,6 +266,14 @@ class Connector(ABC, Generic[S]):
         who must not be reached. Idempotent; None where the partner needs nothing more.
         """
         return None
+
+    def account(self) -> str:
+        """What the partner counts requests by: destinations that say the same share their limits.
+
+        An account's number, say, and nothing secret; empty where each destination counts for
+        itself.
+        """
+        return ""
 
     def headers(self) -> Mapping[str, str]:
         """Headers for every request, such as the authorisation."""

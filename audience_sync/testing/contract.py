@@ -118,7 +118,12 @@ class ConnectorContract:
             limits.batches_per_session,
         ):
             assert number > 0
-        for optional in (limits.bytes_per_request, limits.requests_per_minute):
+        for optional in (
+            limits.bytes_per_request,
+            limits.requests_per_second,
+            limits.requests_per_minute,
+            limits.requests_per_day,
+        ):
             assert optional is None or optional > 0
 
     def test_only_the_interface_is_imported(self) -> None:
