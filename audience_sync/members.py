@@ -96,6 +96,22 @@ class Members:
             used[:, : column.shape[1]] |= used_slots(column)
         return used
 
+    def parts(self, rows: int) -> list[NDArray[np.int64]]:
+        """Positions of the members that have anything, cut so that no part has more rows than this.
+
+        Rows as `render_slots` writes them; a member with more rows is a part of its own.
+        """
+        counts = self.slots().sum(axis=1) if self.values else np.zeros(0, dtype=np.int64)
+        places = np.flatnonzero(counts)
+        written = np.cumsum(counts[places])
+        found, start, done = [], 0, 0
+        while start < len(places):
+            end = int(np.searchsorted(written, done + rows, side="right"))
+            end = max(end, start + 1)
+            found.append(places[start:end])
+            start, done = end, int(written[end - 1])
+        return found
+
     def slot(self, number: int) -> Members:
         """Only one slot of every kind that has it."""
         return Members(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from typing import Any
 
@@ -164,3 +165,15 @@ def test_nothing_is_shown() -> None:
     assert text(column[:, 0]).tobytes() == b"ab" * 64
     assert len(Members({})) == 0
     assert Members({}).rows([]) == []
+
+
+@given(batches(), st.integers(1, 4))
+def test_parts_hold_everybody_once_within_the_limit(members: Members, rows: int) -> None:
+    """Whoever has an identifier is in one part, in order; a part is too long only for one alone."""
+    used = members.slots().sum(axis=1)
+    parts = members.parts(rows)
+    places = [int(place) for part in parts for place in part]
+    assert places == [int(place) for place in np.flatnonzero(used)]
+    assert all(used[part].sum() <= rows or len(part) == 1 for part in parts)
+    following = itertools.pairwise(parts)
+    assert all(used[one].sum() + used[two[0]] > rows for one, two in following)
