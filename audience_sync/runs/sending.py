@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from hashlib import sha256
+from queue import SimpleQueue
+from threading import Lock
 
 from audience_sync.connector import Limits, Upload
 from audience_sync.ledger.records import Batch, BatchState, Operation
-from audience_sync.runs.transfer import Transfer
+from audience_sync.runs.transfer import Intent, Outcome, Transfer
 
 OPEN = frozenset({BatchState.WAITING, BatchState.SENDING, BatchState.UNKNOWN})
 
@@ -26,19 +28,28 @@ def send_batches(
     """
     for operation in (Operation.REMOVE, Operation.ADD):
         waiting = [b for b in batches if b.operation is operation and b.state in OPEN]
+        if transfer.afresh and waiting:  # others wait: a partner may clear the list with the first
+            first, waiting = waiting[:1], waiting[1:]
+            session = _sessions(transfer, operation, first, limits, afresh=True)
+            _send_sessions(transfer, session, 1, done)
         sessions = _sessions(transfer, operation, waiting, limits)
         _send_sessions(transfer, sessions, max(1, limits.parallel_uploads), done)
 
 
 def _sessions(
-    transfer: Transfer, operation: Operation, batches: Sequence[Batch], limits: Limits
+    transfer: Transfer,
+    operation: Operation,
+    batches: Sequence[Batch],
+    limits: Limits,
+    *,
+    afresh: bool = False,
 ) -> Iterator[Session]:
     """Cut batches into sessions with fresh numbers, so that a resumed run never reuses one."""
     begun = transfer.now().isoformat()
     size = limits.batches_per_session
     for start in range(0, len(batches), size):
         part = batches[start : start + size]
-        seed = f"{transfer.run.id} {operation} {begun} {start}"
+        seed = f"{transfer.run.id} {operation} {begun} {part[0].position}"
         number = int.from_bytes(sha256(seed.encode()).digest()[:8], "big") >> 1
         total = sum(batch.members for batch in part)
         yield [
@@ -50,6 +61,7 @@ def _sessions(
                     sequence=sequence,
                     last=sequence == len(part),
                     total=total,
+                    afresh=afresh,
                 ),
             )
             for sequence, batch in enumerate(part, start=1)
@@ -64,44 +76,85 @@ class _Open:
     last: tuple[Batch, Upload]
 
 
+class _Queue:
+    """What may be sent next, for several threads; a session's last batch waits for its others."""
+
+    def __init__(self, sessions: Iterator[Session]) -> None:
+        self._sessions = sessions
+        self._ready: deque[tuple[Batch, Upload, _Open]] = deque()
+        self._lock = Lock()
+        self._stopped = False
+
+    def take(self) -> tuple[Batch, Upload, _Open] | None:
+        """The next batch, or None when nothing can go now.
+
+        Whoever waits for nothing may leave: the last batch of a session becomes ready in the
+        hands of the thread that saw the others answered.
+        """
+        with self._lock:
+            while not self._ready and (session := next(self._sessions, None)):
+                opened = _Open(len(session) - 1, session[-1])
+                self._ready.extend((*item, opened) for item in session[:-1] or session)
+            return self._ready.popleft() if self._ready and not self._stopped else None
+
+    def answered(self, opened: _Open) -> None:
+        """One more batch of a session has its answer."""
+        with self._lock:
+            opened.before_last -= 1
+            if opened.before_last == 0:
+                self._ready.appendleft((*opened.last, opened))
+
+    def stop(self) -> None:
+        """Let nothing further go."""
+        self._stopped = True
+
+
 def _send_sessions(
     transfer: Transfer,
     sessions: Iterator[Session],
     parallel: int,
     done: Callable[[Batch], None],
 ) -> None:
-    """Keep `parallel` uploads under way; a session's last batch waits for its others."""
-    ready: deque[tuple[tuple[Batch, Upload], _Open]] = deque()
-    under_way: dict[Future[Batch], _Open] = {}
+    """Keep `parallel` uploads under way until all are answered, or one fails."""
+    queue, told = _Queue(sessions), SimpleQueue[Batch]()
     with ThreadPoolExecutor(parallel) as pool:
         try:
-            while True:
-                while len(under_way) < 2 * parallel:
-                    while not ready and (session := next(sessions, None)):
-                        opened = _Open(len(session) - 1, session[-1])
-                        ready.extend((item, opened) for item in session[:-1] or session)
-                    if not ready:
-                        break
-                    (batch, upload), opened = ready.popleft()
-                    under_way[pool.submit(transfer.send, batch, upload)] = opened
-                if not under_way:
-                    return
-                for opened in _answered(transfer, under_way, done):
-                    opened.before_last -= 1
-                    if opened.before_last == 0:
-                        ready.appendleft((opened.last, opened))
+            left = {pool.submit(_send_in_turn, transfer, queue, told) for _ in range(parallel)}
+            while left:
+                ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
+                transfer.held.renew(transfer.run.lease_name)
+                while not told.empty():
+                    done(told.get())
+                for future in ended:
+                    future.result()
         finally:
-            for future in under_way:
-                future.cancel()
+            queue.stop()
 
 
-def _answered(
-    transfer: Transfer, under_way: dict[Future[Batch], _Open], done: Callable[[Batch], None]
-) -> list[_Open]:
-    """The sessions of the uploads that ended meanwhile; raises their error."""
-    finished, _ = wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED)
-    transfer.held.renew(transfer.run.lease_name)
-    sessions = [under_way.pop(future) for future in finished]
-    for future in finished:
-        done(future.result())
-    return sessions
+def _send_in_turn(transfer: Transfer, queue: _Queue, told: SimpleQueue[Batch]) -> None:
+    """Send one batch after the other; each outcome is recorded with the intent of the next."""
+    item, outcome = queue.take(), None
+    try:
+        while item is not None:
+            batch, upload, opened = item
+            intent = _intended(transfer, outcome, batch)
+            outcome = None
+            outcome = transfer.send(intent, upload)
+            told.put(outcome.batch)
+            queue.answered(opened)
+            item = queue.take()
+        transfer.record(outcome, None)
+    except BaseException:
+        queue.stop()
+        raise
+
+
+def _intended(transfer: Transfer, outcome: Outcome | None, batch: Batch) -> Intent:
+    """The intent of a batch, recorded; what was answered before is recorded whatever happens."""
+    try:
+        intent = transfer.intend(batch)
+    except BaseException:
+        transfer.record(outcome, None)
+        raise
+    transfer.record(outcome, intent)
+    return intent

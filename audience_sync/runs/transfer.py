@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from audience_sync.connector import Consent, Receipt, Upload
 from audience_sync.delivery.exchange import Exchange, refused
@@ -33,6 +33,22 @@ class _UnaccountedError(RefusedError):
     """The request was answered, and nobody can tell what became of its members."""
 
 
+class Intent(NamedTuple):
+    """A batch about to be sent: as it was, as it is on its way, its members, its line."""
+
+    batch: Batch
+    sending: Batch
+    members: Members
+    line: TransferLine
+
+
+class Outcome(NamedTuple):
+    """What became of a batch that was answered."""
+
+    line: TransferLine
+    batch: Batch
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
     """Sends batches of one run to one list; safe from several threads."""
@@ -45,28 +61,44 @@ class Transfer:
     held: Held
     held_forms: Mapping[str, str]  # in which the members that are removed were sent
     now: Callable[[], datetime] = field(repr=False)
+    afresh: bool = False  # whether nobody of ours is on the list
     waits: list[float] = field(default_factory=list)  # seconds until polling is worth while
 
-    def send(self, batch: Batch, upload: Upload) -> Batch:
-        """Send one batch; the batch with its answer. Raises the error after logging it."""
+    def intend(self, batch: Batch) -> Intent:
+        """Read a batch and write the line that must be in the log before it is sent."""
         members = self.outbox.batch(batch.position).members()
-        begun = self._line(Event.INTENT, batch, members)
         sending = replace(batch, state=BatchState.SENDING, attempts=batch.attempts + 1, error=None)
-        self._record(begun, sending)
+        return Intent(batch, sending, members, self._line(Event.INTENT, batch, members))
+
+    def send(self, intent: Intent, upload: Upload) -> Outcome:
+        """Send a batch whose intent is on record. Raises the error after logging it.
+
+        The outcome is to be recorded by the caller, at once.
+        """
         with self.link.recording() as exchange:
             try:
-                receipt = self._call(batch, upload, members)
+                receipt = self._call(intent.batch, upload, intent.members)
             except AudienceSyncError as error:
-                self._record(
-                    self._failure(begun, exchange, error),
-                    replace(sending, state=_after(error, exchange, batch), error=str(error)),
-                )
+                state = _after(error, exchange, intent.batch)
+                failed = replace(intent.sending, state=state, error=str(error))
+                self._write([(self._failure(intent.line, exchange, error), failed)])
                 raise
-        answered = _answered(sending, receipt)
-        self._record(self._outcome(begun, exchange, receipt), answered)
         if receipt.pending and receipt.poll_after is not None:
             self.waits.append(receipt.poll_after)
-        return answered
+        return Outcome(
+            self._outcome(intent.line, exchange, receipt), _answered(intent.sending, receipt)
+        )
+
+    def record(self, outcome: Outcome | None, intent: Intent | None) -> None:
+        """Record what became of one batch together with the intent of the next (L5).
+
+        One transaction for both: a commit waits for the disk, and there is one for each batch.
+        """
+        entries = [] if outcome is None else [(outcome.line, outcome.batch)]
+        if intent is not None:
+            entries.append((intent.line, intent.sending))
+        if entries:
+            self._write(entries)
 
     def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
         connector = self.link.connector
@@ -143,8 +175,10 @@ class Transfer:
             body_sha256=exchange.body_sha256,
         )
 
-    def _record(self, line: TransferLine, batch: Batch) -> None:
-        self.ledger.record([line], [batch], self.held[self.run.lease_name])
+    def _write(self, entries: Sequence[tuple[TransferLine, Batch]]) -> None:
+        lines = [line for line, _ in entries]
+        batches = [batch for _, batch in entries]
+        self.ledger.record(lines, batches, self.held[self.run.lease_name])
 
 
 def _answered(sending: Batch, receipt: Receipt) -> Batch:
