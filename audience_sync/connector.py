@@ -49,6 +49,7 @@ __all__ = [
     "Statistics",
     "TemporaryPartnerError",
     "Upload",
+    "known_forms",
 ]
 
 
@@ -223,14 +224,19 @@ class Connector(ABC, Generic[S]):
     title: ClassVar[str]
     settings_class: ClassVar[type[ConnectorSettings]]
     forms: ClassVar[Mapping[Kind, str]]  # the form each kind is wanted in, e.g. "email/plain"
-    limits: ClassVar[Limits]
-    minimum_audience: ClassVar[int] = 0
     needs_consent_signal: ClassVar[bool] = False
-    recipient: ClassVar[Recipient]
+    reads: ClassVar[tuple[str, ...]] = ()  # "size", "match rate": what the partner tells of a list
+    # What the class declares; an instance has what its destination's settings make of it.
+    limits: Limits
+    minimum_audience: int = 0
+    recipient: Recipient
 
     def __init__(self, settings: S, client: PartnerClient) -> None:
         self.settings = settings
         self.client = client
+        self.limits = self.limits_of(settings)
+        self.minimum_audience = self.minimum_of(settings)
+        self.recipient = self.recipient_of(settings)
 
     @abstractmethod
     def check(self) -> None:
@@ -279,6 +285,19 @@ class Connector(ABC, Generic[S]):
         """Headers for every request, such as the authorisation."""
         return {}
 
+    def sign(
+        self,
+        method: str,  # noqa: ARG002 - for those who override
+        url: str,  # noqa: ARG002 - the same
+        params: Mapping[str, str],  # noqa: ARG002 - the same
+        body: bytes | None,  # noqa: ARG002 - the same
+    ) -> Mapping[str, str]:
+        """Headers that prove one request at one moment; asked for anew on each attempt.
+
+        `url` is absolute, without `params`.
+        """
+        return {}
+
     def explain(self, answer: Answer) -> PartnerError | None:
         """The error that an answer means, or None; partners with a verdict in the body override.
 
@@ -313,9 +332,31 @@ class Connector(ABC, Generic[S]):
         """
         return cls.forms
 
+    @classmethod
+    def limits_of(cls, settings: ConnectorSettings) -> Limits:  # noqa: ARG003 - for those who override
+        """The limits of a destination with these settings."""
+        return cls.limits
+
+    @classmethod
+    def minimum_of(cls, settings: ConnectorSettings) -> int:  # noqa: ARG003 - for those who override
+        """The smallest audience that a destination with these settings takes."""
+        return cls.minimum_audience
+
+    @classmethod
+    def recipient_of(cls, settings: ConnectorSettings) -> Recipient:  # noqa: ARG003 - for those who override
+        """Who receives at a destination with these settings."""
+        return cls.recipient
+
     def statistics(self, remote_id: str) -> Statistics:  # noqa: ARG002 - for those who override
         """What the partner tells of the list now."""
         return Statistics()
+
+
+def known_forms(kind: Kind) -> list[str]:
+    """The names of the forms that a kind can be written in, for settings that choose one."""
+    from audience_sync.identifiers.forms import FORMS  # noqa: PLC0415 - most plugins choose none
+
+    return [name for name, form in FORMS.items() if form.takes(kind)]
 
 
 def explain_status(answer: Answer) -> PartnerError | None:

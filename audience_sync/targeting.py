@@ -132,6 +132,7 @@ def _retired(
     project: Project, connectors: Mapping[str, type[Connector[Any]]], remote: RemoteList
 ) -> Target:
     partner = project.destinations[remote.destination].connector
+    settings = project.destinations[remote.destination].settings
     gone = remote.audience not in project.audiences
     where = "is no longer in the project" if gone else f"no longer names {remote.destination}"
     return Target(
@@ -140,7 +141,7 @@ def _retired(
         partner=partner,
         where=None,
         forms={},
-        batch_size=connectors[partner].limits.members_per_request,
+        batch_size=connectors[partner].limits_of(settings).members_per_request,
         slots=1,
         guards=GuardLimits(always=f"the audience {where}, so its list would be emptied"),
         retired=True,
@@ -155,9 +156,10 @@ def _target(
     now: datetime,
 ) -> Target:
     partner = project.destinations[destination].connector
+    settings = project.destinations[destination].settings
     connector = connectors[partner]
     forms = audience.destinations[destination].forms
-    limits = connector.limits
+    limits = connector.limits_of(settings)
     expires = audience.expires_after
     return Target(
         audience=audience.name,
@@ -167,7 +169,7 @@ def _target(
         forms=forms,
         batch_size=limits.members_per_request,
         slots=max(1, limits.identifiers_per_member // max(1, len(forms))),
-        guards=_guards(audience.guards, connector.minimum_audience),
+        guards=_guards(audience.guards, connector.minimum_of(settings)),
         holdout=audience.holdout,
         expired_before=None if expires is None else expires.before(now),
     )

@@ -37,8 +37,8 @@ _FIRST_ERROR = 300  # HTTP: what is neither a success nor followed
 class HttpPartnerClient:
     """A `PartnerClient` over HTTP for one destination; threads share it and it survives pickling.
 
-    `bind` it to its connector before the first request: `Connector.headers`, `explain`, `refresh`
-    and `slow_down` are asked on every attempt.
+    `bind` it to its connector before the first request: `Connector.headers`, `sign`, `explain`,
+    `refresh` and `slow_down` are asked on every attempt.
     """
 
     def __init__(
@@ -99,8 +99,9 @@ class HttpPartnerClient:
         trusted = not anonymous and _server(address) == _server(self._base_url)
 
         def attempt(credentials: Mapping[str, str]) -> Answer:
-            carried = own | dict(credentials) | dict(headers or {})
             self._pace.wait()
+            proof = self._bound.sign(method, address, params or {}, body) if trusted else {}
+            carried = own | dict(credentials) | dict(proof) | dict(headers or {})
             if record is not None:
                 record.attempts += 1
                 record.sends(body)

@@ -154,7 +154,11 @@ class FakePartner:
         """See `PartnerClient.request`."""
         if self._connector is None:
             raise AssertionError("bind the fake partner to its connector first")
-        carried = ({} if anonymous else dict(self._connector.headers())) | dict(headers or {})
+        own: dict[str, str] = {}
+        if not anonymous:
+            proof = self._connector.sign(method, url, params or {}, body)
+            own = {**self._connector.headers(), **proof}
+        carried = own | dict(headers or {})
         sent = Sent(
             method, url, body, content_type, dict(params or {}), carried, repeatable, anonymous
         )

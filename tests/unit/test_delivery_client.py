@@ -20,6 +20,7 @@ from audience_sync.connector import (
     Members,
     PartnerError,
     Receipt,
+    Recipient,
     RefusedError,
     TemporaryPartnerError,
     Upload,
@@ -35,6 +36,7 @@ class Plain(Connector[ConnectorSettings]):
     """As little of a connector as a client needs."""
 
     limits = Limits(members_per_request=1)
+    recipient = Recipient(name="Plain Ltd", country="IE")
     token = "first-token"
     refreshes = 0
     refreshable = True
@@ -300,3 +302,24 @@ def test_a_body_beyond_the_connectors_own_limit_is_not_sent() -> None:
         client.request("POST", "x", body=b"0123456789a")
     assert len(script.sent) == 1
     assert not exchange.uncertain
+
+
+def test_each_attempt_is_signed_anew() -> None:
+    """A proof that holds the time is never older than the attempt; strangers get none."""
+
+    class Signing(Plain):
+        signed = 0
+
+        def sign(
+            self, method: str, url: str, params: Mapping[str, str], body: bytes | None
+        ) -> Mapping[str, str]:
+            self.signed += 1
+            return {"X-Proof": f"{self.signed} {method} {url} {params} {body!r}"}
+
+    client, _, script, _ = _started(DOWN, OK, OK)
+    client.bind(Signing(ConnectorSettings(base_url="https://partner.example/v1"), client))
+    client.request("POST", "lists", body=b"{}", params={"a": "1"})
+    client.request("GET", "https://elsewhere.example/")
+    proofs = [sent["headers"].get("X-Proof") for sent in script.sent]
+    where = "POST https://partner.example/v1/lists {'a': '1'} b'{}'"
+    assert proofs == [f"1 {where}", f"2 {where}", None]
