@@ -24,6 +24,7 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.members import Cell, Members, Rendered
+from audience_sync.orders import OrderCell, Orders
 
 __all__ = [
     "Answer",
@@ -38,6 +39,9 @@ __all__ = [
     "Kind",
     "Limits",
     "Members",
+    "OrderCell",
+    "OrderConnector",
+    "Orders",
     "PartnerClient",
     "PartnerError",
     "Receipt",
@@ -350,6 +354,50 @@ class Connector(ABC, Generic[S]):
     def statistics(self, remote_id: str) -> Statistics:  # noqa: ARG002 - for those who override
         """What the partner tells of the list now."""
         return Statistics()
+
+
+class OrderConnector(Connector[S]):
+    """A partner that is told of orders; it takes audiences too where it overrides their methods.
+
+    `limits.members_per_request` counts order lines; an order is never cut, so that one with more
+    lines travels alone.
+    """
+
+    forms: ClassVar[Mapping[Kind, str]] = {}
+    needs: ClassVar[tuple[str, ...]] = ("click_id",)  # columns without which nothing is reported
+
+    @abstractmethod
+    def report(self, orders: Orders) -> Receipt:
+        """Tell the partner of orders; the receipt counts orders and is never pending.
+
+        A correction or cancellation brings the signed differences to what was reported before.
+        Each batch is given once, unless `repeatable` says that twice does no harm: so requests are
+        sent with `repeatable=False` then, and a rejection means that nothing of an order was taken.
+        Orders that were taken in part are `unattributed`.
+        """
+
+    def repeatable(self) -> bool:
+        """Whether a batch that is reported twice counts once."""
+        return False
+
+    def arrived(self, orders: Orders) -> bool | None:  # noqa: ARG002 - for those who override
+        """Whether a batch whose answer was never seen has arrived; None where nobody can tell."""
+        return None
+
+    def ensure_audience(self, audience: AudienceRequest) -> str:  # noqa: ARG002 - for those who override
+        """See `Connector.ensure_audience`; refused by partners that take orders alone."""
+        raise self._no_audiences()
+
+    def add(self, upload: Upload, members: Members) -> Receipt:  # noqa: ARG002 - for those who override
+        """See `Connector.add`; refused by partners that take orders alone."""
+        raise self._no_audiences()
+
+    def remove(self, upload: Upload, members: Members) -> Receipt:  # noqa: ARG002 - for those who override
+        """See `Connector.remove`; refused by partners that take orders alone."""
+        raise self._no_audiences()
+
+    def _no_audiences(self) -> ConfigurationError:
+        return ConfigurationError(f"{self.title} takes orders, not audiences; name it in `orders:`")
 
 
 def known_forms(kind: Kind) -> list[str]:
