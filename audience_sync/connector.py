@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -131,6 +132,7 @@ class Upload:
     last: bool
     total: int  # members in the whole session
     consent: Consent | None = None  # None when members are removed
+    afresh: bool = False  # the first upload to a list of ours that we know nobody on any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +279,12 @@ class Connector(ABC, Generic[S]):
         """
         return None
 
+    def drop_stale(self, remote_id: str, before: datetime) -> None:
+        """Take off whoever was last added before a time, where the partner can be asked to.
+
+        Asked of a list of ours once everybody who is wanted was added since and nobody failed.
+        """
+
     def account(self) -> str:
         """What the partner counts requests by: destinations that say the same share their limits.
 
@@ -350,6 +358,14 @@ class Connector(ABC, Generic[S]):
     def recipient_of(cls, settings: ConnectorSettings) -> Recipient:  # noqa: ARG003 - for those who override
         """Who receives at a destination with these settings."""
         return cls.recipient
+
+    @classmethod
+    def refresh_after(cls, settings: ConnectorSettings) -> timedelta | None:  # noqa: ARG003 - for those who override
+        """How old the last full upload of a list may be before everybody is sent again.
+
+        For partners that forget members by their own clock; leave a month for failed attempts.
+        """
+        return None
 
     def statistics(self, remote_id: str) -> Statistics:  # noqa: ARG002 - for those who override
         """What the partner tells of the list now."""

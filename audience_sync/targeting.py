@@ -158,6 +158,7 @@ def _target(
     partner = project.destinations[destination].connector
     settings = project.destinations[destination].settings
     connector = connectors[partner]
+    refresh = connector.refresh_after(project.destinations[destination].settings)
     forms = audience.destinations[destination].forms
     limits = connector.limits_of(settings)
     expires = audience.expires_after
@@ -172,6 +173,7 @@ def _target(
         guards=_guards(audience.guards, connector.minimum_of(settings)),
         holdout=audience.holdout,
         expired_before=None if expires is None else expires.before(now),
+        refreshed_before=None if refresh is None else now - refresh,
     )
 
 

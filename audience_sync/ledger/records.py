@@ -115,6 +115,7 @@ class RemoteList:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
     updated_at: datetime | None = None
+    refreshed_at: datetime | None = None  # everybody on it was sent since then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator
 
 from audience_sync.ledger.records import BatchState, Event, Operation, RunState
 
-REVISION = "0001"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0002"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -131,6 +131,7 @@ remote_lists = sa.Table(
     _json("manifest"),
     _json("statistics"),
     sa.Column("updated_at", Moment),
+    sa.Column("refreshed_at", Moment),
 )
 
 leases = sa.Table(

@@ -43,15 +43,30 @@ class Manifest:
 
 
 class Membership:
-    """Reads the lines of a membership by partition, whatever number of partitions it was cut in."""
+    """Reads the lines of a membership by partition, whatever number of partitions it was cut in.
 
-    def __init__(self, location: StateLocation, keyring: Keyring, manifest: Manifest) -> None:
+    With `stale` everybody is in doubt: whoever stays wanted is sent again.
+    """
+
+    def __init__(
+        self,
+        location: StateLocation,
+        keyring: Keyring,
+        manifest: Manifest,
+        *,
+        stale: bool = False,
+    ) -> None:
         self._location = location
         self._keyring = keyring
+        self._stale = stale
         self.manifest = manifest
 
     def read(self, partition: int, partitions: int) -> Lines:
         """The sorted lines whose keys fall into one of so many partitions."""
+        lines = self._read(partition, partitions)
+        return lines.marked(lines.alive) if self._stale else lines
+
+    def _read(self, partition: int, partitions: int) -> Lines:
         stored = self.manifest.partitions
         if partitions <= stored:
             ratio = stored // partitions

@@ -25,6 +25,7 @@ from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.settle import Settlement, needs_taking_back
+from audience_sync.runs.whole import STRANGERS, drop_stale
 
 ASK_AGAIN = 600.0  # seconds
 _PATIENCE = timedelta(hours=48)  # partners promise 24
@@ -63,7 +64,8 @@ class Confirmer:
         if silent and not overdue:
             return self.ledger.change_run(run.id, next_attempt_at=later)
         lost = self._left_unknown(run, silent, held)
-        return self._conclude(run, len(silent), held, lost=lost)
+        left = self._dropped_stale(run, link_to, held, overdue=overdue)
+        return self._conclude(run, len(silent), held, lost=_LOST if lost else left)
 
     def give_up(self, run: Run, reason: str, held: Held) -> Run:
         """End a delivered run without the partner's last word; see `poll` after two days."""
@@ -180,7 +182,19 @@ class Confirmer:
         )
         self.ledger.record([line], [batch], held[run.lease_name])
 
-    def _conclude(self, run: Run, unanswered: int, held: Held, *, lost: bool) -> Run:
+    def _dropped_stale(
+        self, run: Run, link_to: Callable[[str], Link], held: Held, *, overdue: bool
+    ) -> str | None:
+        """Ask that whoever else is on the list leaves; what to say where that was in vain."""
+        try:
+            drop_stale(self.ledger, run, link_to(run.destination), self.now, held)
+        except AudienceSyncError as error:
+            if not (overdue or isinstance(error, RefusedError)):
+                raise
+            return STRANGERS.format(error)
+        return None
+
+    def _conclude(self, run: Run, unanswered: int, held: Held, *, lost: str | None) -> Run:
         failed = [b for b in self.ledger.batches(run.id) if b.state is BatchState.FAILED]
         reason = None
         if failed:
@@ -189,7 +203,7 @@ class Confirmer:
         elif unanswered:
             reason = f"the partner never told the outcome of {unanswered} batches"
         if lost:
-            reason = f"{reason}; {_LOST}"
+            reason = "; ".join(text for text in (reason, lost) if text)
         return self._end(run, RunState.FAILED if failed else RunState.CONFIRMED, reason, held)
 
     def _end(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:

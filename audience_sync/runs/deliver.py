@@ -12,6 +12,7 @@ from audience_sync.errors import (
     AudienceSyncError,
     BusyError,
     ConfigurationError,
+    PartnerError,
     RefusedError,
     StateError,
     TemporaryPartnerError,
@@ -31,6 +32,7 @@ from audience_sync.runs.progress import Progress
 from audience_sync.runs.sending import OPEN, send_batches
 from audience_sync.runs.settle import ANSWERED, Settlement
 from audience_sync.runs.transfer import Transfer, unknown_lines
+from audience_sync.runs.whole import STRANGERS, drop_stale, starts_afresh
 
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
 _STOPPED = "the delivery was given up before its end; the next sync sends the rest"
@@ -82,7 +84,7 @@ class Deliverer:
         if outbox is not None:
             self.settlement.settle(run, outbox, held)
             self._completed(run, remote_id, held)
-        return self._end(run, wait, held)
+        return self._end(run, link, wait, held)
 
     def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
         """End a run before its end: what was accepted counts, the rest is planned anew."""
@@ -228,6 +230,7 @@ class Deliverer:
 
     def _send(self, run: Run, link: Link, remote_id: str, outbox: Outbox, held: Held) -> float:
         batches = self.ledger.batches(run.id)
+        remote = self.ledger.remote_list(run.audience, run.destination)
         transfer = Transfer(
             ledger=self.ledger,
             run=run,
@@ -235,8 +238,9 @@ class Deliverer:
             remote_id=remote_id,
             outbox=outbox,
             held=held,
-            held_forms=self.ledger.remote_list(run.audience, run.destination).forms,
+            held_forms=remote.forms,
             now=self.now,
+            afresh=starts_afresh(remote, batches),
         )
         total = sum(batch.members for batch in batches if batch.state in OPEN)
         advance = self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
@@ -244,7 +248,7 @@ class Deliverer:
             send_batches(transfer, batches, link.connector.limits, lambda b: advance(b.members))
         return max(transfer.waits, default=_POLL_AFTER)
 
-    def _end(self, run: Run, wait: float, held: Held) -> Run:
+    def _end(self, run: Run, link: Link, wait: float, held: Held) -> Run:
         batches = self.ledger.batches(run.id)
         states = {batch.state for batch in batches}
         if not states <= ANSWERED:  # given up before, and stopped before that was on record
@@ -252,18 +256,27 @@ class Deliverer:
         pending = BatchState.PENDING in states
         removals = [batch for batch in batches if batch.operation is Operation.REMOVE]
         stayed = sum(batch.rejected + batch.unattributed for batch in removals)
+        reason = _STAYED.format(stayed) if stayed else self._dropped_stale(run, link, held)
         ended = self.ledger.move_run(
             run.id,
             RunState.DELIVERED if pending else RunState.CONFIRMED,
             expect=[RunState.DELIVERING],
             lease=held[run.lease_name],
-            reason=_STAYED.format(stayed) if stayed else None,
+            reason=reason,
             finished_at=self.now(),
             next_attempt_at=self.now() + timedelta(seconds=wait) if pending else None,
         )
         if not pending:
             destroy_outbox(self.location, run.id)
         return ended
+
+    def _dropped_stale(self, run: Run, link: Link, held: Held) -> str | None:
+        """Ask that whoever else is on the list leaves; what to say where that failed."""
+        try:
+            drop_stale(self.ledger, run, link, self.now, held)
+        except PartnerError as error:
+            return STRANGERS.format(error)
+        return None
 
 
 @contextmanager

@@ -108,7 +108,12 @@ class Planner:
         plans, sizes = [], sizes_of(survey)
         for number, target in enumerate(targets):
             remote = self.ledger.remote_list(target.audience, target.destination)
-            before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
+            before = Membership(
+                self.location,
+                self.keyring,
+                Manifest.of(remote.manifest),
+                stale=target.is_due(remote.refreshed_at),
+            )
             plans.append(
                 ListPlan(
                     self.ledger.new_run_id(),

@@ -26,6 +26,7 @@ from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.following import read_following
 from audience_sync.runs.leases import Held
 from audience_sync.runs.suppression import Suppression
+from audience_sync.runs.whole import sends_everybody
 
 ANSWERED = frozenset({BatchState.ACCEPTED, BatchState.PENDING, BatchState.CONFIRMED})
 _UNSURE = frozenset({BatchState.SENDING, BatchState.UNKNOWN})  # perhaps they arrived
@@ -54,6 +55,9 @@ class Settlement:
         )
         if not smooth:
             following = self._patched(run, remote, batches, outbox, following)
+        answered = all(batch.state in ANSWERED for batch in batches)
+        if remote.refreshed_at is None or (answered and sends_everybody(run)):
+            remote = replace(remote, refreshed_at=run.started_at)
         settled = self._point(run, remote, following, held)
         self._sweep(foreseen, following)
         return settled

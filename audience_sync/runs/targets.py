@@ -36,12 +36,19 @@ class Target:
     guards: GuardLimits
     holdout: float = 0.0
     expired_before: datetime | None = None
+    refreshed_before: datetime | None = None  # a list last sent whole before then is sent whole
     retired: bool = False
 
     @property
     def name(self) -> str:
         """The name of the lease that protects this list."""
         return f"{self.audience}/{self.destination}"
+
+    def is_due(self, refreshed_at: datetime | None) -> bool:
+        """Whether the partner may soon forget members, so that everybody is sent again."""
+        if self.refreshed_before is None or refreshed_at is None:
+            return False
+        return refreshed_at < self.refreshed_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

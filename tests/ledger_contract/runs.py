@@ -266,6 +266,7 @@ class ListsContract(LedgerContract):
             forms={"email": "email/plain@1"},
             manifest={"files": ["a", "b"], "sizes": {"a": 1}},
             statistics={"low": 100, "high": None},
+            refreshed_at=NOON,
         )
 
         saved = ledger.save_remote_list(full, expect_generation=0)
