@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -25,6 +26,7 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.members import Cell, Members, Rendered
+from audience_sync.oauth import Grant, Kept, Tokens
 from audience_sync.orders import OrderCell, Orders
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "Connector",
     "ConnectorSettings",
     "Consent",
+    "Grant",
+    "Kept",
     "Kind",
     "Limits",
     "Members",
@@ -53,6 +57,7 @@ __all__ = [
     "SecretStr",
     "Statistics",
     "TemporaryPartnerError",
+    "Tokens",
     "Upload",
     "known_forms",
 ]
@@ -216,6 +221,14 @@ class PartnerClient(Protocol):
         added and `Connector.explain` asked on each attempt; `headers` win over it. An `anonymous`
         request, such as the one that fetches a token, carries only its own headers; so does one
         to another server than the destination's.
+        """
+        ...
+
+    def kept(self, name: str) -> AbstractContextManager[Kept]:
+        """A credential of this destination that its partner changes, such as a refresh token.
+
+        Until the block ends no other thread or process holds one of this destination. Encrypted
+        where it rests; see `audience_sync.oauth.Tokens` for the usual case.
         """
         ...
 

@@ -15,6 +15,7 @@ from audience_sync.connector import (
     AuthenticationError,
     ConfigurationError,
     Connector,
+    Kept,
     PartnerError,
     RefusedError,
     TemporaryPartnerError,
@@ -50,12 +51,14 @@ class HttpPartnerClient:
         timeout: tuple[float, float] = TIMEOUT,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        kept: Callable[[str], AbstractContextManager[Kept]] | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._patience = patience
         self._attempts = attempts
         self._sleep = sleep
         self._clock = clock
+        self._kept = kept
         self._wire = Wire(timeout)
         self._pace = Pace(None, clock=clock, sleep=sleep)
         self._connector: Connector[Any] | None = None
@@ -73,9 +76,18 @@ class HttpPartnerClient:
         """Record what this thread exchanges until the block ends, token requests left out."""
         return exchange.recording()
 
+    def kept(self, name: str) -> AbstractContextManager[Kept]:
+        """See `PartnerClient.kept`; a copy in another process has no place to keep anything."""
+        if self._kept is None:
+            raise ConfigurationError("this client has no place to keep credentials; give it one")
+        return self._kept(name)
+
     def close(self) -> None:
         """Close the connections; a later request opens new ones."""
         self._wire.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": None}
 
     def request(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +105,23 @@ class Sent:
         return (self.method, self.url, tuple(params), self.content_type, self.body)
 
 
+class KeptInMemory:
+    """A credential that a test keeps; see `PartnerClient.kept`."""
+
+    def __init__(self, place: dict[str, str], name: str) -> None:
+        self._place = place
+        self._name = name
+
+    @property
+    def value(self) -> str | None:
+        """What was kept last."""
+        return self._place.get(self._name)
+
+    def keep(self, value: str) -> None:
+        """Keep this from now on."""
+        self._place[self._name] = value
+
+
 class FakePartner:
     """A partner in memory, in place of the partner client; it never retries and never waits.
 
@@ -119,6 +137,7 @@ class FakePartner:
         self.lists: dict[str, str] = {}
         self.held: set[str] = set()
         self.refused: set[str] = set()
+        self.credentials: dict[str, str] = {}  # kept, by name
         self._connector: Connector[Any] | None = None
         self._lock = threading.RLock()
 
@@ -171,6 +190,12 @@ class FakePartner:
         if answer.status >= _FIRST_ERROR:
             raise RefusedError("the partner sends us to another address", answer.status)
         return answer
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[KeptInMemory]:
+        """See `PartnerClient.kept`."""
+        with self._lock:
+            yield KeptInMemory(self.credentials, name)
 
     def _answer(self, sent: Sent) -> Answer | Exception:
         with self._lock:

@@ -20,7 +20,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
         (
             {"errors"},
             {"cron", "identifiers", "keys"},
-            {"members"},
+            {"members", "oauth"},
             {"connector"},
             {"__init__", "journal", "plugins", "project", "settings"},
             {"customers", "membership", "delivery", "ledger"},
