@@ -20,7 +20,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
         (
             {"errors"},
             {"cron", "identifiers", "keys"},
-            {"members", "oauth"},
+            {"members", "oauth", "orders"},
             {"connector"},
             {"__init__", "journal", "plugins", "project", "settings"},
             {"customers", "membership", "delivery", "ledger"},
@@ -42,7 +42,7 @@ LIBRARIES = {
     "alembic": {"ledger"},
     "celery": {"worker"},
     "kombu": {"worker"},
-    "polars": {"customers", "identifiers", "membership", "runs", "testing"},
+    "polars": {"customers", "identifiers", "membership", "orders", "runs", "testing"},
     "polars_hash": {"identifiers", "runs"},
     "redis": {"delivery", "worker"},
     "requests": {"cli", "delivery"},
