@@ -158,7 +158,8 @@ class App:
                         "put it back"
                     )
                 found = self.project.destinations[destination]
-                client = HttpPartnerClient(found.settings.base_url)
+                kept = self._kept(destination)
+                client = HttpPartnerClient(found.settings.base_url, kept=kept)
                 connector = self.installed.connectors[found.connector](found.settings, client)
                 client.bind(connector)
                 self._links[destination] = Link(
@@ -170,6 +171,25 @@ class App:
                     purpose=self.project.purpose,
                 )
             return self._links[destination]
+
+    def _kept(self, destination: str) -> Callable[[str], Any]:
+        """Where a destination's own credentials rest; nothing is opened before one is asked for."""
+
+        def kept(name: str) -> Any:
+            from audience_sync.runs.vault import Vault  # noqa: PLC0415 - few partners need it
+
+            keyring, _, _ = self.keyring_and_fingerprint_key
+            vault = Vault(
+                destination=destination,
+                ledger=self.ledger,
+                location=self.location,
+                keyring=keyring,
+                holder=this_process(),
+                alive=alive,
+            )
+            return vault.kept(name)
+
+        return kept
 
     def targets(self, audiences: Sequence[str], destination: str | None) -> list[Target]:
         """The lists that a command names, and those that the project named before."""
