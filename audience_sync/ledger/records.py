@@ -54,6 +54,47 @@ class Event(StrEnum):
     APPROVED = "approved"  # a person approved a held run
 
 
+class JobState(StrEnum):
+    """How a job stands."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work for many workers, stage by stage; `spec` holds names, numbers and times only.
+
+    `leases` are the leases, name → token, that the job holds for all its workers until it ends.
+    """
+
+    id: str
+    kind: str
+    state: JobState = JobState.OPEN
+    stage: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    leases: Mapping[str, int] = field(default_factory=dict)
+    created_at: datetime
+    changed_at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a stage that one worker does alone; `result` holds counts and names only."""
+
+    job: str
+    stage: str
+    number: int
+    done: bool = False
+    attempts: int = 0
+    not_before: datetime | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None  # what it waits for: one sentence
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One upload within a run, in the order of the outbox (removals first)."""

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-from audience_sync.ledger.records import BatchState, Event, Operation, RunState
+from audience_sync.ledger.records import BatchState, Event, JobState, Operation, RunState
 
-REVISION = "0002"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0003"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -141,6 +141,34 @@ leases = sa.Table(
     _maybe("holder"),  # none: given back; the row stays, so that tokens never fall
     _count("token"),
     sa.Column("expires_at", Moment, nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    _text("kind"),
+    sa.Column("state", Word(JobState), nullable=False),
+    _text("stage"),
+    _json("spec"),
+    _json("leases"),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("changed_at", Moment, nullable=False),
+    _maybe("reason"),
+    sa.Index("jobs_by_state", "state", "created_at"),
+)
+
+pieces = sa.Table(
+    "pieces",
+    metadata,
+    sa.Column("job", sa.Text, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    _flag("done"),
+    _count("attempts"),
+    sa.Column("not_before", Moment),
+    _json("result"),
+    _maybe("note"),
 )
 
 transfer_log = sa.Table(

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from ledger_contract.fingerprints import FingerprintsContract
+from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 
@@ -13,7 +14,7 @@ from audience_sync.ledger.ledger import Ledger
 
 _TIDY = """
     SET session_replication_role = replica;
-    DELETE FROM batches; DELETE FROM runs; DELETE FROM remote_lists; DELETE FROM leases;
+    DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs; DELETE FROM remote_lists; DELETE FROM leases;
     DELETE FROM fingerprints; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
     ALTER TABLE transfer_log ENABLE TRIGGER USER;
@@ -54,3 +55,6 @@ class TestTamper(OnPostgresql, TamperContract): ...
 
 
 class TestFingerprints(OnPostgresql, FingerprintsContract): ...
+
+
+class TestJobs(OnPostgresql, JobsContract): ...

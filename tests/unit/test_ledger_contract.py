@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ledger_contract.fingerprints import FingerprintsContract
+from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 
@@ -45,3 +46,6 @@ class TestTamper(OnSqlite, TamperContract): ...
 
 
 class TestFingerprints(OnSqlite, FingerprintsContract): ...
+
+
+class TestJobs(OnSqlite, JobsContract): ...
