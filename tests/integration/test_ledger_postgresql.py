@@ -14,7 +14,8 @@ from audience_sync.ledger.ledger import Ledger
 
 _TIDY = """
     SET session_replication_role = replica;
-    DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs; DELETE FROM remote_lists; DELETE FROM leases;
+    DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
+    DELETE FROM remote_lists; DELETE FROM leases;
     DELETE FROM fingerprints; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
     ALTER TABLE transfer_log ENABLE TRIGGER USER;
