@@ -175,7 +175,8 @@ class FakePartner:
             raise AssertionError("bind the fake partner to its connector first")
         own: dict[str, str] = {}
         if not anonymous:
-            proof = self._connector.sign(method, url, params or {}, body)
+            base = "" if "://" in url else f"{self._connector.settings.base_url}/"
+            proof = self._connector.sign(method, base + url, params or {}, body)
             own = {**self._connector.headers(), **proof}
         carried = own | dict(headers or {})
         sent = Sent(
