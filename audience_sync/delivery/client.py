@@ -21,11 +21,11 @@ from audience_sync.connector import (
     TemporaryPartnerError,
 )
 from audience_sync.delivery import exchange
+from audience_sync.delivery.circuit import Circuit, WithheldError
 from audience_sync.delivery.exchange import Exchange
-from audience_sync.delivery.limits import Pace
+from audience_sync.delivery.limits import PATIENCE, Gate
 from audience_sync.delivery.wire import Wire
 
-PATIENCE = 30.0  # seconds spent waiting in one call; a longer wait belongs to the task queue
 ATTEMPTS = 6
 FIRST_WAIT = 0.5  # seconds; doubles with each attempt, plus up to a second of jitter
 LONGEST_WAIT = 10.0  # seconds
@@ -57,20 +57,19 @@ class HttpPartnerClient:
         self._patience = patience
         self._attempts = attempts
         self._sleep = sleep
-        self._clock = clock
         self._kept = kept
         self._wire = Wire(timeout)
-        self._pace = Pace(None, clock=clock, sleep=sleep)
+        self._gate = Gate(base_url, patience=patience, clock=clock, sleep=sleep)
         self._connector: Connector[Any] | None = None
 
     def __repr__(self) -> str:
         return f"HttpPartnerClient({_server(self._base_url)[1].rpartition('@')[2]})"
 
-    def bind(self, connector: Connector[Any]) -> None:
-        """Speak for this connector, at the pace that its limits allow."""
+    def bind(self, connector: Connector[Any], gate: Gate | None = None) -> None:
+        """Speak for this connector, within its limits; a `gate` shares them with other workers."""
         self._connector = connector
-        per_minute = connector.limits.requests_per_minute
-        self._pace = Pace(per_minute, clock=self._clock, sleep=self._sleep)
+        self._gate = gate or self._gate
+        self._gate.limit(connector.limits)
 
     def recording(self) -> AbstractContextManager[Exchange]:
         """Record what this thread exchanges until the block ends, token requests left out."""
@@ -109,9 +108,13 @@ class HttpPartnerClient:
             own["Content-Type"] = content_type
         self._measured(body)
         trusted = not anonymous and _server(address) == _server(self._base_url)
+        circuit = self._gate.circuit(" ".join(_server(address)))
+        rested = False  # whether this call has slept as long as the partner asked all for
 
         def attempt(credentials: Mapping[str, str]) -> Answer:
-            self._pace.wait()
+            nonlocal rested
+            self._gate.wait(rested=rested)
+            rested = False
             proof = self._bound.sign(method, address, params or {}, body) if trusted else {}
             carried = own | dict(credentials) | dict(proof) | dict(headers or {})
             if record is not None:
@@ -123,10 +126,14 @@ class HttpPartnerClient:
             finally:
                 if record is not None and (answer is None or not exchange.refused(answer.status)):
                     record.uncertain = True  # perhaps the partner did it, whatever follows
-            return self._judged(answer)
+            try:
+                return self._judged(answer)
+            except TemporaryPartnerError as error:
+                rested = error.retry_after is not None
+                raise
 
         try:
-            answer = self._tried(attempt, repeatable=repeatable, trusted=trusted)
+            answer = self._tried(attempt, circuit, repeatable=repeatable, trusted=trusted)
         except PartnerError as error:
             if record is not None:
                 record.status, record.code = error.status, error.code
@@ -136,31 +143,56 @@ class HttpPartnerClient:
         return answer
 
     def _tried(
-        self, attempt: Callable[[Mapping[str, str]], Answer], *, repeatable: bool, trusted: bool
+        self,
+        attempt: Callable[[Mapping[str, str]], Answer],
+        circuit: Circuit,
+        *,
+        repeatable: bool,
+        trusted: bool,
     ) -> Answer:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TemporaryPartnerError),
+            retry=tenacity.retry_if_exception(_worth_another),
             wait=_wait,
             stop=self._enough if repeatable else tenacity.stop_after_attempt(1),
             sleep=self._sleep,
             reraise=True,
         )
         if not trusted:
-            return retrying(attempt, {})
+            return self._told(circuit, lambda: retrying(attempt, {}))
         # Asked outside the loop: fetching a token has patience of its own.
         credentials = self._bound.headers()
         try:
-            return retrying(attempt, credentials)
+            return self._told(circuit, lambda: retrying(attempt, credentials))
         except AuthenticationError:
             if not self._bound.refresh():
                 raise
-        return retrying(attempt, self._bound.headers())
+        renewed = self._bound.headers()
+        return self._told(circuit, lambda: retrying(attempt, renewed))
+
+    def _told(self, circuit: Circuit, call: Callable[[], Answer]) -> Answer:
+        """Make a call if the circuit lets it through, and tell the circuit how it ended."""
+        circuit.permit()
+        end = circuit.untold
+        try:
+            answer = call()
+            end = circuit.succeeded
+        except TemporaryPartnerError as error:
+            # A long wait that the partner announced is kept as it is.
+            announced = error.retry_after is not None and error.retry_after > self._patience
+            if not announced and not isinstance(error, WithheldError):
+                end = circuit.failed
+            raise
+        except PartnerError as error:
+            end = circuit.untold if error.status is None else circuit.succeeded
+            raise
+        finally:
+            end()
+        return answer
 
     def _judged(self, answer: Answer) -> Answer:
-        pause = self._bound.slow_down(answer)
-        if pause > 0:
-            self._pace.rest(min(pause, self._patience))
         error = self._bound.explain(answer)
+        announced = error.retry_after if isinstance(error, TemporaryPartnerError) else None
+        self._gate.rest(max(self._bound.slow_down(answer), announced or 0.0))
         if error is not None:
             raise error
         if answer.status >= _FIRST_ERROR:
@@ -198,6 +230,10 @@ class HttpPartnerClient:
 
 
 _growing = tenacity.wait_exponential_jitter(multiplier=FIRST_WAIT, max=LONGEST_WAIT, jitter=1.0)
+
+
+def _worth_another(error: BaseException) -> bool:
+    return isinstance(error, TemporaryPartnerError) and not isinstance(error, WithheldError)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -1,65 +1,90 @@
-"""How fast requests may leave for one account, within this process."""
+"""How fast requests may leave for one account, counted together with all who share its board."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from hashlib import sha256
 
-MINUTE = 60.0  # seconds
+from audience_sync.connector import Limits
+from audience_sync.delivery.board import Board, LocalBoard, Rate
+from audience_sync.delivery.circuit import Circuit, WithheldError
+from audience_sync.delivery.slots import Slots
+
+MINUTE = 60  # seconds
+DAY = 24 * 60 * MINUTE  # seconds
+PATIENCE = 30.0  # seconds spent waiting in one call; a longer wait belongs to the task queue
 
 
-class Pace:
-    """At most so many requests in any sixty seconds, and a rest when the partner asks for one.
+class Gate:
+    """What everybody who sends to one account passes through; threads share it.
 
-    `wait` reserves a place and sleeps until it comes; callers on other threads queue behind it.
+    `account` may be any words: only their digest reaches the board.
     """
 
     def __init__(
         self,
-        per_minute: int | None,
+        account: str,
+        board: Board | None = None,
         *,
+        patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._per_minute = per_minute
-        self._clock = clock
+        self._account = account
+        self._board = LocalBoard(clock) if board is None else board
+        self._patience = patience
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._places: deque[float] = deque(maxlen=per_minute)
-        self._not_before = 0.0
+        self._slots = Slots(self._board, patience=patience, clock=clock, sleep=sleep)
+        self._rates: tuple[Rate, ...] = ()
+        self._parallel = 1
 
-    def wait(self) -> None:
-        """Sleep until the next request may leave."""
-        pause = self._reserve() - self._clock()
-        if pause > 0:
-            self._sleep(pause)
+    def limit(self, limits: Limits) -> None:
+        """Keep these limits from now on."""
+        self._rates = rates_of(limits)
+        self._parallel = max(1, limits.parallel_uploads)
+
+    def wait(self, *, rested: bool = False) -> None:
+        """Sleep until the next request may leave; `rested` when the partner's wait was slept.
+
+        A `WithheldError`, and no request is counted, when that takes longer than our patience.
+        """
+        rest = 0.0 if rested else self._board.remaining(self._key("rest"))
+        self._pause(rest, 0.0, "the partner asked all of us to wait")
+        spent = rest
+        while (pause := self._board.take(self._key("rate"), self._rates)) > 0:
+            self._pause(pause, spent, "as much was sent as the partner takes for now")
+            spent += pause
 
     def rest(self, seconds: float) -> None:
-        """Let nothing leave for so many seconds."""
-        with self._lock:
-            self._not_before = max(self._not_before, self._clock() + seconds)
+        """Let nothing leave for so many seconds, from any worker."""
+        if seconds > 0:
+            self._board.hold(self._key("rest"), min(seconds, DAY))
 
-    def _reserve(self) -> float:
-        with self._lock:
-            place = max(self._clock(), self._not_before)
-            if self._per_minute is not None:
-                if len(self._places) == self._per_minute:
-                    place = max(place, self._places[0] + MINUTE)
-                self._places.append(place)
-            return place
+    def circuit(self, server: str) -> Circuit:
+        """The circuit to a server that this account uses."""
+        return Circuit(self._board, self._key("circuit", server))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy in another process starts with an empty minute."""
-        return {
-            "_per_minute": self._per_minute,
-            "_clock": self._clock,
-            "_sleep": self._sleep,
-        }
+    def slots(self, audience: str, wanted: int) -> AbstractContextManager[int]:
+        """Some of the uploads that the partner takes at a time for an audience; see `Slots`."""
+        return self._slots.some(self._key("uploads", audience), self._parallel, wanted)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(  # type: ignore[misc] # the way to start afresh from a copied state
-            state["_per_minute"], clock=state["_clock"], sleep=state["_sleep"]
-        )
+    def _pause(self, seconds: float, spent: float, why: str) -> None:
+        if spent + seconds > self._patience:
+            raise WithheldError(f"{why}; the delivery goes on by itself", retry_after=seconds)
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def _key(self, kind: str, more: str = "") -> str:
+        return f"{kind}:{sha256(f'{self._account} {more}'.encode()).hexdigest()[:32]}"
+
+
+def rates_of(limits: Limits) -> tuple[Rate, ...]:
+    """What a connector declares, the shortest time first."""
+    declared = (
+        (limits.requests_per_second, 1),
+        (limits.requests_per_minute, MINUTE),
+        (limits.requests_per_day, DAY),
+    )
+    return tuple(Rate(requests, seconds) for requests, seconds in declared if requests)

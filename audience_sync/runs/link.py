@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,10 @@ class Link:
     project: str
     purpose: str
     close: Callable[[], None] = field(default=lambda: None, repr=False)  # its connections
+    # How many of the wanted uploads may be made at a time for an audience, during a block.
+    slots: Callable[[str, int], AbstractContextManager[int]] = field(
+        default=lambda _audience, wanted: nullcontext(wanted), repr=False
+    )
 
     def marker(self, audience: str) -> str:
         """Text in a remote list's description that says it is ours (L15).

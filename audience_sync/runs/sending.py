@@ -115,11 +115,15 @@ def _send_sessions(
     parallel: int,
     done: Callable[[Batch], None],
 ) -> None:
-    """Keep `parallel` uploads under way until all are answered, or one fails."""
+    """Keep up to `parallel` uploads under way until all are answered, or one fails.
+
+    Other workers may be uploading to the same list; together they stay within the partner's limit.
+    """
     queue, told = _Queue(sessions), SimpleQueue[Batch]()
-    with ThreadPoolExecutor(parallel) as pool:
+    places = transfer.link.slots(transfer.run.audience, parallel)
+    with places as threads, ThreadPoolExecutor(threads) as pool:
         try:
-            left = {pool.submit(_send_in_turn, transfer, queue, told) for _ in range(parallel)}
+            left = {pool.submit(_send_in_turn, transfer, queue, told) for _ in range(threads)}
             while left:
                 ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
                 transfer.held.renew(transfer.run.lease_name)

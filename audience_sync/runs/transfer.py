@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from audience_sync.connector import Consent, Receipt, Upload
+from audience_sync.delivery.circuit import WithheldError
 from audience_sync.delivery.exchange import Exchange, refused
 from audience_sync.errors import (
     AudienceSyncError,
@@ -204,7 +205,7 @@ def _after(error: AudienceSyncError, exchange: Exchange, before: Batch) -> Batch
         return BatchState.UNKNOWN
     if isinstance(error, RefusedError):
         return BatchState.FAILED
-    if isinstance(error, AuthenticationError | StateError):
+    if isinstance(error, AuthenticationError | StateError | WithheldError):
         return BatchState.WAITING
     status = error.status if isinstance(error, PartnerError) else None
     return BatchState.WAITING if status is not None and refused(status) else BatchState.UNKNOWN

@@ -1,0 +1,59 @@
+"""The circuit to one server: open after repeated failures, closed again by one probe."""
+
+from __future__ import annotations
+
+from audience_sync.connector import TemporaryPartnerError
+from audience_sync.delivery.board import Board
+
+FAILURES = 5  # calls in a row, each of which had tried several times
+COOL = 60.0  # seconds; doubled with every probe that fails
+LONGEST = 900.0  # seconds
+_REMEMBERED = 3600.0  # seconds; a failure that long ago says nothing any more
+_PROBE = 120.0  # seconds; a probe that takes longer died with its worker
+
+
+class WithheldError(TemporaryPartnerError):
+    """Nothing was sent now: the wait would be longer than a worker may sleep."""
+
+
+class Circuit:
+    """Asked before each call and told of its end; all workers share it by their board."""
+
+    def __init__(self, board: Board, key: str) -> None:
+        self._board = board
+        self._failures = f"{key}:failures"
+        self._open = f"{key}:open"
+        self._tripped = f"{key}:tripped"
+        self._probe = f"{key}:probe"
+
+    def permit(self) -> None:
+        """Let a call through, or raise a `WithheldError` with the time to come back."""
+        wait = self._board.remaining(self._open)
+        if wait <= 0 and self._board.remaining(self._tripped) > 0:
+            if self._board.claim(self._probe, _PROBE):
+                return
+            wait = self._board.remaining(self._probe)
+        if wait > 0:
+            raise WithheldError(
+                "the partner failed again and again, so it is left alone for a while",
+                retry_after=wait,
+            )
+
+    def succeeded(self) -> None:
+        """The partner answered, whatever it said."""
+        self._board.forget(self._failures, self._open, self._tripped, self._probe)
+
+    def failed(self) -> None:
+        """The partner did not answer in time, or only that it cannot."""
+        if self._board.remaining(self._open) > 0:
+            return  # a call from before it opened: no news
+        failures = self._board.count(self._failures, _REMEMBERED)
+        if failures >= FAILURES:
+            cool = min(COOL * 2 ** min(failures - FAILURES, 10), LONGEST)
+            self._board.hold(self._open, cool)
+            self._board.hold(self._tripped, cool + _REMEMBERED)
+        self._board.forget(self._probe)
+
+    def untold(self) -> None:
+        """The call ended without a word from the partner; another may probe."""
+        self._board.forget(self._probe)
