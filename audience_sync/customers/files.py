@@ -21,7 +21,7 @@ from audience_sync.customers.conditions import (
     settle_types,
     written_types,
 )
-from audience_sync.customers.table import Place
+from audience_sync.customers.table import WHOLE, Place, Split
 from audience_sync.errors import SourceError
 
 _ERRORS = (
@@ -83,10 +83,41 @@ class FileTable:
             headers = len(files) if self._format == "csv" else 0
             return max(0, sum(_estimate(Path(file)) for file in files) - headers)
 
+    def splits(self, rows: int, key: str, conditions: Mapping[str, str]) -> list[Split]:  # noqa: ARG002 - files have no keys
+        """One or more for each file: Parquet is cut into rows, other files are read whole.
+
+        A CSV under conditions stays one: what its text may be read as depends on all of it.
+        """
+        files = [file for file in self._files() if not self._is_empty(file)]
+        if self._format == "csv" and any(columns_of(conditions).values()):
+            return [WHOLE]
+        if self._format != "parquet":
+            return [Split(file=self._named(file)) for file in files] or [WHOLE]
+        return [
+            Split(file=self._named(file), start=start, stop=min(start + rows, total))
+            for file in files
+            for total in [self._rows(file)]
+            for start in range(0, total, rows)
+        ] or [WHOLE]
+
+    def _named(self, file: str) -> str:
+        """A file by its name as seen from the project, whatever machine that is on."""
+        path = Path(file)
+        inside = not self._remote and path.is_relative_to(self._base)
+        return str(path.relative_to(self._base)) if inside else file
+
+    def _rows(self, file: str) -> int:
+        with self._explained(file):
+            return int(self._scan(file).select(pl.len()).collect().item())
+
     def read(
-        self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
+        self,
+        columns: Mapping[str, str],
+        conditions: Mapping[str, str],
+        rows: int,
+        split: Split = WHOLE,
     ) -> Generator[pl.DataFrame, None, None]:
-        """Stream every file; all are looked at before the first row is given."""
+        """Stream every file, or a split; all are looked at before the first row is given."""
         files = [file for file in self._files() if not self._is_empty(file)]
         used = columns_of(conditions)
         schemas = {file: self._checked(file, columns, used) for file in files}
@@ -96,14 +127,24 @@ class FileTable:
             with self._explained(self._url):
                 types = written_types([self._scan(file) for file in files], named)
             types = settle_types(conditions, used, types)
-        for file in files:
+        for file in self._wanted(files, split):
             with self._explained(file):
-                for part in self._parts(file, schemas[file], rows):
+                for part in self._parts(file, schemas[file], rows, split):
                     chosen = select(part, columns, conditions, schemas[file], types)
                     for frame in chosen.collect_batches(
                         chunk_size=rows, engine="streaming", optimizations=self._optimizations
                     ):
                         yield from frame.iter_slices(rows)
+
+    def _wanted(self, files: list[str], split: Split) -> list[str]:
+        if split.file is None:
+            return files
+        named = [file for file in files if self._named(file) == split.file]
+        if not named:
+            raise SourceError(
+                f"{self._label}.url: a file was taken away while it was read; run again"
+            )
+        return named
 
     def _files(self) -> list[str]:
         if self._remote:
@@ -140,18 +181,22 @@ class FileTable:
         with self._explained(file):
             return not _beginning(Path(file), 1)
 
-    def _parts(self, file: str, schema: Types, rows: int) -> Iterator[pl.LazyFrame]:
+    def _parts(
+        self, file: str, schema: Types, rows: int, split: Split = WHOLE
+    ) -> Iterator[pl.LazyFrame]:
         """The file in parts that are read one by one; Parquet by its row groups, large ones cut.
 
         Read whole, Parquet is fetched ahead until memory grows with the file.
         """
         scan = self._scan(file, schema)
+        first, stop = split.start or 0, split.stop
         if self._format != "parquet" or self._remote:
-            yield scan
+            yield scan if stop is None else scan.slice(first, stop - first)
             return
         for start, length in _row_groups(file, rows):
-            for at in range(0, length, _GROUP * rows):
-                yield scan.slice(start + at, min(_GROUP * rows, length - at))
+            end = start + length if stop is None else min(start + length, stop)
+            for at in range(max(start, first), end, _GROUP * rows):
+                yield scan.slice(at, min(_GROUP * rows, end - at))
 
     def _schema(self, file: str) -> Types:
         with self._explained(file):

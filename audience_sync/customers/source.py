@@ -11,7 +11,7 @@ import polars as pl
 
 from audience_sync.customers.columns import CUSTOMER_COLUMNS, canonical, find_column
 from audience_sync.customers.description import SourceDescription
-from audience_sync.customers.table import Place, Table, open_table
+from audience_sync.customers.table import WHOLE, Place, Split, Table, open_table
 from audience_sync.errors import ConfigurationError
 
 ROWS = 50_000  # per frame: large enough to be fast, small enough to fit beside others
@@ -46,6 +46,13 @@ class Source:
     def _counted(self) -> int | None:
         return self.table.count()
 
+    def splits(self, rows: int, predicates: Mapping[str, str]) -> list[Split]:
+        """Parts of about so many rows that can be read apart, by different machines at once.
+
+        Together they are every row once, as long as no row changes its key or its place meanwhile.
+        """
+        return self.table.splits(rows, self.mapped["customer_id"], predicates)
+
     def check(self, predicates: Mapping[str, str]) -> None:
         """Prove that the mapped columns exist and every audience's condition can be run."""
         with closing(self.batches(predicates, _FEW)) as frames:
@@ -57,6 +64,7 @@ class Source:
         rows: int = ROWS,
         *,
         without: Collection[str] = (),
+        split: Split = WHOLE,
     ) -> Generator[pl.DataFrame, None, None]:
         """Frames of the mapped canonical columns, and `audience:<name>` for each predicate.
 
@@ -69,7 +77,7 @@ class Source:
         for name in unread:
             find_column(_LABEL, name, self.mapped[name], there)
         columns = {ours: name for ours, name in self.mapped.items() if ours not in unread}
-        with closing(self.table.read(columns, predicates, rows)) as frames:
+        with closing(self.table.read(columns, predicates, rows, split)) as frames:
             for frame in frames:
                 yield canonical(frame, _LABEL)
 

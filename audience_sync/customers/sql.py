@@ -19,7 +19,7 @@ from audience_sync.customers.session import (
     adbc_session,
     alchemy_session,
 )
-from audience_sync.customers.table import Place
+from audience_sync.customers.table import WHOLE, Place, Split
 from audience_sync.errors import ConfigurationError, SourceError
 
 # Names of the schema, which may be told; anything else in a driver's message might be a value.
@@ -64,8 +64,54 @@ class SqlTable:
             except DRIVER_ERRORS as error:
                 self._refuse_query(error)
 
+    def splits(self, rows: int, key: str, conditions: Mapping[str, str]) -> list[Split]:  # noqa: ARG002 - judged in the database
+        """Ranges of the key where it is a whole number; else the table is read as one."""
+        with self._open() as session:
+            try:
+                total = session.number(f"SELECT count(*) FROM {self._from}")  # noqa: S608 - the operator's own query
+                if total <= rows or not self._is_whole(session, key):
+                    return [WHOLE]
+                column = self._quoted(key)
+                low, high = (
+                    session.number(f"SELECT {end}({column}) FROM {self._from}")  # noqa: S608 - the same
+                    for end in ("min", "max")
+                )
+            except DRIVER_ERRORS as error:
+                self._refuse_query(error)
+        return key_ranges(key, low, high, -(-total // rows))
+
+    def _is_whole(self, session: Session, key: str) -> bool:
+        find_column(self._label, "customer_id", key, [one.name for one in self._schema(session)])
+        column = self._quoted(key)
+        backend = self._url.get_backend_name()
+        if backend == "sqlite":
+            asked = f"sum(typeof({column}) NOT IN ('integer', 'null'))"
+        elif backend == "postgresql":
+            whole = "'smallint', 'integer', 'bigint'"
+            asked = f"CASE WHEN pg_typeof(min({column}))::text IN ({whole}) THEN 0 ELSE 1 END"
+        else:
+            return False
+        return session.number(f"SELECT {asked} FROM {self._from}") == 0  # noqa: S608 - the operator's own query
+
+    def _quoted(self, column: str) -> str:
+        return self._dialect.identifier_preparer.quote_identifier(column)
+
+    def _range(self, split: Split) -> str:
+        """The rows of a split; those without a key are in the first."""
+        if split.key is None:
+            return ""
+        column = self._quoted(split.key)
+        bounds = [] if split.start is None else [f"{column} >= {split.start:d}"]
+        bounds += [] if split.stop is None else [f"{column} < {split.stop:d}"]
+        alone = f" OR {column} IS NULL" if split.start is None else ""
+        return f" WHERE {' AND '.join(bounds)}{alone}"
+
     def read(
-        self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
+        self,
+        columns: Mapping[str, str],
+        conditions: Mapping[str, str],
+        rows: int,
+        split: Split = WHOLE,
     ) -> Generator[pl.DataFrame, None, None]:
         """Stream the query in one statement; each condition is one more column of it."""
         with self._open() as session:
@@ -82,7 +128,7 @@ class SqlTable:
             # Short names of our own: a database may cut a long one.
             listed = ", ".join(f"{one} AS c{at}" for at, one in enumerate(written))
             ours = [*columns, *(AUDIENCE_PREFIX + name for name in conditions)]
-            statement = f"SELECT {listed} FROM {self._from}"  # noqa: S608 - the operator's own query
+            statement = f"SELECT {listed} FROM {self._from}{self._range(split)}"  # noqa: S608 - the operator's own query
             try:
                 for frame in session.frames(statement, rows):
                     frame.columns = ours
@@ -174,6 +220,16 @@ class SqlTable:
             except DRIVER_ERRORS:
                 return False
         return True
+
+
+def key_ranges(key: str, low: int, high: int, parts: int) -> list[Split]:
+    """Ranges of keys between multiples of a power of two, so that no bound is anybody's key."""
+    step = 1 << max(0, ((high - low) // max(1, parts)).bit_length())
+    bounds = [*range((low // step + 1) * step, high + 1, step)]
+    starts, stops = [None, *bounds], [*bounds, None]
+    return [
+        Split(key=key, start=start, stop=stop) for start, stop in zip(starts, stops, strict=True)
+    ]
 
 
 def _condition(condition: str) -> str:

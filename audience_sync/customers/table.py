@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 
@@ -27,6 +27,27 @@ class Place:
     table: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A part of a table that can be read on its own: rows of a file, or a range of a key column.
+
+    `start` is the first row or key, `stop` the one after the last; None is open. The bounds of
+    keys are round numbers, nobody's own.
+    """
+
+    file: str | None = None
+    key: str | None = None
+    start: int | None = None
+    stop: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the ledger."""
+        return asdict(self)
+
+
+WHOLE: Final = Split()
+
+
 class Table(Protocol):
     """Rows that can be read again and again."""
 
@@ -38,8 +59,19 @@ class Table(Protocol):
         """About how many rows there are, cheaply; None when nobody can tell."""
         ...
 
+    def splits(self, rows: int, key: str, conditions: Mapping[str, str]) -> list[Split]:
+        """Parts of about so many rows that together are the table; `key` is their unique column.
+
+        One part where the table cannot be cut.
+        """
+        ...
+
     def read(
-        self, columns: Mapping[str, str], conditions: Mapping[str, str], rows: int
+        self,
+        columns: Mapping[str, str],
+        conditions: Mapping[str, str],
+        rows: int,
+        split: Split = WHOLE,
     ) -> Generator[pl.DataFrame, None, None]:
         """Frames of at most `rows` rows: our names for their columns, then the conditions."""
         ...
