@@ -29,6 +29,7 @@ class Operation(StrEnum):
 
     ADD = "add"
     REMOVE = "remove"
+    REPORT = "report"  # of orders
 
 
 class BatchState(StrEnum):
@@ -41,6 +42,14 @@ class BatchState(StrEnum):
     CONFIRMED = "confirmed"
     UNKNOWN = "unknown"  # we stopped between intent and answer; it is sent again
     FAILED = "failed"
+
+
+class LineState(StrEnum):
+    """What is known of an order line at a destination."""
+
+    REPORTED = "reported"
+    UNKNOWN = "unknown"  # reported last without an answer; a person says whether it arrived
+    REFUSED = "refused"  # the partner took nothing of it; reported again once it has changed
 
 
 class Event(StrEnum):
@@ -157,6 +166,26 @@ class RemoteList:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     updated_at: datetime | None = None
     refreshed_at: datetime | None = None  # everybody on it was sent since then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedLine:
+    """What one destination holds of an order line; `tried` is what the last report would make it.
+
+    `line`, `of_order` and `revision` are keyed fingerprints, 32 bytes each.
+    """
+
+    destination: str
+    line: bytes
+    of_order: bytes
+    quantity: int = 0
+    amount: int = 0  # minor units
+    tried_quantity: int = 0
+    tried_amount: int = 0
+    revision: bytes
+    state: LineState
+    run: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

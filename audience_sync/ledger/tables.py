@@ -9,9 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-from audience_sync.ledger.records import BatchState, Event, JobState, Operation, RunState
+from audience_sync.ledger.records import (
+    BatchState,
+    Event,
+    JobState,
+    LineState,
+    Operation,
+    RunState,
+)
 
-REVISION = "0003"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0004"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -212,6 +219,25 @@ transfer_log_head = sa.Table(
     sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),  # always 1
     _count("lines"),
     _text("hash"),
+)
+
+reported_lines = sa.Table(
+    "reported_lines",
+    metadata,
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("line", sa.LargeBinary(32), primary_key=True),  # HMAC with our own key
+    sa.Column("of_order", sa.LargeBinary(32), nullable=False),  # the same
+    _count("quantity"),
+    _count("amount"),
+    _count("tried_quantity"),
+    _count("tried_amount"),
+    sa.Column("revision", sa.LargeBinary(32), nullable=False),
+    sa.Column("state", Word(LineState), nullable=False),
+    _text("run"),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("reported_lines_by_order", "destination", "of_order"),
+    sa.Index("reported_lines_by_run", "run", "state"),
+    sa.Index("reported_lines_by_expiry", "expires_at"),
 )
 
 fingerprints = sa.Table(

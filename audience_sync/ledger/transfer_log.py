@@ -20,9 +20,11 @@ from audience_sync.ledger.records import (
     Event,
     Lease,
     LoggedLine,
+    ReportedLine,
     TransferLine,
     Verification,
 )
+from audience_sync.ledger.reported import write_reported
 from audience_sync.ledger.runs import write_batches
 from audience_sync.ledger.tables import transfer_log as log
 from audience_sync.ledger.tables import transfer_log_head as head
@@ -56,6 +58,7 @@ class _Call:
     lines: Sequence[TransferLine]
     batches: Sequence[Batch]
     lease: Lease | None
+    reported: Sequence[ReportedLine] = ()
     numbers: list[int] = field(default_factory=list)
     error: Exception | None = None
     done: bool = False
@@ -74,14 +77,16 @@ class TransferLog(Database):
         lines: Sequence[TransferLine],
         batches: Sequence[Batch] = (),
         lease: Lease | None = None,
+        *,
+        reported: Sequence[ReportedLine] = (),
     ) -> list[int]:
-        """Append lines and write batches in one transaction; the lines' sequence numbers.
+        """Append lines, write batches and order lines in one transaction; the sequence numbers.
 
         BusyError, and nothing written, when the lease was lost. Threads that call while another
         one commits are written together by the next: a commit waits for the disk, and uploads
         should not wait for one another's.
         """
-        call = _Call(lines, batches, lease)
+        call = _Call(lines, batches, lease, reported)
         self._calls.append(call)
         with self._commits:
             if not call.done:
@@ -118,6 +123,7 @@ class TransferLog(Database):
                     continue
                 call.numbers = self._append(connection, call.lines) if call.lines else []
                 write_batches(connection, call.batches)
+                write_reported(connection, call.reported)
 
     def log_lines(
         self,

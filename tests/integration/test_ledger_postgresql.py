@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from ledger_contract.fingerprints import FingerprintsContract
 from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
+from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 
 from audience_sync.ledger.ledger import Ledger
@@ -16,7 +17,7 @@ _TIDY = """
     SET session_replication_role = replica;
     DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
     DELETE FROM remote_lists; DELETE FROM leases;
-    DELETE FROM fingerprints; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
+    DELETE FROM fingerprints; DELETE FROM reported_lines; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
     ALTER TABLE transfer_log ENABLE TRIGGER USER;
 """
@@ -56,6 +57,9 @@ class TestTamper(OnPostgresql, TamperContract): ...
 
 
 class TestFingerprints(OnPostgresql, FingerprintsContract): ...
+
+
+class TestReported(OnPostgresql, ReportedContract): ...
 
 
 class TestJobs(OnPostgresql, JobsContract): ...

@@ -9,6 +9,7 @@ import pytest
 from ledger_contract.fingerprints import FingerprintsContract
 from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
+from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 
 from audience_sync.ledger.ledger import Ledger
@@ -46,6 +47,9 @@ class TestTamper(OnSqlite, TamperContract): ...
 
 
 class TestFingerprints(OnSqlite, FingerprintsContract): ...
+
+
+class TestReported(OnSqlite, ReportedContract): ...
 
 
 class TestJobs(OnSqlite, JobsContract): ...
