@@ -29,11 +29,22 @@ _DEVICES = (Kind.IDFA, Kind.GAID)
 _FIRST_ERROR = 300  # HTTP: what is no success
 
 
-def made_up_members(count: int, kinds: Sequence[Kind], *, slots: int = 1, seed: int = 0) -> Members:
-    """Members that have every kind in every slot; all identifiers differ."""
+def made_up_members(
+    count: int,
+    kinds: Sequence[Kind],
+    *,
+    slots: int = 1,
+    seed: int = 0,
+    forms: Mapping[Kind, str] | None = None,
+) -> Members:
+    """Members that have every kind in every slot; all identifiers differ.
+
+    Device IDs are raw unless `forms` names a hashed form for their kind.
+    """
     values = {}
     for kind in kinds:
-        width = 16 if kind in _DEVICES else 32
+        raw = kind in _DEVICES and (forms or {}).get(kind, "device/raw").endswith("/raw")
+        width = 16 if raw else 32
         key = int.from_bytes(hashlib.sha256(f"{seed}/{kind}".encode()).digest()[:8], "big")
         made = np.random.default_rng(key).integers(0, 256, (count, slots, width), dtype=np.uint8)
         made[:, :, 0] |= 1  # never all zero, which would mean "none"

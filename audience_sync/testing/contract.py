@@ -396,11 +396,12 @@ class ConnectorContract:
 
     def _kinds(self) -> tuple[Kind, ...]:
         allowed = self.settings().allow_unhashed_device_ids
-        forms = self.connector_class.forms.items()
+        forms = self.connector_class.sendable(self.settings()).items()
         return tuple(kind for kind, form in forms if allowed or not form.endswith("/raw"))
 
     def _members(self, count: int, *, slots: int = 1, seed: int = 0) -> Members:
-        return made_up_members(count, self._kinds(), slots=slots, seed=seed)
+        forms = self.connector_class.forms
+        return made_up_members(count, self._kinds(), slots=slots, seed=seed, forms=forms)
 
     def _ensured(self, connector: Connector[Any]) -> str:
         return connector.ensure_audience(made_up_audience(kinds=self._kinds()))
