@@ -31,6 +31,16 @@ class Tokens:
         self._lock = threading.Lock()
         self._credentials: Any = None
 
+    @property
+    def project(self) -> str:
+        """The Cloud project that the credentials belong to, as far as they tell."""
+        try:
+            found = orjson.loads(self._secret.get_secret_value())
+            client = str(found.get("client_id", "")).partition("-")[0]
+            return str(found.get("project_id") or client)
+        except (ValueError, AttributeError):
+            return ""
+
     def current(self, client: PartnerClient) -> str:
         """A token that is good for some minutes yet."""
         refusal: AudienceSyncError

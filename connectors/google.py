@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
-
-import numpy as np
-import orjson
-from pydantic import Field, field_validator, model_validator
+from datetime import datetime, timedelta
+from typing import ClassVar
 
 from audience_sync.connector import (
     Answer,
@@ -24,82 +20,23 @@ from audience_sync.connector import (
     PartnerError,
     Receipt,
     Recipient,
-    RefusedError,
-    Rejection,
-    SecretStr,
     Statistics,
     TemporaryPartnerError,
     Upload,
 )
+from connectors._google_lists import SMALLEST_USABLE, Lists
+from connectors._google_settings import GoogleSettings
 from connectors._google_tokens import Tokens
-from connectors._google_wire import (
-    CONTACT,
-    IOS,
-    PARTS,
-    Envelope,
-    Outcome,
-    Part,
-    Reference,
-    consent_words,
-    list_ids,
-    outcome,
-    receipt_of,
-)
-from connectors._google_words import DAY, PER_MINUTE_WAIT, ROW_REASONS, TAKEN, explained
-
-YOUNG = 3600.0  # seconds in which an unknown request id only means "not yet"
-PROBES = 300  # requests spent on one batch to leave bad rows out; a minute of Google's quota
-SMALLEST_USABLE = 100  # matched members
-
-AccountType = Literal[
-    "GOOGLE_ADS",
-    "DISPLAY_VIDEO_PARTNER",
-    "DISPLAY_VIDEO_ADVERTISER",
-    "DATA_PARTNER",
-]
-
-
-class GoogleSettings(ConnectorSettings):
-    """A destination at Google: one account and the credentials that may change its lists."""
-
-    base_url: str = "https://datamanager.googleapis.com"
-    operating_account: str
-    account_type: AccountType = "GOOGLE_ADS"
-    login_account: str | None = None  # a manager account or Display & Video 360 partner
-    login_account_type: AccountType = "GOOGLE_ADS"
-    linked_account: str | None = None
-    linked_account_type: AccountType = "GOOGLE_ADS"
-    credentials: SecretStr  # JSON of a service account or an authorised user
-    token_url: str | None = None  # in place of the one in the credentials
-    quota_project: str | None = None
-    membership_duration_days: int = Field(540, ge=1, le=540)
-    ios_app_id: str | None = None
-    android_app_id: str | None = None
-    poll_after: float = Field(1800.0, ge=0)  # seconds; Google advises half an hour
-
-    @field_validator("operating_account", "login_account", "linked_account")
-    @classmethod
-    def _digits(cls, value: str | None) -> str | None:
-        digits = None if value is None else value.replace("-", "")
-        if digits is not None and not (digits.isascii() and digits.isdigit()):
-            raise ValueError('write the account as digits, such as "1234567890"')
-        return digits
-
-    @model_validator(mode="after")
-    def _apps(self) -> Self:
-        if self.allow_unhashed_device_ids and not (self.ios_app_id or self.android_app_id):
-            raise ValueError(
-                "device IDs need ios_app_id, android_app_id or both: Google keeps them in lists "
-                "of an app; set them, or take allow_unhashed_device_ids out"
-            )
-        return self
+from connectors._google_upload import Uploads
+from connectors._google_wire import ROWS, places_of, written
+from connectors._google_words import explained
 
 
 class GoogleConnector(Connector[GoogleSettings]):
     """Customer Match by the Data Manager API; a Google Ads list also serves YouTube.
 
-    `remote_id` holds up to three list ids, as "contact:98,ios:12,android:13"; a bare number is a
-    contact list.
+    `remote_id` holds the list ids, as "contact:98,ios:12,android:13,user:14", those of further
+    accounts as "contact@5551234:44"; a bare number is a contact list.
     """
 
     name = "google"
@@ -110,15 +47,18 @@ class GoogleConnector(Connector[GoogleSettings]):
         Kind.PHONE: "phone/e164",
         Kind.IDFA: "device/raw",
         Kind.GAID: "device/raw",
+        Kind.EXTERNAL_ID: "external-id/plain",
     }
     limits = Limits(
-        members_per_request=10_000,
+        members_per_request=ROWS,
         requests_per_minute=300,
+        requests_per_day=100_000,
         parallel_uploads=10,
         identifiers_per_member=10,
     )
     minimum_audience = SMALLEST_USABLE
     needs_consent_signal = True
+    reads = ("size", "match rate")
     recipient = Recipient(name="Google Ireland Limited", country="IE")
 
     def __init__(self, settings: GoogleSettings, client: PartnerClient) -> None:
@@ -127,39 +67,38 @@ class GoogleConnector(Connector[GoogleSettings]):
 
     @classmethod
     def sendable(cls, settings: ConnectorSettings) -> Mapping[Kind, str]:
-        """See `Connector.sendable`; device IDs only of systems whose app is named."""
-        apps = {
+        """See `Connector.sendable`; device IDs of systems whose app is named, ids where wanted."""
+        needed = {
             Kind.IDFA: getattr(settings, "ios_app_id", None),
             Kind.GAID: getattr(settings, "android_app_id", None),
+            Kind.EXTERNAL_ID: getattr(settings, "user_id_lists", False),
         }
-        return {kind: form for kind, form in cls.forms.items() if apps.get(kind, "none needed")}
+        return {kind: form for kind, form in cls.forms.items() if needed.get(kind, True)}
+
+    @classmethod
+    def refresh_after(cls, settings: ConnectorSettings) -> timedelta | None:
+        """See `Connector.refresh_after`; a thirteenth of the membership's time is kept in hand."""
+        return timedelta(days=getattr(settings, "membership_duration_days", 540) * 12 // 13)
 
     def check(self) -> None:
         """See `Connector.check`: lists can be read, and one could be made."""
-        self._get(self._lists, {"pageSize": "1"})
-        body = orjson.dumps(self._definition(CONTACT, "audience-sync check", "never made"))
-        try:
-            self._post(self._lists, body, {"validateOnly": "true"})
-        except RefusedError as error:
-            if error.code not in TAKEN:
-                raise
+        self._lists.check()
 
     def ensure_audience(self, audience: AudienceRequest) -> str:
         """See `Connector.ensure_audience`; names are unique at Google."""
-        parts = [part for part in PARTS.values() if self._wanted(part, audience.kinds)]
-        if not parts:
+        wanted = list(self._lists.missing(audience.kinds, []))
+        if not wanted:
             raise ConfigurationError("this audience has no identifier that Google can use")
-        return ",".join(f"{part.name}:{self._ensure(part, audience)}" for part in parts)
+        return written([self._lists.ensure(part, account, audience) for part, account in wanted])
 
     def complete_audience(self, remote_id: str, audience: AudienceRequest) -> str:
-        """See `Connector.complete_audience`; devices may be allowed after the list was made."""
-        there = list_ids(remote_id)
-        wanted = [part for part in PARTS.values() if self._wanted(part, audience.kinds)]
-        missing = [part for part in wanted if part.name not in there]
+        """See `Connector.complete_audience`; devices and accounts may be added later."""
+        there = places_of(remote_id)
+        missing = list(self._lists.missing(audience.kinds, there))
         if not missing:
             return remote_id
-        there |= {part.name: self._ensure(part, audience) for part in missing}
-        return ",".join(f"{name}:{there[name]}" for name in PARTS if name in there)
+        made = [self._lists.ensure(part, account, audience) for part, account in missing]
+        return written([*there, *made])
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.add`; consent comes with the upload and is never assumed."""
@@ -172,8 +111,8 @@ class GoogleConnector(Connector[GoogleSettings]):
                 "Google takes device IDs unhashed only; set allow_unhashed_device_ids or leave "
                 "them out"
             )
-        receipt = self._change("ingest", upload, members, consent_words(upload.consent))
-        taken = {kind for name in list_ids(upload.remote_id) for kind in PARTS[name].kinds}
+        receipt = self._uploads.change("ingest", upload, members)
+        taken = {kind for place in places_of(upload.remote_id) for kind in place.part.kinds}
         untaken = [
             kind.value for kind in members.kinds if kind not in taken and members.has(kind).any()
         ]
@@ -182,41 +121,26 @@ class GoogleConnector(Connector[GoogleSettings]):
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.remove`."""
-        return self._change("remove", upload, members, {})
+        return self._uploads.change("remove", upload, members)
+
+    def drop_stale(self, remote_id: str, before: datetime) -> None:
+        """See `Connector.drop_stale`: the last step of Google's recipe to replace a list.
+
+        Google goes by when a member was last added. Its answer comes later and is not waited for.
+        """
+        self._uploads.drop_stale(remote_id, before)
 
     def poll(self, reference: str) -> Receipt:
         """See `Connector.poll`; covers the members that the first receipt called accepted."""
-        sent = Reference.read(reference)
-        age = time.time() - sent.at
-        if age < self.settings.poll_after:
-            return self._pending(sent, self.settings.poll_after - age)
-        try:
-            done = list(self._outcomes(sent))
-        except RefusedError as error:
-            if error.status != 404 or age > YOUNG:  # noqa: PLR2004 - HTTP's own word
-                raise
-            return self._pending(sent, PER_MINUTE_WAIT)
-        if None in done:
-            return self._pending(sent, self.settings.poll_after)
-        return receipt_of(sent, [outcome for outcome in done if outcome is not None])
+        return self._uploads.poll(reference)
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; sizes are of the contact list where there is one."""
-        number = next(iter(list_ids(remote_id).values()))
-        found = self._get(f"{self._lists}/{number}")
-        sizes = [
-            int(count) for count in (found.get("sizeInfo") or {}).values() if str(count).isdigit()
-        ]
-        info = found.get("ingestedUserListInfo") or {}
-        rate = (info.get("contactIdInfo") or {}).get("matchRatePercentage")
-        membership = str(found.get("membershipStatus", ""))
-        return Statistics(
-            size_lower=min(sizes, default=None),
-            size_upper=max(sizes, default=None),
-            match_range=None if not rate else f"{int(rate)} %",
-            status={"OPEN": "open", "CLOSED": "closed"}.get(membership),
-            usable=membership == "OPEN" and max(sizes) >= SMALLEST_USABLE if sizes else None,
-        )
+        return self._lists.statistics(places_of(remote_id))
+
+    def account(self) -> str:
+        """See `Connector.account`; Google counts by Cloud project."""
+        return self.settings.quota_project or self._tokens.project
 
     def headers(self) -> Mapping[str, str]:
         """See `Connector.headers`; fetches a token when there is none or it ends soon."""
@@ -242,218 +166,10 @@ class GoogleConnector(Connector[GoogleSettings]):
             return super().explain(answer)
         return explained(answer, found["error"], super().explain(answer))
 
-    def _change(
-        self, verb: str, upload: Upload, members: Members, extra: Mapping[str, Any]
-    ) -> Receipt:
-        lists = np.zeros(len(members), dtype=np.int64)  # that took each member
-        reasons: dict[int, str] = {}
-        requests: list[tuple[int, str]] = []
-        for name, number in list_ids(upload.remote_id).items():
-            part = PARTS[name]
-            places = np.flatnonzero(members.has(*part.kinds))
-            envelope = Envelope(verb, part, self._destination(number), extra)
-            request, refused = self._submit(envelope, members.only(*part.kinds).take(places))
-            lists[np.delete(places, list(refused))] += 1
-            reasons |= {int(places[at]): reason for at, reason in refused.items()}
-            if request is not None:
-                requests.append((len(places) - len(refused), request))
-        rejected = tuple(
-            Rejection(position=at, reason=reasons.get(at, "no_usable_identifier"))
-            for at in np.flatnonzero(lists == 0).tolist()
-        )
-        accepted = len(members) - len(rejected)
-        if not requests:
-            return Receipt(accepted=accepted, rejected=rejected)
-        sent = Reference(int(time.time()), accepted, tuple(requests))
-        return replace(self._pending(sent, self.settings.poll_after), rejected=rejected)
-
-    def _outcomes(self, sent: Reference) -> Iterator[Outcome | None]:
-        """What became of each request at each destination; None where Google is at work."""
-        for members, request in sent.requests:
-            found = self._get("v1/requestStatus:retrieve", {"requestId": request})
-            for state in found.get("requestStatusPerDestination") or [{}]:
-                yield outcome(state, members)
-
-    def _submit(self, envelope: Envelope, batch: Members) -> tuple[str | None, dict[int, str]]:
-        """The request id, and the members left out because Google refuses them, with the reason.
-
-        One bad row makes Google refuse the whole request, so it goes again without the bad rows.
-        """
-        left, refused, probes = np.arange(len(batch)), dict[int, str](), iter(range(PROBES))
-        while len(left):
-            try:
-                return self._sent(envelope, batch.take(left)), refused
-            except RefusedError as error:
-                if error.code not in ROW_REASONS or next(probes, None) is None:
-                    raise
-                bad = list(error.rows or self._bad_rows(envelope, batch.take(left), probes))
-                if not bad:
-                    raise
-                refused |= dict.fromkeys(left[bad].tolist(), error.code)
-                left = np.delete(left, bad)
-        return None, refused
-
-    def _bad_rows(
-        self, envelope: Envelope, batch: Members, probes: Iterator[int]
-    ) -> tuple[int, ...]:
-        """Find rows that Google refuses but does not name, by halves that are only validated.
-
-        Finds none when the probes run out, so that the batch is refused as a whole.
-        """
-        if len(batch) == 1:
-            return (0,)
-        bad: list[int] = []
-        pieces = np.array_split(np.arange(len(batch)), 2)
-        while pieces:
-            if next(probes, None) is None:
-                return ()
-            piece = pieces.pop()
-            try:
-                self._sent(envelope, batch.take(piece), validate_only=True)
-            except RefusedError as error:
-                if error.code not in ROW_REASONS:
-                    raise
-                if error.rows or len(piece) == 1:
-                    bad += piece[list(error.rows or (0,))].tolist()
-                else:
-                    pieces += np.array_split(piece, 2)
-        return tuple(sorted(bad))
-
-    def _sent(
-        self, envelope: Envelope, batch: Members, *, validate_only: bool = False
-    ) -> str | None:
-        rows = envelope.rows(batch)
-        try:
-            answer = self._post(
-                f"v1/audienceMembers:{envelope.verb}",
-                envelope.around(rows.body, validate_only=validate_only),
-            )
-        except RefusedError as error:
-            named = [row for row in error.rows if row < len(batch)]
-            positions = tuple(sorted(set(rows.positions[named].tolist())))
-            refusal = RefusedError(error.message, error.status, error.code, positions)
-        else:
-            request = answer.get("requestId")
-            if request is None and not validate_only:
-                raise TemporaryPartnerError("Google gave no receipt; try again")
-            return request
-        raise refusal
-
-    def _wanted(self, part: Part, kinds: tuple[Kind, ...]) -> bool:
-        if not set(part.kinds) & set(kinds):
-            return False
-        allowed = self.settings.allow_unhashed_device_ids
-        return part is CONTACT or (allowed and self._app(part) is not None)
-
-    def _app(self, part: Part) -> str | None:
-        return self.settings.ios_app_id if part is IOS else self.settings.android_app_id
-
-    def _ensure(self, part: Part, audience: AudienceRequest) -> str:
-        name = audience.name + part.suffix
-        found = self._find(name, audience.marker)
-        if found is not None:
-            return found
-        description = f"{audience.title} {audience.marker}"
-        try:
-            made = self._post(self._lists, orjson.dumps(self._definition(part, name, description)))
-        except RefusedError as error:
-            # An earlier attempt made it and its answer was lost, or another run was faster.
-            found = self._find(name, audience.marker) if error.code in TAKEN else None
-            if found is None:
-                raise
-            return found
-        return _id(made)
-
-    def _find(self, name: str, marker: str) -> str | None:
-        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-        asked = {"filter": f'display_name="{quoted}"', "pageSize": "1000"}
-        token, seen = "", set[str]()
-        while token not in seen:
-            seen.add(token)
-            page = self._get(self._lists, asked | ({"pageToken": token} if token else {}))
-            for found in page.get("userLists") or ():
-                if found.get("displayName") != name:
-                    continue
-                if marker not in str(found.get("description", "")):
-                    raise RefusedError(
-                        "a list of this name is not ours; rename the audience, or adopt the list "
-                        "by its remote_id"
-                    )
-                return _id(found)
-            token = str(page.get("nextPageToken", ""))
-        return None
-
-    def _definition(self, part: Part, name: str, description: str) -> dict[str, Any]:
-        source = {"dataSourceType": "DATA_SOURCE_TYPE_FIRST_PARTY"}
-        kind: dict[str, Any] = {"uploadKeyTypes": ["CONTACT_ID"], "contactIdInfo": source}
-        if part is not CONTACT:
-            app = {"keySpace": part.name.upper(), "appId": self._app(part)}
-            kind = {"uploadKeyTypes": ["MOBILE_ID"], "mobileIdInfo": source | app}
-        return {
-            "displayName": name,
-            "description": description,
-            "integrationCode": name,
-            "membershipStatus": "OPEN",
-            "membershipDuration": f"{self.settings.membership_duration_days * DAY}s",
-            "ingestedUserListInfo": kind,
-        }
-
-    def _destination(self, number: str) -> dict[str, Any]:
-        """Uploads name their accounts in the body; Google ignores the headers there."""
-        accounts = {
-            f"{role}Account": {"accountType": account_type, "accountId": account}
-            for role, account_type, account in self._accounts()
-        }
-        return accounts | {"productDestinationId": number}
-
-    def _accounts(self) -> Iterator[tuple[str, str, str]]:
-        chosen = self.settings
-        yield "operating", chosen.account_type, chosen.operating_account
-        if chosen.login_account is not None:
-            yield "login", chosen.login_account_type, chosen.login_account
-        if chosen.linked_account is not None:
-            yield "linked", chosen.linked_account_type, chosen.linked_account
+    @property
+    def _lists(self) -> Lists:
+        return Lists(self.client, self.settings)
 
     @property
-    def _lists(self) -> str:
-        """Where the lists are; here the operating account is in the path, the others in headers."""
-        chosen = self.settings
-        return (
-            f"v1/accountTypes/{chosen.account_type}/accounts/{chosen.operating_account}/userLists"
-        )
-
-    def _list_headers(self, path: str) -> dict[str, str]:
-        if not path.startswith(self._lists):
-            return {}
-        return {
-            f"{role}-account": f"accountTypes/{account_type}/accounts/{account}"
-            for role, account_type, account in self._accounts()
-            if role != "operating"
-        }
-
-    def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
-        headers = self._list_headers(path)
-        found: dict[str, Any] = self.client.request(
-            "GET", path, params=params, headers=headers
-        ).json()
-        return found
-
-    def _post(
-        self, path: str, body: bytes, params: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        headers = self._list_headers(path)
-        found: dict[str, Any] = self.client.request(
-            "POST", path, body=body, params=params, headers=headers
-        ).json()
-        return found
-
-    def _pending(self, sent: Reference, poll_after: float) -> Receipt:
-        return Receipt(
-            accepted=sent.members, reference=sent.written, pending=True, poll_after=poll_after
-        )
-
-
-def _id(found: Mapping[str, Any]) -> str:
-    if not found.get("id"):
-        raise TemporaryPartnerError("Google did not name the list; try again")
-    return str(found["id"])
+    def _uploads(self) -> Uploads:
+        return Uploads(self.client, self.settings)

@@ -18,10 +18,12 @@ class GoogleFake(FakePartner):
         super().__init__(*answers)
         self.names_rows = names_rows
         self.names: dict[str, str] = {}
-        self.sizes: dict[str, int] = {}
+        self.owners: dict[str, str] = {}  # where each list is, by its number
+        self.sizes: dict[str, tuple[int, int]] = {}  # rows and destinations by request
 
     def plant(self, name: str) -> None:
-        self._make(name, "somebody else's list")
+        lists = "v1/accountTypes/GOOGLE_ADS/accounts/1234567890/userLists"
+        self._make(lists, name, "somebody else's list")
 
     def respond(self, sent: Sent) -> Answer:
         if sent.url == "https://tokens.example/token":
@@ -42,22 +44,25 @@ class GoogleFake(FakePartner):
                     "userLists": [
                         self._list(n)
                         for n in self.lists
-                        if wanted is None or self.names[n] == wanted[1]
+                        if self.owners[n] == sent.url
+                        and (wanted is None or self.names[n] == wanted[1])
                     ]
                 }
             )
         if sent.method == "GET":
             return answered(self._list(sent.url.rpartition("/")[2]))
         asked = sent.json()
-        if asked["displayName"] in self.names.values():
+        if (sent.url, asked["displayName"]) in (
+            (self.owners[n], self.names[n]) for n in self.lists
+        ):
             return _refused("DISPLAY_NAME_ALREADY_USED", 409)
         if sent.params.get("validateOnly") == "true":
             return answered({})
-        return answered({"id": self._make(asked["displayName"], asked["description"])})
+        return answered({"id": self._make(sent.url, asked["displayName"], asked["description"])})
 
-    def _make(self, name: str, description: str) -> str:
+    def _make(self, owner: str, name: str, description: str) -> str:
         number = str(len(self.lists) + 901)
-        self.lists[number], self.names[number] = description, name
+        self.lists[number], self.names[number], self.owners[number] = description, name, owner
         return number
 
     def _list(self, number: str) -> dict[str, Any]:
@@ -85,19 +90,21 @@ class GoogleFake(FakePartner):
             else:
                 self.held -= set(row)
         request = f"126365e1-16d0-4c81-9de9-{len(self.sizes):012}"
-        self.sizes[request] = len(rows)
+        self.sizes[request] = len(rows), len(wanted["destinations"])
         return answered({"requestId": request})
 
     def _status(self, request: str) -> Answer:
-        block = {"recordCount": str(self.sizes[request])}
-        status = {"compositeDataIngestionStatus": block}
+        rows, destinations = self.sizes[request]
+        status = {"compositeDataIngestionStatus": {"recordCount": str(rows)}}
         state = {"requestStatus": "SUCCESS", "audienceMembersIngestionStatus": status}
-        return answered({"requestStatusPerDestination": [state]})
+        return answered({"requestStatusPerDestination": [state] * destinations})
 
 
 def _texts(member: dict[str, Any]) -> list[str]:
     if "mobileData" in member:
         return list(member["mobileData"]["mobileIds"])
+    if "userIdData" in member:
+        return [member["userIdData"]["userId"]]
     found = member["compositeData"]["userData"]["userIdentifiers"]
     return [text for identifier in found for text in identifier.values()]
 

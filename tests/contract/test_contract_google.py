@@ -7,6 +7,7 @@ from google_fake import GoogleFake
 from audience_sync.connector import ConnectorSettings
 from audience_sync.testing.builders import FakePartner, Sent
 from audience_sync.testing.contract import ConnectorContract
+from connectors._google_settings import Account
 from connectors.google import GoogleConnector, GoogleSettings
 
 CREDENTIALS = (
@@ -16,7 +17,7 @@ CREDENTIALS = (
 
 
 class TestGoogle(ConnectorContract):
-    """With a contact list and a list for each system's devices."""
+    """With a list of contacts, one for each system's devices, and one of user ids."""
 
     connector_class = GoogleConnector
 
@@ -28,6 +29,7 @@ class TestGoogle(ConnectorContract):
             allow_unhashed_device_ids=True,
             ios_app_id="123456789",
             android_app_id="com.example.app",
+            user_id_lists=True,
             poll_after=0,
         )
 
@@ -38,11 +40,25 @@ class TestGoogle(ConnectorContract):
         return super().harmless(sent) or sent.params.get("validateOnly") == "true"
 
 
+class TestGoogleTwoAccounts(TestGoogle):
+    """The same with Display & Video 360 beside Google Ads."""
+
+    def settings(self) -> ConnectorSettings:
+        further = Account(
+            operating_account="5551234",
+            account_type="DISPLAY_VIDEO_ADVERTISER",
+            login_account="777001",
+            login_account_type="DISPLAY_VIDEO_PARTNER",
+        )
+        return super().settings().model_copy(update={"further_accounts": (further,)})
+
+
 class TestGoogleContactsOnly(TestGoogle):
     """The same where no raw device ID may leave, and Google does not name the bad rows."""
 
     def settings(self) -> ConnectorSettings:
-        return super().settings().model_copy(update={"allow_unhashed_device_ids": False})
+        changes = {"allow_unhashed_device_ids": False, "user_id_lists": False}
+        return super().settings().model_copy(update=changes)
 
     def partner(self) -> FakePartner:
         return GoogleFake(names_rows=False)

@@ -60,7 +60,7 @@ class Partner(FakePartner):
 @pytest.fixture(autouse=True)
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     at = [float(NOW)]
-    monkeypatch.setattr("connectors.google.time.time", lambda: at[0])
+    monkeypatch.setattr("connectors._google_upload.time.time", lambda: at[0])
     return at
 
 
