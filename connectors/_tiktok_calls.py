@@ -1,0 +1,188 @@
+"""Calls of TikTok's Business API, its audiences, and what an upload in parts amounts to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from audience_sync.connector import (
+    AudienceRequest,
+    PartnerClient,
+    Receipt,
+    RefusedError,
+    Rejection,
+    TemporaryPartnerError,
+)
+from connectors._tiktok_words import PARTLY, is_too_much
+
+LONGEST_NAME = 128  # characters
+LONGEST_MARKER = 90  # characters; a longer one is replaced by its hash
+LONGEST_REFERENCE = 1_000  # characters
+PAGE = 100  # audiences; TikTok's maximum
+PAGES = 100  # TikTok allows 400 audiences
+
+Positions = NDArray[np.int64]
+
+
+class Done(NamedTuple):
+    """What a call gave back: its result and TikTok's name for the request."""
+
+    result: dict[str, Any]
+    request: str
+
+
+class Calls(NamedTuple):
+    """The API as one advertiser sees it."""
+
+    client: PartnerClient
+    advertiser: str
+    version: str
+
+    def get(self, path: str, **params: str) -> dict[str, Any]:
+        """The result of a question about the advertiser."""
+        asked = {"advertiser_id": self.advertiser} | params
+        return _read(self.client.request("GET", self._url(path), params=asked).json()).result
+
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        repeatable: bool = True,
+        content_type: str = "application/json",
+    ) -> Done:
+        """Change something."""
+        return _read(
+            self.client.request(
+                "POST",
+                self._url(path),
+                body=body,
+                content_type=content_type,
+                repeatable=repeatable,
+            ).json()
+        )
+
+    def written(self, **wanted: Any) -> bytes:
+        """A body that names the advertiser."""
+        return orjson.dumps({"advertiser_id": self.advertiser} | wanted)
+
+    def audiences(self) -> Iterator[dict[str, Any]]:
+        """Every audience of the advertiser, page by page."""
+        for number in range(1, PAGES + 1):
+            page = self.get("dmp/custom_audience/list/", page=str(number), page_size=str(PAGE))
+            if not isinstance(page.get("list"), list):
+                raise TemporaryPartnerError("TikTok did not list the audiences; try again")
+            yield from page["list"]
+            pages = (page.get("page_info") or {}).get("total_page")
+            if not page["list"] or not isinstance(pages, int) or number >= pages:
+                return
+
+    def ours(self, marker: str) -> dict[str, str]:
+        """The ids of the audiences with our marker, by what stands behind it in the name.
+
+        TikTok has no description, and does not keep names unique: the first one made counts.
+        """
+        found: dict[str, str] = {}
+        for audience in self.audiences():
+            name, number = str(audience.get("name", "")), str(audience.get("audience_id", ""))
+            _, ours, part = name.partition(marker)
+            if not ours or not number.isdigit():
+                continue
+            part = part.strip()
+            found[part] = min(found.get(part, number), number, key=int)
+        return found
+
+    def made(self, marker: str, part: str, path: str, body: bytes) -> str:
+        """Create an audience; its id.
+
+        Not repeated here: after a lost answer the next look-up finds what was made.
+        """
+        found = self.post(path, body, repeatable=False).result
+        number = str(found.get("custom_audience_id") or found.get("audience_id") or "")
+        if not number.isdigit():  # a repeated request is answered without it
+            number = self.ours(marker).get(part, "")
+        if not number:
+            raise TemporaryPartnerError("TikTok did not name the audience; try again")
+        return number
+
+    def _url(self, path: str) -> str:
+        return f"open_api/{self.version}/{path}"
+
+
+def marker_of(audience: AudienceRequest) -> str:
+    """Our marker, short enough for a name."""
+    if len(audience.marker) <= LONGEST_MARKER:
+        return audience.marker
+    return f"[audience-sync:{sha256(audience.marker.encode()).hexdigest()[:32]}]"
+
+
+def name_of(audience: AudienceRequest, part: str = "") -> str:
+    """The name of an audience, cut before the marker where it is too long."""
+    end = f"{marker_of(audience)} {part}".strip()
+    return f"{audience.name[: LONGEST_NAME - len(end) - 1].strip()} {end}"
+
+
+class Sending:
+    """An upload in several requests: who was taken, who may have been, and TikTok's references."""
+
+    def __init__(self, members: int) -> None:
+        self._taken = np.zeros(members, dtype=np.bool_)
+        self._unsure = np.zeros(members, dtype=np.bool_)
+        self._references: list[str] = []
+
+    def send(self, parts: list[Positions], call: Callable[[Positions], Done]) -> None:
+        """Send the parts one after the other, in halves where TikTok finds one too large.
+
+        Where TikTok did only a part of a request, however often it was sent, its members are
+        held perhaps.
+        """
+        waiting = list(parts)
+        while waiting:
+            part = waiting.pop(0)
+            self._taken[part] = True
+            try:
+                self._references.append(call(part).request)
+            except RefusedError as error:
+                if not is_too_much(error) or len(part) == 1:
+                    raise
+                waiting[:0] = np.array_split(part, 2)
+            except TemporaryPartnerError as error:
+                if error.code != PARTLY:
+                    raise
+                self._unsure[part] = True
+
+    def receipt(self, reason: str | None = None) -> Receipt:
+        """Every member once: in doubt where any of its requests was."""
+        rejected = tuple(
+            Rejection(position=at, reason="no_usable_identifier")
+            for at in np.flatnonzero(~self._taken).tolist()
+        )
+        unsure = int(self._unsure.sum())
+        return Receipt(
+            accepted=len(self._taken) - len(rejected) - unsure,
+            rejected=rejected,
+            unattributed=unsure,
+            reference=self._reference(),
+            reason=PARTLY if unsure else reason,
+        )
+
+    def _reference(self) -> str | None:
+        joined = ",".join(filter(None, self._references))
+        if len(joined) > LONGEST_REFERENCE:
+            joined = joined[:LONGEST_REFERENCE].rpartition(",")[0]
+        return joined or None
+
+
+def _read(found: Any) -> Done:
+    result = found.get("data") if isinstance(found, dict) else None
+    request = str(found.get("request_id", "")) if isinstance(found, dict) else ""
+    return Done(
+        result if isinstance(result, dict) else {},
+        request if re.fullmatch(r"[0-9A-Za-z-]{1,64}", request) else "",
+    )

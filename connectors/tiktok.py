@@ -1,0 +1,187 @@
+"""TikTok: custom audiences of an advertiser, by the Business API, streamed or from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
+
+import orjson
+from pydantic import Field, model_validator
+
+from audience_sync.connector import (
+    Answer,
+    AudienceRequest,
+    AuthenticationError,
+    ConfigurationError,
+    Connector,
+    ConnectorSettings,
+    Kind,
+    Limits,
+    Members,
+    PartnerClient,
+    PartnerError,
+    Receipt,
+    Recipient,
+    SecretStr,
+    Statistics,
+    TemporaryPartnerError,
+    Upload,
+)
+from connectors import _tiktok_files as files
+from connectors import _tiktok_stream as stream
+from connectors._tiktok_calls import Calls
+from connectors._tiktok_words import explained
+
+FILE_SIZE = 50_000_000  # bytes
+
+
+class TikTokSettings(ConnectorSettings):
+    """A destination at TikTok: one advertiser; TikTok does not publish the limits set here."""
+
+    base_url: str = "https://business-api.tiktok.com"
+    api_version: str = Field("v1.3", pattern=r"^v\d+\.\d+$")
+    advertiser_id: str = Field(pattern=r"^\d+$")
+    access_token: SecretStr
+    flow: Literal["streaming", "files"] = "streaming"  # of the lists that are still to be made
+    people_per_request: int = Field(1_000, ge=1, le=10_000)
+    bytes_per_request: int = Field(1_000_000, ge=10_000, le=FILE_SIZE)
+    lines_per_file: int = Field(100_000, ge=1, le=700_000)  # 65 bytes each
+    requests_per_minute: int = Field(600, ge=1)
+    retention_days: int | None = Field(None, ge=1, le=365)
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        if self.retention_days is not None and self.flow == "streaming":
+            raise ValueError("retention_days needs flow: files; a streaming audience has no end")
+        return self
+
+
+class TikTokConnector(Connector[TikTokSettings]):
+    """Custom audiences; `remote_id` is a number for a streaming one, else such as "email:71"."""
+
+    name = "tiktok"
+    title = "TikTok"
+    settings_class = TikTokSettings
+    forms: ClassVar[Mapping[Kind, str]] = {
+        Kind.EMAIL: "email/plain",
+        Kind.PHONE: "phone/e164",
+        Kind.IDFA: "device/lower",
+        Kind.GAID: "device/lower",
+    }
+    limits = Limits(
+        members_per_request=1_000,
+        bytes_per_request=FILE_SIZE,
+        requests_per_second=10,
+        requests_per_minute=600,
+        parallel_uploads=4,
+    )
+    minimum_audience = 1_000
+    reads = ("size",)
+    recipient = Recipient(name="TikTok Technology Limited", country="IE")
+
+    def __init__(self, settings: TikTokSettings, client: PartnerClient) -> None:
+        super().__init__(settings, client)
+        self._calls = Calls(client, settings.advertiser_id, settings.api_version)
+
+    @classmethod
+    def limits_of(cls, settings: ConnectorSettings) -> Limits:
+        """See `Connector.limits_of`; a file holds more people than a streaming request."""
+        if not isinstance(settings, TikTokSettings):
+            return cls.limits
+        batch = settings.people_per_request
+        if settings.flow == "files":
+            batch = settings.lines_per_file
+        return replace(
+            cls.limits,
+            members_per_request=batch,
+            requests_per_minute=settings.requests_per_minute,
+        )
+
+    def check(self) -> None:
+        """See `Connector.check`: the token reaches the advertiser and may see its audiences."""
+        own = orjson.dumps([self.settings.advertiser_id]).decode()
+        found = self._calls.get("advertiser/info/", advertiser_ids=own).get("list") or []
+        if self.settings.advertiser_id not in [str(_of(entry, "advertiser_id")) for entry in found]:
+            raise AuthenticationError(
+                "the access token does not reach this advertiser; authorise the app for it"
+            )
+        self._calls.get("dmp/custom_audience/list/", page="1", page_size="1")
+
+    def ensure_audience(self, audience: AudienceRequest) -> str:
+        """See `Connector.ensure_audience`; the marker stands in the name."""
+        if not set(audience.kinds) & set(self.forms):
+            raise ConfigurationError("this audience has no identifier that TikTok can use")
+        if self.settings.flow == "streaming":
+            return stream.ensure(self._calls, audience)
+        return files.ensure(self._calls, audience, {}, self.settings.retention_days)
+
+    def complete_audience(self, remote_id: str, audience: AudienceRequest) -> str:
+        """See `Connector.complete_audience`; a kind that is new needs an audience for its files."""
+        if _streamed(remote_id):
+            return remote_id
+        there = files.ids(remote_id)
+        return files.ensure(self._calls, audience, there, self.settings.retention_days)
+
+    def add(self, upload: Upload, members: Members) -> Receipt:
+        """See `Connector.add`."""
+        remote_id = upload.remote_id
+        if _streamed(remote_id):
+            return self._stream("add", remote_id, members)
+        people = self.settings.lines_per_file
+        return files.add(self._calls, remote_id, members, people, afresh=upload.afresh)
+
+    def remove(self, upload: Upload, members: Members) -> Receipt:
+        """See `Connector.remove`."""
+        remote_id = upload.remote_id
+        if _streamed(remote_id):
+            return self._stream("delete", remote_id, members)
+        return files.remove(self._calls, remote_id, members, self.settings.lines_per_file)
+
+    def statistics(self, remote_id: str) -> Statistics:
+        """See `Connector.statistics`; the audiences of several kinds overlap, hence a range."""
+        numbers = [remote_id] if _streamed(remote_id) else list(files.ids(remote_id).values())
+        asked = orjson.dumps(numbers).decode()
+        found = self._calls.get("dmp/custom_audience/get/", custom_audience_ids=asked)
+        details = [_of(entry, "audience_details") for entry in found.get("list") or []]
+        if len(details) < len(numbers):
+            raise TemporaryPartnerError("TikTok did not tell of the audience; try again")
+        sizes = [size for one in details if isinstance(size := _of(one, "cover_num"), int)]
+        usable = any(_of(one, "is_valid") is True for one in details)
+        failed = any(_of(one, "error_msg") for one in details)
+        ending = any(_of(one, "is_expiring") is True for one in details)
+        words = {"failed": failed, "expiring": ending, "ready": usable, "in preparation": True}
+        return Statistics(
+            size_lower=max(sizes, default=None),
+            size_upper=sum(sizes) if sizes else None,
+            status=next(word for word, true in words.items() if true),
+            usable=usable,
+        )
+
+    def account(self) -> str:
+        """See `Connector.account`."""
+        return self.settings.advertiser_id
+
+    def headers(self) -> Mapping[str, str]:
+        """See `Connector.headers`; TikTok has a header of its own."""
+        return {"Access-Token": self.settings.access_token.get_secret_value()}
+
+    def explain(self, answer: Answer) -> PartnerError | None:
+        """See `Connector.explain`; TikTok says no with HTTP 200, so its code decides."""
+        try:
+            found = answer.json()
+        except TemporaryPartnerError as unread:
+            return super().explain(answer) or unread
+        return explained(answer, found, super().explain(answer))
+
+    def _stream(self, action: str, remote_id: str, members: Members) -> Receipt:
+        people, size = self.settings.people_per_request, self.settings.bytes_per_request
+        return stream.change(self._calls, action, remote_id, members, people, size)
+
+
+def _streamed(remote_id: str) -> bool:
+    return remote_id.isascii() and remote_id.isdigit()
+
+
+def _of(found: Any, name: str) -> Any:
+    return found.get(name) if isinstance(found, dict) else None
