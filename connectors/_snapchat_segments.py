@@ -1,0 +1,77 @@
+"""Snapchat's segments as its answers hold them: made, found, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from audience_sync.connector import (
+    AudienceRequest,
+    ConfigurationError,
+    Statistics,
+    TemporaryPartnerError,
+)
+
+LONGEST_NAME = 375  # characters
+WORDS = {
+    "READY": "ready for use",
+    "NOT_READY": "in preparation",
+    "TOO_FEW_USERS": "too small",
+    "NO_UPLOAD": "nothing uploaded",
+    "PROCESSING": "upload under way",
+    "COMPLETE": "upload complete",
+}
+
+
+def definition(audience: AudienceRequest, account: str, days: int | None) -> bytes:
+    """The body that makes a segment; without days its members stay for ever."""
+    wanted: dict[str, Any] = {
+        "name": audience.name[:LONGEST_NAME],
+        "description": f"{audience.title} {audience.marker}",
+        "source_type": "FIRST_PARTY",
+        "ad_account_id": account,
+    }
+    if days is not None:
+        wanted["retention_in_days"] = days
+    return orjson.dumps({"segments": [wanted]})
+
+
+def segments(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The segments within an answer."""
+    parts = found.get("segments")
+    if not isinstance(parts, list):
+        raise TemporaryPartnerError("Snapchat did not list the segments; try again")
+    inner = [part.get("segment") for part in parts if isinstance(part, dict)]
+    return [segment for segment in inner if isinstance(segment, dict)]
+
+
+def statistics_of(found: Mapping[str, Any]) -> Statistics:
+    """What an answer tells of its one segment."""
+    shown = segments(found)
+    if not shown:
+        raise TemporaryPartnerError("Snapchat did not tell of the segment; try again")
+    size, target = shown[0].get("approximate_number_users"), shown[0].get("targetable_status")
+    words = [WORDS[word] for word in (target, shown[0].get("upload_status")) if word in WORDS]
+    known = size if isinstance(size, int) and size >= 0 else None
+    return Statistics(
+        size_lower=known,
+        size_upper=known,
+        status=", ".join(words) or None,
+        usable=None if target is None else target == "READY",
+    )
+
+
+def named(found: Mapping[str, Any]) -> str:
+    """The id of a segment."""
+    if not found.get("id"):
+        raise TemporaryPartnerError("Snapchat did not name the segment; try again")
+    return str(found["id"])
+
+
+def number(remote_id: str) -> str:
+    """A segment's id, which is all digits."""
+    if not (remote_id.isascii() and remote_id.isdigit()):
+        raise ConfigurationError("a segment at Snapchat is named by digits; check remote_id")
+    return remote_id
