@@ -11,11 +11,12 @@ from audience_sync.ledger.leases import Leases
 from audience_sync.ledger.lists import RemoteLists
 from audience_sync.ledger.reported import ReportedLines
 from audience_sync.ledger.runs import Runs
+from audience_sync.ledger.schedules import Schedules
 from audience_sync.ledger.schema import migrate
 from audience_sync.ledger.transfer_log import TransferLog
 
 
-class Ledger(Runs, TransferLog, Leases, RemoteLists, Fingerprints, Jobs, ReportedLines):
+class Ledger(Runs, TransferLog, Leases, RemoteLists, Fingerprints, Jobs, ReportedLines, Schedules):
     """Runs, leases, lists, fingerprints, jobs, order lines and the transfer log in one database.
 
     It may be used from many threads. It is opened anew in a forked process, not inherited.

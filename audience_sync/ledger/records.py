@@ -189,6 +189,18 @@ class ReportedLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How far an audience's schedule is: the last due time that needs nothing more."""
+
+    audience: str
+    rule: str  # cron and time zone; when it changes, what was due by the new one has passed
+    due_at: datetime
+    served_at: datetime | None = None  # None: the due time was before we knew the schedule
+    retry_at: datetime | None = None  # the due time after `due_at` failed, and is tried again
+    note: str | None = None  # what was skipped or failed, in one sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to work on one audience at one destination; `token` grows with each holder."""
 

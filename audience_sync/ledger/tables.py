@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0004"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0005"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -175,6 +175,17 @@ pieces = sa.Table(
     _count("attempts"),
     sa.Column("not_before", Moment),
     _json("result"),
+    _maybe("note"),
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("audience", sa.Text, primary_key=True),
+    _text("rule"),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("served_at", Moment),
+    sa.Column("retry_at", Moment),
     _maybe("note"),
 )
 

@@ -10,13 +10,14 @@ from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
+from ledger_contract.schedules import SchedulesContract
 
 from audience_sync.ledger.ledger import Ledger
 
 _TIDY = """
     SET session_replication_role = replica;
     DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
-    DELETE FROM remote_lists; DELETE FROM leases;
+    DELETE FROM remote_lists; DELETE FROM leases; DELETE FROM schedules;
     DELETE FROM fingerprints; DELETE FROM reported_lines; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
     ALTER TABLE transfer_log ENABLE TRIGGER USER;
@@ -45,6 +46,9 @@ class TestRuns(OnPostgresql, RunsContract): ...
 
 
 class TestLeases(OnPostgresql, LeasesContract): ...
+
+
+class TestSchedules(OnPostgresql, SchedulesContract): ...
 
 
 class TestLists(OnPostgresql, ListsContract): ...

@@ -11,6 +11,7 @@ from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
+from ledger_contract.schedules import SchedulesContract
 
 from audience_sync.ledger.ledger import Ledger
 
@@ -35,6 +36,9 @@ class TestRuns(OnSqlite, RunsContract): ...
 
 
 class TestLeases(OnSqlite, LeasesContract): ...
+
+
+class TestSchedules(OnSqlite, SchedulesContract): ...
 
 
 class TestLists(OnSqlite, ListsContract): ...
