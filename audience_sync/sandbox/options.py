@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 META_TOKEN = "sandbox-token"  # noqa: S105 - the documented token of a simulated partner
 GOOGLE_TOKEN = "sandbox-token"  # noqa: S105 - the same
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +31,5 @@ class SandboxOptions:
     google_logins: tuple[str, ...] = ()  # login accounts that may act for the operating accounts
     google_processing_seconds: float = 3.0
     google_unknown_seconds: float = 0.0  # a fresh request id is 404 for so long
+
+    webhook_secret: str = WEBHOOK_SECRET  # signs what is posted to an endpoint

@@ -26,6 +26,7 @@ from audience_sync.sandbox.faults import Fault
 from audience_sync.sandbox.google import GoogleSandbox
 from audience_sync.sandbox.meta import MetaSandbox
 from audience_sync.sandbox.options import SandboxOptions
+from audience_sync.sandbox.webhook import WebhookSandbox
 from audience_sync.sandbox.world import Call, Partner, Reply, World
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -63,7 +64,11 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
     partners: dict[str, Partner] = {}
 
     def reset() -> None:
-        partners.update(meta=MetaSandbox(world), google=GoogleSandbox(world))
+        partners.update(
+            meta=MetaSandbox(world),
+            google=GoogleSandbox(world),
+            webhook=WebhookSandbox(world),
+        )
 
     reset()
     routes = [_partner_route(world, partners, name) for name in partners]
