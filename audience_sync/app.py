@@ -9,42 +9,30 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from audience_sync.checking import (
-    know_fingerprint_key,
-    look_at_decisions,
-    look_at_lists,
-    look_at_source,
-    look_at_state,
-)
-from audience_sync.connector import Connector
-from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.errors import AudienceSyncError, ConfigurationError, StateError
 from audience_sync.holder import alive, this_process
-from audience_sync.identifiers.forms import self_test
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Run, RunState
-from audience_sync.membership.location import StateLocation, open_location
-from audience_sync.membership.sealed import Keyring
 from audience_sync.plugins import Installed, installed_connectors
 from audience_sync.project import Project, load_project
-from audience_sync.runs.confirm import Confirmer
-from audience_sync.runs.deliver import Deliverer
-from audience_sync.runs.due import due_runs
 from audience_sync.runs.forget import forget_list
 from audience_sync.runs.leases import LEASE_SECONDS
-from audience_sync.runs.link import Link
-from audience_sync.runs.plan import Planner
 from audience_sync.runs.progress import Progress, Silent
 from audience_sync.runs.reported import read_statistics
-from audience_sync.runs.settle import Settlement
-from audience_sync.runs.suppression import Suppression
-from audience_sync.runs.sweep import sweep
-from audience_sync.runs.sync import Outcome, Pipeline, late_failures
-from audience_sync.runs.targets import Target
 from audience_sync.settings import Settings, environment, load_settings
-from audience_sync.targeting import retired_of, selection_of, targets_of
+
+if TYPE_CHECKING:
+    from audience_sync.connector import Connector
+    from audience_sync.delivery.board import Board
+    from audience_sync.delivery.limits import Gate
+    from audience_sync.membership.location import StateLocation
+    from audience_sync.membership.sealed import Keyring
+    from audience_sync.runs.link import Link
+    from audience_sync.runs.outcome import Outcome
+    from audience_sync.runs.sync import Pipeline
+    from audience_sync.runs.targets import Selection, Target
 
 _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
@@ -91,6 +79,8 @@ class App:
     @cached_property
     def keyring_and_fingerprint_key(self) -> tuple[Keyring, bytes, bool]:
         """The state keys, the fingerprint key, and whether they were just made."""
+        from audience_sync.membership.sealed import Keyring  # noqa: PLC0415 - keeps status light
+
         keys, made = self.settings.keys()
         return Keyring(keys.state.current, keys.state.keys), keys.fingerprint, made
 
@@ -112,44 +102,32 @@ class App:
     @cached_property
     def location(self) -> StateLocation:
         """Where memberships and outboxes rest."""
+        from audience_sync.membership.location import open_location  # noqa: PLC0415 - the same
+
         return open_location(self.settings.state_url)
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """Plans and delivers. The forms have been tested on their vectors before (L14)."""
-        self_test()
+        from audience_sync.assembly import assembled  # noqa: PLC0415 - the same
+
         keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
-        know_fingerprint_key(self.location, fingerprint_key, keep=True)
-        suppression = Suppression(self.ledger, fingerprint_key, self.now)
-        common: dict[str, Any] = {
-            "ledger": self.ledger,
-            "location": self.location,
-            "keyring": keyring,
-            "now": self.now,
-        }
-        settlement = Settlement(
-            ledger=self.ledger, location=self.location, keyring=keyring, suppression=suppression
-        )
-        return Pipeline(
+        return assembled(
+            self.project,
             ledger=self.ledger,
-            planner=Planner(
-                fingerprint_key=fingerprint_key,
-                holder=this_process(),
-                progress=self.progress,
-                **common,
-            ),
-            deliverer=Deliverer(settlement=settlement, progress=self.progress, **common),
-            confirmer=Confirmer(settlement=settlement, **common),
+            location=self.location,
+            keyring=keyring,
+            fingerprint_key=fingerprint_key,
+            progress=self.progress,
             link=self.link,
-            adopted=self._adopted,
-            named=self._named,
-            holder=this_process(),
-            alive=alive,
             now=self.now,
         )
 
     def link(self, destination: str) -> Link:
         """The destination's connector, ready to use; one for all threads."""
+        from audience_sync.delivery.client import HttpPartnerClient  # noqa: PLC0415 - the same
+        from audience_sync.runs.link import Link  # noqa: PLC0415 - the same
+
         with self._lock:
             if destination not in self._links:
                 if destination not in self.project.destinations:
@@ -161,16 +139,33 @@ class App:
                 kept = self._kept(destination)
                 client = HttpPartnerClient(found.settings.base_url, kept=kept)
                 connector = self.installed.connectors[found.connector](found.settings, client)
-                client.bind(connector)
+                client.bind(connector, gate := self._gate(found.name, connector))
                 self._links[destination] = Link(
                     destination=destination,
                     connector=connector,
                     recording=client.recording,
                     close=client.close,
+                    slots=gate.slots,
                     project=self.project.name,
                     purpose=self.project.purpose,
                 )
             return self._links[destination]
+
+    def _gate(self, destination: str, connector: Connector[Any]) -> Gate:
+        """What all who send to the destination's account pass through, in any process."""
+        from audience_sync.delivery.limits import Gate  # noqa: PLC0415 - keeps status light
+
+        counted = connector.account() or f"destination {destination}"
+        words = f"{connector.name} {connector.settings.base_url} {counted}"
+        return Gate(words, self._board)
+
+    @cached_property
+    def _board(self) -> Board:
+        """Where workers share the partners' limits."""
+        from audience_sync.delivery.redis_board import board_at  # noqa: PLC0415 - keeps status light
+
+        url = self.settings.broker_url
+        return board_at(url.get_secret_value() if url else None)
 
     def _kept(self, destination: str) -> Callable[[str], Any]:
         """Where a destination's own credentials rest; nothing is opened before one is asked for."""
@@ -193,6 +188,8 @@ class App:
 
     def targets(self, audiences: Sequence[str], destination: str | None) -> list[Target]:
         """The lists that a command names, and those that the project named before."""
+        from audience_sync.targeting import targets_of  # noqa: PLC0415 - the same
+
         connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
         retired = self._retired()
         return targets_of(self.project, connectors, audiences, destination, self.now(), retired)
@@ -207,10 +204,13 @@ class App:
         force: bool = False,
     ) -> list[Outcome]:
         """Plan and deliver; see `Pipeline.sync`."""
+        from audience_sync.runs.sweep import sweep  # noqa: PLC0415 - the same
+        from audience_sync.runs.sync import late_failures  # noqa: PLC0415 - the same
+
         targets = self.targets(audiences, destination)
         sweep(self.ledger, self.location, alive, self.now())
         outcomes = self.pipeline.sync(
-            selection_of(self.project, self.installed.connectors),
+            self._selection(),
             targets,
             deliver=deliver,
             keep=keep,
@@ -271,12 +271,17 @@ class App:
             and audiences
         ]
         targets = [target for target in targets if not (target.retired and self._waits(target))]
-        found = self.pipeline.sync(
-            selection_of(self.project, self.installed.connectors), targets, deliver=False
-        )
+        found = self.pipeline.sync(self._selection(), targets, deliver=False)
         return [replace(outcome, run=self._made_due(outcome.run)) for outcome in found]
 
+    def _selection(self) -> Selection:
+        from audience_sync.targeting import selection_of  # noqa: PLC0415 - the same
+
+        return selection_of(self.project, self.installed.names)
+
     def _retired(self) -> list[Target]:
+        from audience_sync.targeting import retired_of  # noqa: PLC0415 - the same
+
         connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
         return retired_of(self.project, connectors, self.ledger.remote_lists())
 
@@ -303,19 +308,25 @@ class App:
 
     def sweep(self) -> list[Run]:
         """Delete what dead processes left behind; the runs that are due."""
+        from audience_sync.runs.due import due_runs  # noqa: PLC0415 - the same
+        from audience_sync.runs.sweep import sweep  # noqa: PLC0415 - the same
+
         sweep(self.ledger, self.location, alive, self.now())
         return due_runs(self.ledger, self.now(), alive)
 
     def check(self, destination: str | None = None) -> list[Finding]:
         """Look at everything that a sync needs, without changing anything at a partner."""
+        from audience_sync import checking  # noqa: PLC0415 - keeps status light
+
         steps: list[tuple[str, Callable[[], str]]] = [
             ("project", lambda: f"{len(self.project.audiences)} audiences"),
+            ("connectors", self._check_connectors),
             ("forms", self._check_forms),
             ("keys", self._check_keys),
             ("ledger", lambda: f"{len(self.ledger.remote_lists())} lists known"),
             ("state", self._check_state),
-            ("source", lambda: look_at_source(self.project)),
-            ("decisions", lambda: look_at_decisions(self.project, self.installed.connectors)),
+            ("source", lambda: checking.look_at_source(self.project)),
+            ("decisions", lambda: checking.look_at_decisions(self.project, self.installed.names)),
         ]
         chosen = [destination] if destination else list(self.project.destinations)
         steps += [(f"destination {name}", lambda name=name: self._check(name)) for name in chosen]  # type: ignore[misc]
@@ -327,32 +338,36 @@ class App:
                 findings.append(Finding(subject=subject, detail=str(error), error=error))
         return findings
 
+    def _check_connectors(self) -> str:
+        broken = "; ".join(f"{name}: {why}" for name, why in self.installed.broken.items())
+        works = ", ".join(self.installed.connectors)
+        return f"{works}; left out is {broken}" if broken else works
+
     def _check_forms(self) -> str:
+        from audience_sync.identifiers.selftest import self_test  # noqa: PLC0415 - as above
+
         self_test()
         return "every form writes its vectors"
 
     def _check_keys(self) -> str:
+        from audience_sync.checking import know_fingerprint_key  # noqa: PLC0415 - as above
+
         keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
         know_fingerprint_key(self.location, fingerprint_key, keep=False)
         return f"state key {keyring.current}"
 
     def _check_state(self) -> str:
+        from audience_sync.checking import look_at_state  # noqa: PLC0415 - as above
+
         return look_at_state(self.ledger, self.location, self.keyring_and_fingerprint_key[0])
 
     def _check(self, destination: str) -> str:
+        from audience_sync.checking import look_at_lists  # noqa: PLC0415 - as above
+
         link = self.link(destination)
         link.connector.check()
         lists = look_at_lists(self.project, self.ledger, link)
         return f"{link.connector.title} accepts the credentials, {lists}"
-
-    def _named(self, audience: str, destination: str) -> bool:
-        found = self.project.audiences.get(audience)
-        return found is not None and destination in found.destinations
-
-    def _adopted(self, audience: str, destination: str) -> str | None:
-        found = self.project.audiences.get(audience)
-        used = found.destinations.get(destination) if found else None
-        return used.remote_id if used else None
 
 
 def operator() -> str:

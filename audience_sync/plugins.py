@@ -1,9 +1,9 @@
-"""The connectors that are installed: found by entry point, checked, and left out when broken."""
+"""The connectors that are installed: found by entry point, imported when one is asked for."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -20,12 +20,50 @@ _DECLARED: Mapping[str, type] = {
 }
 
 
+class Connectors(Mapping[str, type[Connector[Any]]]):
+    """The installed connectors that work, by name; asking for one imports no other.
+
+    Who goes through them imports all, and leaves out those that are broken.
+    """
+
+    def __init__(self, points: Mapping[str, Sequence[EntryPoint]]) -> None:
+        self._points = points
+        self._known: dict[str, type[Connector[Any]] | str] = {}
+
+    def __getitem__(self, name: str) -> type[Connector[Any]]:
+        found = self._look(name)
+        if isinstance(found, str):
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._points if not isinstance(self._look(name), str))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def broken(self) -> dict[str, str]:
+        """The others, with the reason in a sentence; imports all."""
+        looked = {name: self._look(name) for name in self._points}
+        return {name: found for name, found in looked.items() if isinstance(found, str)}
+
+    def _look(self, name: str) -> type[Connector[Any]] | str:
+        if name not in self._known:
+            self._known[name] = _only(self._points[name])
+        return self._known[name]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """Connectors by name, and the broken ones with the reason in a sentence."""
+    """Connectors by name; `names` are those of broken ones too, and imports none."""
 
-    connectors: Mapping[str, type[Connector[Any]]]
-    broken: Mapping[str, str]
+    connectors: Connectors
+    names: tuple[str, ...]
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """The broken ones with the reason in a sentence; imports every connector."""
+        return self.connectors.broken()
 
 
 def connector_names() -> list[str]:
@@ -34,20 +72,17 @@ def connector_names() -> list[str]:
 
 
 def installed_connectors() -> Installed:
-    """Every installed connector that works; a broken or doubled one hurts no other."""
-    connectors: dict[str, type[Connector[Any]]] = {}
-    broken: dict[str, str] = {}
-    for name, points in sorted(_by_name().items()):
-        if len(points) > 1:
-            targets = " and ".join(sorted(point.value for point in points))
-            broken[name] = f"two packages provide it, {targets}; uninstall one"
-            continue
-        found = _load(points[0])
-        if isinstance(found, str):
-            broken[name] = found
-        else:
-            connectors[name] = found
-    return Installed(connectors=connectors, broken=broken)
+    """What is installed, nothing imported yet; a broken or doubled one hurts no other."""
+    points = dict(sorted(_by_name().items()))
+    return Installed(connectors=Connectors(points), names=tuple(points))
+
+
+def _only(points: Sequence[EntryPoint]) -> type[Connector[Any]] | str:
+    """The connector class that one package provides, or what is wrong."""
+    if len(points) > 1:
+        targets = " and ".join(sorted(point.value for point in points))
+        return f"two packages provide it, {targets}; uninstall one"
+    return _load(points[0])
 
 
 def _by_name() -> dict[str, list[EntryPoint]]:

@@ -44,11 +44,12 @@ from audience_sync.runs import plan
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.link import Link
+from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.progress import Silent
 from audience_sync.runs.settle import Settlement
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.sweep import sweep
-from audience_sync.runs.sync import Outcome, Pipeline
+from audience_sync.runs.sync import Pipeline
 from audience_sync.runs.targets import Selection, Target
 
 COLUMNS = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from audience_sync.errors import AudienceSyncError, ConfigurationError, GuardError
 
 if TYPE_CHECKING:
-    from audience_sync.runs.sync import Outcome
+    from audience_sync.runs.outcome import Outcome
 
 DONE = 0
 FAILED = 1
@@ -27,7 +27,7 @@ def of_error(error: AudienceSyncError) -> int:
 
 def of_outcomes(outcomes: Sequence[Outcome]) -> int:
     """The code of several lists together; one that another run works on is no failure."""
-    from audience_sync.runs.sync import worst  # noqa: PLC0415 - only after a sync
+    from audience_sync.runs.outcome import worst  # noqa: PLC0415 - keeps --help light
 
     counts = worst(outcomes)
     if counts["failed"]:

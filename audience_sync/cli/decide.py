@@ -85,7 +85,7 @@ def _decided(
         )
         from audience_sync.cli.outcomes import print_outcomes  # noqa: PLC0415 - the same
         from audience_sync.cli.written import ago, print_json  # noqa: PLC0415 - the same
-        from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - the same
+        from audience_sync.runs.outcome import Outcome  # noqa: PLC0415 - the same
 
         with working(app.progress):
             run = act(app, app.ledger.run(run_id))

@@ -13,7 +13,7 @@ from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.runs.sync import Outcome
+    from audience_sync.runs.outcome import Outcome
 
 _FUNNELS = 6  # of more audiences at once, `run RUN` shows each
 

@@ -99,7 +99,7 @@ def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
 
 def print_run(run: Run, batches: Sequence[Batch], reached: str, zone: tzinfo) -> None:
     """All about one run."""
-    from audience_sync.runs.sync import Outcome  # noqa: PLC0415 - keeps --help light
+    from audience_sync.runs.outcome import Outcome  # noqa: PLC0415 - keeps --help light
 
     output = console()
     output.print(f"[bold]{run.id}[/]  {run.audience} at {run.destination}\n")

@@ -11,7 +11,7 @@ from audience_sync.ledger.records import BatchState, RunState
 
 if TYPE_CHECKING:
     from audience_sync.ledger.records import Batch, RemoteList, Run
-    from audience_sync.runs.sync import Outcome
+    from audience_sync.runs.outcome import Outcome
 
 _SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns
 _BESIDE = "unknown_consent_values"  # shown below the sum, since it is no part of it

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-import polars as pl
-
-from audience_sync.errors import ConfigurationError, StateError
+from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import DEVICE_WIDTH, DIGEST_WIDTH, Kind
 
 FAMILIES: Mapping[Kind, str] = MappingProxyType(
@@ -121,45 +119,3 @@ def form_for(kind: Kind, name: str) -> Form:
 def versioned(name: str) -> str:
     """The name with its version, e.g. "email/plain@1", as stored with a membership (L14)."""
     return form(name).versioned
-
-
-def self_test() -> None:
-    """Write every published vector the way customers are written; a difference is a StateError.
-
-    Run at start-up: a rule that changed without a new version would leave people on lists.
-    """
-    from audience_sync.identifiers.phones import FEW  # noqa: PLC0415 - only the test needs it
-    from audience_sync.identifiers.writing import write_forms  # noqa: PLC0415 - it imports us
-
-    for kind in (Kind.EMAIL, Kind.PHONE, Kind.IDFA, Kind.EXTERNAL_ID):
-        tested = [found for found in FORMS.values() if found.takes(kind)]
-        vectors = [vector for found in tested for vector in found.vectors]
-        # Phones often enough to be settled in columns; alone they are settled one by one.
-        for repeats in (1, FEW) if kind is Kind.PHONE else (1,):
-            columns = {
-                kind.value: [vector.value for vector in vectors] * repeats,
-                "country": [vector.country for vector in vectors] * repeats,
-            }
-            frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-            wanted = [(kind, found.name) for found in tested]
-            written = write_forms(frame, wanted, default_country=None)
-            start = 0
-            for found in tested:
-                rows = written[kind, found.name][start : start + len(found.vectors)]
-                start += len(found.vectors)
-                _compare(found, [row.tobytes() for row in rows])
-
-
-def _compare(tested: Form, written: Sequence[bytes]) -> None:
-    for number, (vector, found) in enumerate(zip(tested.vectors, written, strict=True), start=1):
-        if found != _expected(tested, vector):
-            raise StateError(
-                f"the form {tested.versioned} does not write its published vector {number} as it"
-                " should; reinstall audience-sync before anything is sent"
-            )
-
-
-def _expected(tested: Form, vector: Vector) -> bytes:
-    if tested.hashed:
-        return bytes.fromhex(vector.sha256 or "00" * tested.width)
-    return bytes.fromhex((vector.text or "00" * tested.width).replace("-", ""))

@@ -76,6 +76,17 @@ class Project:
     audiences: Mapping[str, Audience] = field(default_factory=dict)
     condition_lines: Mapping[str, int] = field(default_factory=dict)  # audience → line of `where`
 
+    def names(self, audience: str, destination: str) -> bool:
+        """Whether an audience goes to a destination, as the project stands now."""
+        found = self.audiences.get(audience)
+        return found is not None and destination in found.destinations
+
+    def adopted(self, audience: str, destination: str) -> str | None:
+        """The remote list that an audience adopts at a destination, if any."""
+        found = self.audiences.get(audience)
+        used = found.destinations.get(destination) if found else None
+        return used.remote_id if used else None
+
     def located(self, sentence: str) -> str:
         """The sentence, beginning with file and line where it names an audience's condition."""
         for audience, line in self.condition_lines.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
+from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.sending import OPEN
 from audience_sync.runs.targets import Selection, Target
@@ -32,16 +33,6 @@ _log = logging.getLogger(__name__)
 
 _WAITING = (RunState.PLANNED, RunState.HELD)
 LONGEST_WAIT = timedelta(days=7)  # of a plan: people may refuse meanwhile, which it does not know
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one list: its run, or the error that stopped it."""
-
-    audience: str
-    destination: str
-    run: Run | None = None
-    error: AudienceSyncError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,20 +335,3 @@ def late_failures(polled: Sequence[Outcome], synced: Sequence[Outcome]) -> list[
         if (failed or told) and (outcome.run is None or outcome.run.id not in own):
             late.append(outcome)
     return late
-
-
-def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
-    """How many lists went well, were held, were busy or failed."""
-    counts = {"done": 0, "held": 0, "busy": 0, "failed": 0}
-    for outcome in outcomes:
-        if isinstance(outcome.error, BusyError):
-            counts["busy"] += 1
-        elif outcome.error is not None or (
-            outcome.run is not None and outcome.run.state is RunState.FAILED
-        ):
-            counts["failed"] += 1
-        elif outcome.run is not None and outcome.run.state is RunState.HELD:
-            counts["held"] += 1
-        else:
-            counts["done"] += 1
-    return counts

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from shop import Shop, new_shop, people
 
-from audience_sync import app
+from audience_sync.delivery import client
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.sandbox import RunningSandbox, running_sandbox
 
@@ -32,7 +32,7 @@ def sandbox(_sandbox: RunningSandbox) -> RunningSandbox:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries happen as always, without the pauses between them."""
     hasty = partial(HttpPartnerClient, sleep=lambda _seconds: None)
-    monkeypatch.setattr(app, "HttpPartnerClient", hasty)
+    monkeypatch.setattr(client, "HttpPartnerClient", hasty)
 
 
 @pytest.fixture

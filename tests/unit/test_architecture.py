@@ -27,6 +27,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"runs"},
             {"targeting", "holder"},
             {"checking"},
+            {"assembly"},
             {"app"},
             {"worker", "cli", "web"},
         ),

@@ -20,7 +20,7 @@ from audience_sync.errors import (
     RefusedError,
     SourceError,
 )
-from audience_sync.runs.sync import Outcome
+from audience_sync.runs.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("polars", "sqlalchemy", "celery", "uvicorn", "starlette", "requests", "pydantic", "rich")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from audience_sync.identifiers import forms
 from audience_sync.identifiers.forms import FAMILIES, FORMS, IDENTITY_FORMS, form, form_for
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.identifiers.page import page
+from audience_sync.identifiers.selftest import self_test
 
 PAGE = Path(__file__).parents[2] / "docs" / "identifiers.md"
 
@@ -38,7 +40,7 @@ def test_every_form_shows_what_it_keeps_and_what_it_drops(name: str) -> None:
 
 def test_l14_self_test_passes() -> None:
     """All published vectors are written as published."""
-    forms.self_test()
+    self_test()
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -50,7 +52,28 @@ def test_l14_a_changed_rule_is_noticed(name: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(forms, "FORMS", {**FORMS, name: changed})
 
     with pytest.raises(StateError, match=f"{name}@1 .*vector {len(broken.vectors)} "):
-        forms.self_test()
+        self_test()
+
+
+@pytest.mark.parametrize(
+    ("broken", "names", "noticed"),
+    [
+        ("phone/digits", ["phone/e164", "email/plain"], False),
+        ("phone/digits", ["phone/digits"], True),
+        ("email/plain", ["phone/e164", "email/plain"], True),
+    ],
+)
+def test_l14_a_start_tests_the_forms_in_use(
+    broken: str, names: list[str], noticed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form that nothing is written in stops nobody; one that is in use does."""
+    *others, last = FORMS[broken].vectors
+    bent = dataclasses.replace(last, sha256="ab" * 32, text="ab" * 16)
+    changed = dataclasses.replace(FORMS[broken], vectors=(*others, bent))
+    monkeypatch.setattr(forms, "FORMS", {**FORMS, broken: changed})
+
+    with pytest.raises(StateError, match=broken) if noticed else nullcontext():
+        self_test(names)
 
 
 def test_an_unknown_form_is_named_with_the_known_ones() -> None:

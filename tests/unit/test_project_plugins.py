@@ -67,3 +67,14 @@ def test_listing_names_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules.pop("antigravity", None)
     assert connector_names() == ["lost", "meta"]
     assert "antigravity" not in sys.modules
+
+
+def test_a_project_imports_only_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that nobody uses runs no code, and a broken one that nobody uses hurts nobody."""
+    install(monkeypatch, lost="antigravity:Connector", meta="connectors.meta:MetaConnector")
+    sys.modules.pop("antigravity", None)
+    found = installed_connectors()
+    assert found.names == ("lost", "meta")
+    assert found.connectors["meta"].name == "meta"
+    assert "nobody" not in found.connectors
+    assert "antigravity" not in sys.modules

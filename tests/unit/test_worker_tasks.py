@@ -23,7 +23,7 @@ from audience_sync.errors import (
     TemporaryPartnerError,
 )
 from audience_sync.ledger.records import Run, RunState
-from audience_sync.runs.sync import Outcome
+from audience_sync.runs.outcome import Outcome
 from audience_sync.settings import Settings
 from audience_sync.worker import tasks
 from audience_sync.worker.celery_app import QUEUES, VISIBILITY_TIMEOUT, broker_url, make_celery

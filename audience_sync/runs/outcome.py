@@ -1,0 +1,36 @@
+"""What became of each list of a sync."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from audience_sync.errors import AudienceSyncError, BusyError
+from audience_sync.ledger.records import Run, RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one list: its run, or the error that stopped it."""
+
+    audience: str
+    destination: str
+    run: Run | None = None
+    error: AudienceSyncError | None = None
+
+
+def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
+    """How many lists went well, were held, were busy or failed."""
+    counts = {"done": 0, "held": 0, "busy": 0, "failed": 0}
+    for outcome in outcomes:
+        if isinstance(outcome.error, BusyError):
+            counts["busy"] += 1
+        elif outcome.error is not None or (
+            outcome.run is not None and outcome.run.state is RunState.FAILED
+        ):
+            counts["failed"] += 1
+        elif outcome.run is not None and outcome.run.state is RunState.HELD:
+            counts["held"] += 1
+        else:
+            counts["done"] += 1
+    return counts
