@@ -28,7 +28,7 @@ from audience_sync.membership.digests import (
 )
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.membership.spill import Spill
+from audience_sync.membership.spill import Kept, Spill
 
 NEVER = np.iinfo(np.int64).min  # no such decision
 ALWAYS = np.iinfo(np.int64).max  # a denial at an unknown time outlasts every grant
@@ -39,7 +39,8 @@ class Denials:
 
     `denied_at` (n, groups) is in microseconds, NEVER where a group is not concerned; `reason`
     (n, groups) is the Reason of the denial. Identifiers that are `local`, carried by rows of their
-    own partition only, are judged there and never asked to `carry`.
+    own partition only, are judged there and never asked to `carry`. `found` are denials that others
+    took in and finished.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Denials:
         partitions: int,
         *,
         local: bool = False,
+        found: Kept | None = None,
     ) -> None:
-        self._spill = Spill(location, f"{path}-denials.sealed", keyring, partitions)
+        self._spill = Spill(location, denials_path(path), keyring, partitions)
+        self._found: Kept = self._spill if found is None else found
         self._carriers = Spill(location, f"{path}-carriers.sealed", keyring, partitions)
         self._passing = None if local else DigestFilter()
         self._lock = Lock()
@@ -59,7 +62,12 @@ class Denials:
     @property
     def empty(self) -> bool:
         """Whether nobody denied anything."""
-        return self._spill.rows == 0
+        return self._found.rows == 0
+
+    @property
+    def rows(self) -> int:
+        """How many denials there are."""
+        return self._found.rows
 
     def deny(self, digests: Bytes, denied_at: NDArray[np.int64], reason: NDArray[np.int8]) -> None:
         """Take denials in, from any thread; rows without an identifier are left out."""
@@ -80,6 +88,14 @@ class Denials:
     def finish(self) -> None:
         """No more denials come."""
         self._spill.finish()
+
+    def prepare(self) -> None:
+        """Look at denials that were found elsewhere, before anything is carried."""
+        if self._passing is not None and self._passing.empty:
+            for partition in range(self._found.partitions):
+                digests = self._found.read(partition, "digest")
+                if digests is not None:
+                    self._passing.add(digests)
 
     def carry(
         self, digests: Bytes, granted_at: NDArray[np.int64], home: int, rows: Positions
@@ -136,9 +152,9 @@ class Denials:
 
     def of(self, partition: int) -> tuple[Bytes, NDArray[np.int64], NDArray[np.int8]] | None:
         """The distinct denied identifiers of a partition with their latest denial by group."""
-        digests = self._spill.read(partition, "digest")
-        at = self._spill.read(partition, "denied_at")
-        reason = self._spill.read(partition, "reason")
+        digests = self._found.read(partition, "digest")
+        at = self._found.read(partition, "denied_at")
+        reason = self._found.read(partition, "reason")
         if digests is None or at is None or reason is None:
             return None
         order = sort_order(digests)
@@ -154,6 +170,11 @@ class Denials:
         """Delete the files."""
         self._spill.discard()
         self._carriers.discard()
+
+
+def denials_path(path: str) -> str:
+    """Where the denials of one kind are kept."""
+    return f"{path}-denials.sealed"
 
 
 class StillCarried:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,17 @@ Columns = Mapping[str, NDArray[Any]]
 # Bytes gathered before blocks are written: of many partitions more, since every block costs.
 _HELD_BACK = 8 << 20
 _HELD_BACK_EACH = 128 << 10  # for each partition
+
+
+class Kept(Protocol):
+    """Rows that can be read by partition."""
+
+    partitions: int
+    rows: int
+
+    def read(self, partition: int, column: str) -> NDArray[Any] | None:
+        """A column of a partition; None where there are no rows."""
+        ...
 
 
 class Spill:
@@ -98,3 +109,28 @@ class Spill:
                 self._writer.write(index, name, np.concatenate(parts))
             columns.clear()
         self._held = 0
+
+
+class Gathered:
+    """The rows of several finished spills as one, in the order of their paths."""
+
+    def __init__(
+        self,
+        location: StateLocation,
+        paths: Sequence[str],
+        keyring: Keyring,
+        partitions: int,
+        rows: int,
+    ) -> None:
+        self.partitions = partitions
+        self.rows = rows
+        self._readers = [SealedReader(location, path, keyring) for path in paths]
+
+    def read(self, partition: int, column: str) -> NDArray[Any] | None:
+        """A column of a partition, rows in the order they came; None where there are no rows."""
+        parts = [
+            found for one in self._readers if (found := one.read(partition, column)) is not None
+        ]
+        if len(parts) <= 1:
+            return parts[0] if parts else None
+        return np.concatenate(parts)

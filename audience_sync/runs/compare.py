@@ -26,7 +26,7 @@ from audience_sync.membership.digests import (
 )
 from audience_sync.membership.held import Membership
 from audience_sync.membership.lines import Lines, merge, no_lines
-from audience_sync.runs.survey import Survey, read_form
+from audience_sync.runs.survey import Surveyed, read_form
 from audience_sync.runs.targets import FormOf, Target
 from audience_sync.runs.verdicts import Verdicts
 
@@ -83,7 +83,7 @@ class Comparison:
 
     def __init__(
         self,
-        survey: Survey,
+        survey: Surveyed,
         verdicts: Verdicts,
         suppress: Suppress,
         now: datetime,
@@ -189,7 +189,7 @@ class Comparison:
         return Compared(partition, delta, counts)
 
 
-def sizes_of(survey: Survey) -> dict[str, int]:
+def sizes_of(survey: Surveyed) -> dict[str, int]:
     """About how many rows of each audience may be sent, judged by the first partition."""
     selected = survey.rows.read(0, "selected")
     if selected is None:

@@ -15,7 +15,7 @@ from audience_sync.identifiers.digests import digests
 from audience_sync.identifiers.texts import trimmed
 from audience_sync.membership.crossing import ALWAYS, NEVER
 from audience_sync.membership.digests import Bytes, match, sort_order, starts
-from audience_sync.membership.spill import Spill
+from audience_sync.membership.spill import Kept
 from audience_sync.runs.survey import EARLIEST, Judged, Survey, column_name
 from audience_sync.runs.targets import Workspace
 
@@ -25,14 +25,24 @@ _ELSEWHERE = -3  # a partner that is not synced now
 
 
 class DecisionJoin:
-    """Customers and decisions wait by customer; `settle` gives each customer its latest word."""
+    """Customers and decisions wait by customer; `settle` gives each customer its latest word.
 
-    def __init__(self, survey: Survey, groups: Mapping[str, int], space: Workspace) -> None:
+    `found` are customers and decisions that others took in.
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        groups: Mapping[str, int],
+        space: Workspace,
+        found: tuple[Kept, Kept] | None = None,
+    ) -> None:
         self.unknown_words = 0
         self._survey = survey
         self._groups = groups
         self._customers = space.spill("customers")
         self._decisions = space.spill("decisions")
+        self._found: tuple[Kept, Kept] = found or (self._customers, self._decisions)
         self._partitions = space.partitions
 
     def take_decisions(self, frame: pl.DataFrame) -> None:
@@ -84,7 +94,7 @@ class DecisionJoin:
 
     def settle(self, partition: int) -> None:
         """Hand the customers of a partition, with their latest words, to the survey."""
-        read = self._customers.read
+        read = self._found[0].read
         customer, bits, word, at, selected = (
             read(partition, name) for name in ("customer", "bits", "word", "at", "selected")
         )
@@ -112,7 +122,7 @@ class DecisionJoin:
         self, partition: int, customer: Bytes, word: NDArray[np.uint8], at: NDArray[np.int64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         for group in sorted({_EVERY_PARTNER, *self._groups.values()}):
-            decided = _latest_of(self._decisions, partition, group)
+            decided = _latest_of(self._found[1], partition, group)
             if decided is None:
                 continue
             keys, words_, times = decided
@@ -152,7 +162,7 @@ def _refuse_nobodys(word: NDArray[np.uint8], customer: Bytes) -> None:
 
 
 def _latest_of(
-    decisions: Spill, partition: int, scope: int
+    decisions: Kept, partition: int, scope: int
 ) -> tuple[Bytes, NDArray[np.uint8], NDArray[np.int64]] | None:
     customer, word, at, of = (
         decisions.read(partition, name) for name in ("customer", "word", "at", "scope")

@@ -99,7 +99,8 @@ class ListPlan:
         if not any(map(len, parts)):
             return None
         path = f"{generation_folder(self.target, self.run)}/{file}.sealed"
-        write_lines(self._space.location, path, self._space.keyring, join(parts))
+        full = [part for part in parts if len(part)]
+        write_lines(self._space.location, path, self._space.keyring, join(full))
         return path
 
     def take(self, stored: Stored) -> None:

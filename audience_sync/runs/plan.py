@@ -28,7 +28,7 @@ from audience_sync.runs.listplan import ListPlan, Stored, files_for
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.suppression import Suppression
-from audience_sync.runs.survey import Survey
+from audience_sync.runs.survey import Surveyed
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace
 from audience_sync.runs.threads import in_order
@@ -79,7 +79,7 @@ class Planner:
                 waiting.finish()
                 return {
                     plan.target.name: _alone(
-                        plan, held, lambda plan: self._conclude(plan, survey, keep=keep)
+                        plan, held, lambda plan: self.conclude(plan, survey, keep=keep)
                     )
                     for plan in plans
                 }
@@ -103,7 +103,7 @@ class Planner:
             self.ledger.release_lease(lease, for_good=True)
 
     def _open(
-        self, targets: Sequence[Target], survey: Survey, space: Workspace, waiting: WaitingLines
+        self, targets: Sequence[Target], survey: Surveyed, space: Workspace, waiting: WaitingLines
     ) -> list[ListPlan]:
         plans, sizes = [], sizes_of(survey)
         for number, target in enumerate(targets):
@@ -131,7 +131,7 @@ class Planner:
         return plans
 
     def _compare(
-        self, survey: Survey, verdicts: Verdicts, plans: Sequence[ListPlan], held: Held
+        self, survey: Surveyed, verdicts: Verdicts, plans: Sequence[ListPlan], held: Held
     ) -> None:
         suppression = Suppression(self.ledger, self.fingerprint_key, self.now)
         comparison = Comparison(survey, verdicts, suppression.suppressed, self.now())
@@ -155,7 +155,8 @@ class Planner:
 
         in_order(compare, range(partitions), done)
 
-    def _conclude(self, plan: ListPlan, survey: Survey, *, keep: bool) -> Run:
+    def conclude(self, plan: ListPlan, survey: Surveyed, *, keep: bool = True) -> Run:
+        """Close a list's plan: sums, guards, outbox, and the run in the ledger."""
         target, counts = plan.target, plan.counts
         funnel = funnel_of(plan, survey)
         if counts.members != counts.unchanged + counts.additions:
@@ -250,7 +251,7 @@ def consenting(funnel: Funnel) -> int:
     return funnel.members + funnel.merged + sum(funnel.drops.get(reason, 0) for reason in later)
 
 
-def funnel_of(plan: ListPlan, survey: Survey) -> Funnel:
+def funnel_of(plan: ListPlan, survey: Surveyed) -> Funnel:
     """What became of every row for one list; a StateError when it does not add up (L3)."""
     target, counts, tally = plan.target, plan.counts, survey.tally
     group = survey.group_of[target.partner]

@@ -15,7 +15,7 @@ from audience_sync.identifiers.profile import ColumnProfile, profile, refuse_mis
 from audience_sync.runs.decided import DecisionJoin
 from audience_sync.runs.leases import Held
 from audience_sync.runs.progress import Progress
-from audience_sync.runs.survey import Survey
+from audience_sync.runs.survey import Survey, Surveyed
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order
 
@@ -31,8 +31,8 @@ def survey_customers(
     held: Held,
     now: datetime,
     progress: Progress,
-) -> Survey:
-    """One pass over the source, in threads; the survey holds what may be sent."""
+) -> Surveyed:
+    """One pass over the source, in threads; what may be sent."""
     groups = partner_groups(targets, by_partner=selection.decisions is not None)
     survey = Survey(selection, targets, groups, space, now)
     wheres = {target.audience: target.where for target in targets if target.where is not None}
@@ -60,8 +60,7 @@ def survey_customers(
         survey.tally.unknown_consent_values += join.unknown_words
         in_order(join.settle, range(space.partitions), lambda _: held.proceed())
         join.discard()
-    survey.finish()
-    return survey
+    return survey.finish()
 
 
 def profiled(

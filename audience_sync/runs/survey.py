@@ -31,7 +31,7 @@ from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
 from audience_sync.identifiers.writing import write_forms
 from audience_sync.membership.crossing import ALWAYS, NEVER, Denials
 from audience_sync.membership.digests import Bytes, present, rows_at
-from audience_sync.membership.spill import Spill
+from audience_sync.membership.spill import Kept
 from audience_sync.runs.targets import FormOf, Selection, Target, Workspace
 
 EARLIEST = NEVER + 1  # a grant at an unknown time: any denial outlasts it
@@ -74,8 +74,21 @@ class Judged:
         )
 
 
+@dataclass(frozen=True)
+class Surveyed:
+    """What came out of a survey, for those who compare and conclude."""
+
+    identity: Mapping[Kind, str]
+    audiences: tuple[str, ...]
+    group_of: Mapping[str, int]
+    groups: int
+    rows: Kept  # that may be sent, by identity
+    denials: Mapping[Kind, Denials]
+    tally: Tally
+
+
 class Survey:
-    """Takes batches of customers from any thread; `rows` and `denials` hold what comes out."""
+    """Takes batches of customers from any thread; `finish` tells what came out."""
 
     def __init__(
         self,
@@ -95,16 +108,7 @@ class Survey:
         self.group_of = groups
         self.groups = max(groups.values()) + 1
         self.rows = space.spill("rows")
-        self.denials = {
-            kind: Denials(
-                space.location,
-                f"{space.folder}/{kind.value}",
-                space.keyring,
-                space.partitions,
-                local=kind is Kind.EMAIL,
-            )
-            for kind in self.identity
-        }
+        self.denials = {kind: space.denials(kind) for kind in self.identity}
         self.now = now
         self._lock = threading.Lock()
         self.tally = Tally(
@@ -170,11 +174,20 @@ class Survey:
             else:
                 self._deny(judged.take(at), part)
 
-    def finish(self) -> None:
-        """No more customers come."""
+    def finish(self) -> Surveyed:
+        """No more customers come; what came out of those that did."""
         self.rows.finish()
         for denials in self.denials.values():
             denials.finish()
+        return Surveyed(
+            self.identity,
+            self.audiences,
+            self.group_of,
+            self.groups,
+            self.rows,
+            self.denials,
+            self.tally,
+        )
 
     def _reasons(self, judged: Judged) -> NDArray[np.int8]:
         """The first reason of each row by group; NO_REASON where it may be sent so far."""
@@ -260,7 +273,7 @@ def column_name(form: FormOf) -> str:
 
 
 def read_form(
-    rows: Spill, partition: int, form: FormOf, identity: Mapping[Kind, str]
+    rows: Kept, partition: int, form: FormOf, identity: Mapping[Kind, str]
 ) -> Bytes | None:
     """A kind in a form for the rows of a partition; e-mail identities are stored only once."""
     if form == (Kind.EMAIL, identity.get(Kind.EMAIL)):

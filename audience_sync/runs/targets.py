@@ -9,10 +9,11 @@ from datetime import datetime
 from audience_sync.customers.description import DecisionsDescription, PolicyRules, SourceDescription
 from audience_sync.identifiers.forms import IDENTITY_FORMS
 from audience_sync.identifiers.kinds import Kind
+from audience_sync.membership.crossing import Denials
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.membership.spill import Spill
+from audience_sync.membership.spill import Kept, Spill
 
 FormOf = tuple[Kind, str]  # a kind in a form
 
@@ -86,8 +87,26 @@ class Workspace:
 
     def spill(self, name: str) -> Spill:
         """A new spill in this space."""
-        path = f"{self.folder}/{name}.sealed"
-        return Spill(self.location, path, self.keyring, self.partitions)
+        return Spill(self.location, self.path_of(name), self.keyring, self.partitions)
+
+    def denials(self, kind: Kind, found: Kept | None = None) -> Denials:
+        """Denials of one kind in this space, or those that were `found` in others."""
+        return Denials(
+            self.location,
+            self.denials_of(kind),
+            self.keyring,
+            self.partitions,
+            local=kind is Kind.EMAIL,
+            found=found,
+        )
+
+    def denials_of(self, kind: Kind) -> str:
+        """How the files of a kind's denials begin in this space."""
+        return f"{self.folder}/{kind.value}"
+
+    def path_of(self, spill: str) -> str:
+        """Where a spill of this space is kept."""
+        return f"{self.folder}/{spill}.sealed"
 
     def clear(self) -> None:
         """Delete everything."""

@@ -9,8 +9,8 @@ from audience_sync.customers.policy import NO_REASON
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import NEVER
 from audience_sync.membership.digests import Bytes, Positions, match, starts
-from audience_sync.membership.spill import Spill
-from audience_sync.runs.survey import Survey, read_form
+from audience_sync.membership.spill import Kept
+from audience_sync.runs.survey import Surveyed, read_form
 from audience_sync.runs.targets import Workspace
 
 
@@ -21,19 +21,29 @@ class Verdicts:
     kinds cross partitions first.
     """
 
-    def __init__(self, survey: Survey, space: Workspace) -> None:
+    def __init__(self, survey: Surveyed, space: Workspace, reached: Kept | None = None) -> None:
         self._survey = survey
-        self._reached: Spill = space.spill("reached")
+        self._spill = space.spill("reached")
+        self._reached: Kept = self._spill if reached is None else reached
 
     def cross(self) -> None:
-        """Settle the kinds that cross partitions; call once, before `of`."""
+        """Settle the kinds that cross partitions; call once, before `of`.
+
+        Not where another did it, and gave what was `reached`.
+        """
         for kind, denials in self._survey.denials.items():
             if kind is not Kind.EMAIL and not denials.empty:
+                denials.prepare()
                 for partition in range(self._survey.rows.partitions):
                     self._carry(kind, partition)
                 for home, row, reason in denials.settle():
-                    self._reached.put_at(home.astype(np.int64), {"row": row, "reason": reason})
-        self._reached.finish()
+                    self._spill.put_at(home.astype(np.int64), {"row": row, "reason": reason})
+        self._spill.finish()
+
+    @property
+    def reached(self) -> int:
+        """How many rows somebody's refusal reaches across partitions."""
+        return self._reached.rows
 
     def of(
         self,
