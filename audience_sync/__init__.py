@@ -21,4 +21,13 @@ def _share_memory_between_threads() -> None:
         return
 
 
+def _start_no_idle_threads() -> None:
+    """Keep NumPy's linear algebra, which nothing here uses, from starting a thread a core.
+
+    They cost half of NumPy's import, more on a larger machine, and none would outlive a fork.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 _share_memory_between_threads()
+_start_no_idle_threads()
