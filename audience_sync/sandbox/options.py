@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 META_TOKEN = "sandbox-token"  # noqa: S105 - the documented token of a simulated partner
 GOOGLE_TOKEN = "sandbox-token"  # noqa: S105 - the same
+X_CREDENTIALS = {
+    "consumer_key": "sandbox-consumer-key",
+    "consumer_secret": "sandbox-consumer-secret",
+    "access_token": "sandbox-access-token",
+    "access_token_secret": "sandbox-access-token-secret",
+}
 WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - the same
 
 
@@ -20,6 +26,9 @@ class SandboxOptions:
     discard: bool = False  # validate and count, keep no member
     strict_quotas: bool = False  # enforce the partners' documented request quotas
     seed: int = 1  # remote ids begin here
+
+    x_accounts: tuple[str, ...] = ()
+    x_processing_seconds: float = 0.0  # X shows a size so long after a change; really hours
 
     meta_tokens: tuple[str, ...] = ()
     meta_accounts: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from audience_sync.sandbox.meta import MetaSandbox
 from audience_sync.sandbox.options import SandboxOptions
 from audience_sync.sandbox.webhook import WebhookSandbox
 from audience_sync.sandbox.world import Call, Partner, Reply, World
+from audience_sync.sandbox.x import XSandbox
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 STEP = 0.05  # seconds between looks at a connection that is kept waiting
@@ -69,6 +70,7 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
             google=GoogleSandbox(world),
             webhook=WebhookSandbox(world),
         )
+        partners.update(x=XSandbox(world))
 
     reset()
     routes = [_partner_route(world, partners, name) for name in partners]
