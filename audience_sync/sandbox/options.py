@@ -12,6 +12,7 @@ X_CREDENTIALS = {
     "access_token": "sandbox-access-token",
     "access_token_secret": "sandbox-access-token-secret",
 }
+SNAPCHAT_TOKEN = "sandbox-token"  # noqa: S105 - the same
 WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - the same
 
 
@@ -42,3 +43,13 @@ class SandboxOptions:
     google_unknown_seconds: float = 0.0  # a fresh request id is 404 for so long
 
     webhook_secret: str = WEBHOOK_SECRET  # signs what is posted to an endpoint
+
+    tiktok_tokens: tuple[str, ...] = ()
+    tiktok_advertisers: tuple[str, ...] = ()
+    tiktok_streaming: bool = True  # whether the app may use the segment endpoints
+    tiktok_people_per_request: int = 10_000  # in a streaming request
+    tiktok_strict_minimum: bool = False  # refuse to take a list from files below 1,000
+    tiktok_matching_seconds: float = 0.0  # no size is known so long after a change
+
+    snapchat_accounts: tuple[str, ...] = ()
+    snapchat_matching_seconds: float = 0.0  # a segment is not ready so long after an upload

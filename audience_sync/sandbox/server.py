@@ -26,6 +26,8 @@ from audience_sync.sandbox.faults import Fault
 from audience_sync.sandbox.google import GoogleSandbox
 from audience_sync.sandbox.meta import MetaSandbox
 from audience_sync.sandbox.options import SandboxOptions
+from audience_sync.sandbox.snapchat import SnapchatSandbox
+from audience_sync.sandbox.tiktok import TikTokSandbox
 from audience_sync.sandbox.webhook import WebhookSandbox
 from audience_sync.sandbox.world import Call, Partner, Reply, World
 from audience_sync.sandbox.x import XSandbox
@@ -68,6 +70,8 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
         partners.update(
             meta=MetaSandbox(world),
             google=GoogleSandbox(world),
+            tiktok=TikTokSandbox(world),
+            snapchat=SnapchatSandbox(world),
             webhook=WebhookSandbox(world),
         )
         partners.update(x=XSandbox(world))
