@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -24,7 +25,8 @@ SMALLEST_USABLE = 100  # matched members
 _STATES = {"OPEN": "open", "CLOSED": "closed"}
 
 
-class Lists(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Lists:
     """The lists that a destination keeps, through its client."""
 
     client: PartnerClient

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -30,7 +30,8 @@ YOUNG = 3600.0  # seconds in which an unknown request id only means "not yet"
 PROBES = 300  # requests spent on one batch to leave bad rows out; a minute of Google's quota
 
 
-class Uploads(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Uploads:
     """Changes lists through a destination's client, and reads what became of it."""
 
     client: PartnerClient

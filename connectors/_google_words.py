@@ -47,6 +47,10 @@ _RIGHT = Meaning(
 _LOGIN = Meaning(
     AuthenticationError, "Google does not accept the credentials; make new ones and set them"
 )
+_LIST = Meaning(
+    RefusedError,
+    "Google does not make such a list; check the audience's name and the destination's settings",
+)
 _TAKEN = Meaning(RefusedError, "a list of this name is there already")
 _BUSY = Meaning(TemporaryPartnerError, "Google's request quota is used up")
 _AGAIN = Meaning(TemporaryPartnerError, "Google cannot answer now")
@@ -88,9 +92,22 @@ MEANINGS: Mapping[str, Meaning] = {
             "MULTIPLE_DATA_TYPES_NOT_ALLOWED",
             "OPERATING_ACCOUNT_LOGIN_ACCOUNT_MISMATCH",
             "INVALID_NUMBER_FORMAT",
+            "DUPLICATE_DESTINATION_REFERENCE",
+            "INVALID_REMOVE_AS_OF_TIME",
             "NOT_FOUND",
         ),
         _SETTING,
+    ),
+    **dict.fromkeys(
+        (
+            "MEMBERSHIP_DURATION_TOO_LONG",
+            "UNSUPPORTED_USER_LIST_UPLOAD_KEY_TYPES",
+            "UNSUPPORTED_ACCOUNT_TYPES_FOR_USER_LIST_TYPE",
+            "INVALID_DISPLAY_NAME",
+            "INVALID_DESCRIPTION",
+            "USER_LIST_NAME_RESERVED",
+        ),
+        _LIST,
     ),
     **dict.fromkeys(("TERMS_AND_CONDITIONS_NOT_SIGNED", "ADVERTISER_TOS_NOT_ACCEPTED"), _TERMS),
     **dict.fromkeys(

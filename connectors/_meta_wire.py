@@ -15,8 +15,18 @@ from connectors._meta_words import whole_number
 
 ROWS = 10_000  # per request
 SAMPLES = 100  # bad values that an answer shows at most
-COLUMNS = {Kind.EMAIL: "EMAIL", Kind.PHONE: "PHONE", Kind.GAID: "MADID"}
-SINGLE = {"EMAIL": "EMAIL_SHA256", "PHONE": "PHONE_SHA256", "MADID": "MOBILE_ADVERTISER_ID"}
+COLUMNS = {
+    Kind.EMAIL: "EMAIL",
+    Kind.PHONE: "PHONE",
+    Kind.GAID: "MADID",
+    Kind.EXTERNAL_ID: "EXTERN_ID",
+}
+SINGLE = {
+    "EMAIL": "EMAIL_SHA256",
+    "PHONE": "PHONE_SHA256",
+    "MADID": "MOBILE_ADVERTISER_ID",
+    "EXTERN_ID": "EXTERN_ID",
+}
 
 
 class Session(NamedTuple):
@@ -27,6 +37,36 @@ class Session(NamedTuple):
     last: bool
     total: int
     spare: int = 0
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The session as a request names it."""
+        return {
+            "session_id": self.id,
+            "batch_seq": self.sequence,
+            "last_batch_flag": self.last,
+            "estimated_num_total": self.total,
+        }
+
+
+class Schema(NamedTuple):
+    """What stands in each row beside identifiers: whether Meta may use less of it, and where."""
+
+    limited: bool = False
+    place: tuple[int, int] | None = None  # country and state; None: Meta looks
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that follow those of the identifiers."""
+        name = "DATA_PROCESSING_OPTIONS"
+        where = [f"{name}_COUNTRY", f"{name}_STATE"] if self.place else []
+        return [name, *where] if self.limited else []
+
+    @property
+    def cells(self) -> bytes:
+        """Their cells, which are the same in each row."""
+        where = b"" if self.place is None else b",%d,%d" % self.place
+        return b',["LDU"]' + where if self.limited else b""
 
 
 def sessions_for(upload: Upload) -> Iterator[Session]:
@@ -40,44 +80,25 @@ def sessions_for(upload: Upload) -> Iterator[Session]:
         yield Session(number or 1, 1, True, upload.total, spare)
 
 
-def parts_of(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Positions of members, cut so that no part has more rows than a request may hold."""
-    places = np.flatnonzero(rows)
-    written = np.cumsum(rows[places])
-    parts, start, done = [], 0, 0
-    while start < len(places):
-        end = int(np.searchsorted(written, done + ROWS, side="right"))
-        parts.append(places[start:end])
-        start, done = end, int(written[end - 1])
-    return parts
-
-
-def body_of(batch: Members, session: Session) -> bytes:
+def body_of(batch: Members, schema: Schema, session: Session | None) -> bytes:
     """One row a slot: a person with two e-mail addresses is two rows."""
     kinds = [kind for kind in COLUMNS if kind in batch.kinds]
     names = [COLUMNS[kind] for kind in kinds]
-    if len(kinds) == 1:
-        schema = orjson.dumps(SINGLE[names[0]])
+    if len(kinds) == 1 and not schema.limited:
+        columns = orjson.dumps(SINGLE[names[0]])
         rows = batch.render_slots([Cell(kinds[0])], before=b"", after=b"")
     else:
-        schema = orjson.dumps(names)
+        columns = orjson.dumps(names + schema.columns)
         cells = [Cell(kind, none=b'""') for kind in kinds]
-        rows = batch.render_slots(cells, before=b"[", after=b"]")
-    place = orjson.dumps(
-        {
-            "session_id": session.id,
-            "batch_seq": session.sequence,
-            "last_batch_flag": session.last,
-            "estimated_num_total": session.total,
-        }
-    )
+        rows = batch.render_slots(cells, before=b"[", after=schema.cells + b"]")
+    place = b"" if session is None else b'"session":' + orjson.dumps(session.written) + b","
     return b"".join(
-        (b'{"session":', place, b',"payload":{"schema":', schema, b',"data":[', rows.body, b"]}}")
+        (b"{", place, b'"payload":{"schema":', columns, b',"data":[', rows.body, b"]}}")
     )
 
 
 def invalid_in(
-    found: Mapping[str, Any], batch: Members, session: Session
+    found: Mapping[str, Any], batch: Members, session: Session | None
 ) -> tuple[NDArray[np.int64], int]:
     """Positions of the members whose every row Meta names as bad; how many rows it only counts.
 
@@ -93,7 +114,7 @@ def invalid_in(
     hit = np.zeros_like(used)
     for slot in range(used.shape[1]):
         hit[batch.slot(slot).find(bad), slot] = True
-    if session.sequence > 1 and len(bad) < SAMPLES:
+    if session is not None and session.sequence > 1 and len(bad) < SAMPLES:
         counted = int(hit.sum())  # the count is of the whole session, the samples are of this batch
     missing = max(int(used.sum()) - received, 0)
     named = np.flatnonzero((hit | ~used).all(axis=1))

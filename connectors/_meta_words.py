@@ -74,6 +74,7 @@ MEANINGS: Mapping[int | tuple[int, int], Meaning] = {
 }
 WAITING = frozenset((4, 17, 32, 341, 613, *range(80000, 80015)))
 OVER = frozenset(("2650/1870158", "2650/1870159"))  # the session takes no more batches
+TOO_MANY_TO_REPLACE = "2650/1870144"
 TOO_MUCH = "1/reduce"  # our name for code 1 with the request to ask for less
 TOO_LARGE = 413  # HTTP's own status
 

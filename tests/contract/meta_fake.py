@@ -40,7 +40,12 @@ class MetaFake(FakePartner):
 
     def _changed(self, sent: Sent) -> Answer:
         wanted = sent.json()
-        session, rows = wanted["session"], wanted["payload"]["data"]
+        session, schema = wanted["session"], wanted["payload"]["schema"]
+        columns = [schema] if isinstance(schema, str) else schema
+        people = sum(not name.startswith("DATA_PROCESSING") for name in columns)
+        rows = [
+            [row] if isinstance(row, str) else row[:people] for row in wanted["payload"]["data"]
+        ]
         if session["session_id"] in self.finished:
             return _refused(2650, 1870159)
         if len(rows) > MOST_ROWS:

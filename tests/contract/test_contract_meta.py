@@ -11,7 +11,7 @@ from connectors.meta import MetaConnector, MetaSettings
 
 
 class TestMeta(ConnectorContract):
-    """With hashed identifiers and, where allowed, device IDs in their own column."""
+    """With hashed identifiers, our own ids and, where allowed, device IDs in their own column."""
 
     connector_class = MetaConnector
 
@@ -21,6 +21,7 @@ class TestMeta(ConnectorContract):
             access_token="EAATESTTOKEN",
             app_secret="0123456789abcdef0123456789abcdef",
             allow_unhashed_device_ids=True,
+            send_external_id=True,
         )
 
     def partner(self) -> FakePartner:
@@ -38,4 +39,17 @@ class TestMetaHashedOnly(TestMeta):
     """The same where no raw device ID may leave."""
 
     def settings(self) -> ConnectorSettings:
-        return super().settings().model_copy(update={"allow_unhashed_device_ids": False})
+        changes = {"allow_unhashed_device_ids": False, "send_external_id": False}
+        return super().settings().model_copy(update=changes)
+
+
+class TestMetaLimitedDataUse(TestMeta):
+    """The same with the columns that limit what Meta may do."""
+
+    def settings(self) -> ConnectorSettings:
+        changes = {
+            "limited_data_use": True,
+            "limited_data_use_country": 1,
+            "limited_data_use_state": 1000,
+        }
+        return super().settings().model_copy(update=changes)

@@ -70,6 +70,19 @@ ROWS = [
             "MULTIPLE_DATA_TYPES_NOT_ALLOWED",
             "OPERATING_ACCOUNT_LOGIN_ACCOUNT_MISMATCH",
             "INVALID_NUMBER_FORMAT",
+            "DUPLICATE_DESTINATION_REFERENCE",
+            "INVALID_REMOVE_AS_OF_TIME",
+        )
+    ),
+    *(
+        (400, reason, INVALID, NO, "such a list")
+        for reason in (
+            "MEMBERSHIP_DURATION_TOO_LONG",
+            "UNSUPPORTED_USER_LIST_UPLOAD_KEY_TYPES",
+            "UNSUPPORTED_ACCOUNT_TYPES_FOR_USER_LIST_TYPE",
+            "INVALID_DISPLAY_NAME",
+            "INVALID_DESCRIPTION",
+            "USER_LIST_NAME_RESERVED",
         )
     ),
     (400, "TERMS_AND_CONDITIONS_NOT_SIGNED", INVALID, STOP, "terms"),

@@ -296,7 +296,7 @@ def test_a_proof_is_the_references() -> None:
 
 def test_a_timestamped_proof_is_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
     """The form of the proof that is good for five minutes."""
-    monkeypatch.setattr("connectors.meta.time.time", lambda: 1795219200.9)
+    monkeypatch.setattr("connectors._meta_graph.time.time", lambda: 1795219200.9)
     secret = "0123456789abcdef0123456789abcdef"
     connector, partner = _started(answered(SIZES), app_secret=secret, timestamped_proof=True)
     connector.statistics("23851")
