@@ -24,7 +24,7 @@ from audience_sync.delivery import exchange
 from audience_sync.delivery.circuit import Circuit, WithheldError
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.delivery.limits import PATIENCE, Gate
-from audience_sync.delivery.wire import Wire
+from audience_sync.delivery.wire import UnreachedError, Wire
 
 ATTEMPTS = 6
 FIRST_WAIT = 0.5  # seconds; doubles with each attempt, plus up to a second of jitter
@@ -120,11 +120,15 @@ class HttpPartnerClient:
             if record is not None:
                 record.attempts += 1
                 record.sends(body)
-            answer = None
+            answer, reached = None, True
             try:
                 answer = self._wire.send(method, address, body=body, params=params, headers=carried)
+            except UnreachedError:
+                reached = False
+                raise
             finally:
-                if record is not None and (answer is None or not exchange.refused(answer.status)):
+                told = answer is not None and exchange.refused(answer.status)
+                if record is not None and reached and not told:
                     record.uncertain = True  # perhaps the partner did it, whatever follows
             try:
                 return self._judged(answer)

@@ -40,6 +40,10 @@ _FAILURES = (
 )
 
 
+class UnreachedError(TemporaryPartnerError):
+    """No connection was made, so the partner surely did nothing."""
+
+
 class Wire:
     """A pool of connections, opened on first use in each process and never pickled."""
 
@@ -165,7 +169,18 @@ def _translate(error: Exception) -> AudienceSyncError:
     kind, sentence = next((k, s) for types, k, s in _MEANINGS if isinstance(error, types))
     if kind is TemporaryPartnerError and "CERTIFICATE_VERIFY_FAILED" in str(error):
         kind, sentence = RefusedError, _UNTRUSTED
+    if kind is TemporaryPartnerError and _never_connected(error):
+        kind = UnreachedError
     return kind(sentence)
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether it failed before a byte was sent: no such server, or nobody listens there."""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        reason, urllib3.exceptions.NewConnectionError
+    )
 
 
 _UNTRUSTED = (

@@ -27,6 +27,7 @@ from audience_sync.connector import (
     explain_status,
 )
 from audience_sync.delivery.client import HttpPartnerClient
+from audience_sync.delivery.wire import UnreachedError
 
 OK = Answer(200, {}, b"{}")
 DOWN = Answer(503, {}, b"")
@@ -302,6 +303,16 @@ def test_a_body_beyond_the_connectors_own_limit_is_not_sent() -> None:
         client.request("POST", "x", body=b"0123456789a")
     assert len(script.sent) == 1
     assert not exchange.uncertain
+
+
+def test_nothing_is_in_doubt_where_nobody_was_reached() -> None:
+    """A connection that was never made carried nothing; one that broke off may have."""
+    never, broken = UnreachedError("nobody there"), TemporaryPartnerError("broken off")
+    for failure, doubt in ((never, False), (broken, True)):
+        client, *_ = _started(failure)
+        with client.recording() as exchange, pytest.raises(TemporaryPartnerError):
+            client.request("POST", "x", repeatable=False)
+        assert exchange.uncertain is doubt
 
 
 def test_each_attempt_is_signed_anew() -> None:

@@ -146,10 +146,10 @@ def test_silence_is_temporary(serve: type[RawServer], line: Wire) -> None:
 
 
 def test_nobody_there_is_temporary(line: Wire) -> None:
-    """A refused connection is tried again."""
+    """A refused connection is tried again, and known to have carried nothing."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert type(_failure(line, f"http://127.0.0.1:{port}")) is TemporaryPartnerError
+    assert type(_failure(line, f"http://127.0.0.1:{port}")) is wire.UnreachedError
 
 
 def test_a_drip_ends(serve: type[RawServer], line: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
