@@ -61,7 +61,25 @@ DECISION_COLUMNS: Final[Mapping[str, Content]] = MappingProxyType(
         "channel": Content.TEXT,
     }
 )
-CONTENT: Final[Mapping[str, Content]] = MappingProxyType({**CUSTOMER_COLUMNS, **DECISION_COLUMNS})
+ORDER_COLUMNS: Final[Mapping[str, Content]] = MappingProxyType(
+    {
+        "order_id": Content.ID,
+        "customer_id": Content.ID,
+        "ordered_at": Content.MOMENT,
+        "sku": Content.ID,
+        "name": Content.TEXT,
+        "quantity": Content.TEXT,
+        "amount": Content.TEXT,
+        "currency": Content.TEXT,
+        "status": Content.TEXT,
+        "click_id": Content.ID,
+        "landed_at": Content.MOMENT,
+        "customer_status": Content.TEXT,
+    }
+)
+CONTENT: Final[Mapping[str, Content]] = MappingProxyType(
+    {**CUSTOMER_COLUMNS, **DECISION_COLUMNS, **ORDER_COLUMNS}
+)
 AUDIENCE_PREFIX: Final = "audience:"
 
 

@@ -1,0 +1,1 @@
+"""Order reporting: select, judge, reference, diff, guard, outbox, deliver."""
