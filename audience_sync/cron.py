@@ -15,6 +15,7 @@ from croniter import CroniterBadDateError, croniter
 
 from audience_sync.errors import ConfigurationError
 
+_FIRST_LOOK = timedelta(minutes=2)  # back; doubled until a due time is found
 _LEAP = timedelta(hours=3)  # no zone's clocks leap further; whole days were skipped in the past
 
 
@@ -30,6 +31,16 @@ def next_due(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
         raise ConfigurationError(
             f'the schedule "{cron}" is never due; write one that names days that exist'
         ) from None
+
+
+def last_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """The last moment, in UTC, until now at which the schedule was due."""
+    span = _FIRST_LOOK
+    while (found := next_due(cron, zone, now - span)) > now:
+        span *= 2
+    while (following := next_due(cron, zone, found)) <= now:
+        found = following
+    return found
 
 
 def _steady(moment: datetime, zone: ZoneInfo) -> bool:
