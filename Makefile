@@ -12,6 +12,7 @@ INSTALLED := .make/installed
 LOCKS := requirements/runtime.txt requirements/test.txt
 LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --universal
 ARGS ?=
+PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 # Install Debian packages as root or with a sudo that asks nothing; else say what is missing.
 define debian
@@ -68,9 +69,10 @@ servers:
 	fi
 	if [ "$${#missing[@]}" != 0 ]; then install_from_debian "$${missing[@]}"; fi
 
+# As many processes as cores; in one with ARGS="-n0", as it also is with --pdb or -p no:xdist.
 .PHONY: test
 test: $(INSTALLED) servers ## run all tests; make test ARGS="-k ledger" runs some
-	@$(PYTHON) -m pytest $(ARGS) </dev/null
+	@$(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## check style and types

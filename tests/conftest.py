@@ -1,4 +1,8 @@
-"""What every test may ask for: an own PostgreSQL database, an empty Redis, no settings."""
+"""What every test may ask for: an own PostgreSQL database, an empty Redis, no settings.
+
+Each worker of pytest-xdist starts servers of its own when its first test asks for one: that takes
+less than a second, and nothing has to be shared.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -85,13 +90,20 @@ def _new_database(server: sa.URL) -> Iterator[str]:
 def _redis_server() -> Iterator[str]:
     given = os.environ.get("AUDIENCE_SYNC_TEST_REDIS_URL")
     if given:
-        yield given
+        yield _own_database(given)
         return
     try:
         with servers.redis() as url:
             yield url
     except servers.MissingServerError as missing:
         pytest.fail(str(missing), pytrace=False)
+
+
+def _own_database(url: str) -> str:
+    """A database of the given server for each worker of pytest-xdist, which empties it."""
+    told = urlsplit(url)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return told._replace(path=f"/{int(told.path.strip('/') or 0) + worker}").geturl()
 
 
 @pytest.fixture

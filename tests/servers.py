@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 30.0  # seconds for a server to start or to stop
+_PATIENCE = 30.0  # seconds for a server to start; its guard gives it as many to stop
 _TRIES = 3  # another program may take the free port first
 _LOOPBACK = "127.0.0.1"
+_GUARD = Path(__file__).with_name("server_guard.py")
 
 
 class MissingServerError(Exception):
@@ -108,32 +110,37 @@ def _running(
     command: Callable[[int], list[str]],
     folder: Path,
     answers: Callable[[int], bool],
-    options: dict[str, Any],
+    account: dict[str, Any],
 ) -> Iterator[int]:
     for _ in range(_TRIES):
         port = _free_port()
-        with (folder / "log").open("ab") as log:
-            server = subprocess.Popen(  # noqa: S603 - the same
-                command(port),
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                cwd=folder,
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops us
-                **options,
-            )
+        guard = _guarded(command(port), folder, account)
         try:
-            if _started(server, port, answers):
+            if _started(guard, port, answers):
                 yield port
                 return
+            if guard.poll() is None:
+                break  # it runs and does not answer: another port would not help
         finally:
-            _stop(server)
+            _stop(guard)
     raise MissingServerError(f"{Path(command(0)[0]).name} does not start; try it by hand")
 
 
-def _started(server: subprocess.Popen[bytes], port: int, answers: Callable[[int], bool]) -> bool:
+def _guarded(command: list[str], folder: Path, account: dict[str, Any]) -> subprocess.Popen[bytes]:
+    told = json.dumps({"command": command, "folder": str(folder), "account": account})
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and words
+            [sys.executable, "-I", "-S", str(_GUARD), told],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.PIPE,  # its end, however it comes about, is the order to stop
+            start_new_session=True,  # Ctrl-C is for pytest, which then stops us
+        )
+
+
+def _started(guard: subprocess.Popen[bytes], port: int, answers: Callable[[int], bool]) -> bool:
     end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end and server.poll() is None:
+    while time.monotonic() < end and guard.poll() is None:
         with contextlib.suppress(OSError):
             if answers(port):
                 return True
@@ -141,14 +148,10 @@ def _started(server: subprocess.Popen[bytes], port: int, answers: Callable[[int]
     return False
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)  # PostgreSQL's fast stop; Redis stops, too
-    try:
-        server.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+def _stop(guard: subprocess.Popen[bytes]) -> None:
+    assert guard.stdin is not None
+    guard.stdin.close()
+    guard.wait(2 * _PATIENCE)
 
 
 def _free_port() -> int:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
 import psycopg
+import pytest
 import redis
+import servers
 import sqlalchemy as sa
+
+PATIENCE = 30.0  # seconds
+STARTER = """
+import servers, time
+with servers.{server}() as url:
+    print(url, flush=True)
+    time.sleep(600)
+"""
 
 
 def test_each_test_gets_an_empty_database(postgresql_url: str) -> None:
@@ -34,3 +53,43 @@ def test_redis_is_empty_again(redis_url: str) -> None:
     """Not even from the one just before."""
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder; when root runs the tests, PostgreSQL's own account may look into it."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+@pytest.mark.parametrize("server", ["postgresql", "redis"])
+def test_no_server_outlives_the_tests(server: str, folder: Path) -> None:
+    """Not even when they are killed: the server stops, and its folder is gone."""
+    command = [sys.executable, "-c", STARTER.format(server=server)]
+    here = {"PYTHONPATH": str(Path(servers.__file__).parent), "TMPDIR": str(folder)}
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and words
+        command, stdout=subprocess.PIPE, env={**os.environ, **here}, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        port = sa.make_url(starter.stdout.readline().strip()).port
+        assert port is not None
+        assert _answers(port)
+        assert list(folder.iterdir()) != []
+        starter.kill()
+
+    end = time.monotonic() + PATIENCE
+    while (_answers(port) or list(folder.iterdir())) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not _answers(port)
+    assert list(folder.iterdir()) == []
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

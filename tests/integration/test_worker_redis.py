@@ -180,13 +180,16 @@ def ended(process: subprocess.Popen[bytes]) -> int:
 
 @contextlib.contextmanager
 def overheard(url: str) -> Iterator[list[str]]:
-    """Every command that Redis is given meanwhile."""
+    """Every command that our database of Redis is given meanwhile."""
     heard: list[str] = []
     listening, client = redis.Redis.from_url(url), redis.Redis.from_url(url)
+    ours = client.get_connection_kwargs()["db"]
     with listening, client, listening.monitor() as monitor:
 
         def listen() -> None:
             for told in monitor.listen():
+                if told["db"] != ours:
+                    continue
                 heard.append(told["command"])
                 if "that is all" in told["command"]:
                     return
