@@ -23,6 +23,7 @@ from audience_sync.errors import (
     PartnerError,
     RefusedError,
     TemporaryPartnerError,
+    UnreachedError,
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.members import Cell, Members, Rendered
@@ -58,6 +59,7 @@ __all__ = [
     "Statistics",
     "TemporaryPartnerError",
     "Tokens",
+    "UnreachedError",
     "Upload",
     "known_forms",
 ]
@@ -402,8 +404,14 @@ class OrderConnector(Connector[S]):
         A correction or cancellation brings the signed differences to what was reported before.
         Each batch is given once, unless `repeatable` says that twice does no harm: so requests are
         sent with `repeatable=False` then, and a rejection means that nothing of an order was taken.
-        Orders that were taken in part are `unattributed`.
+        Orders that were taken in part are `unattributed`. An `UnreachedError` says that nothing
+        arrived; after any other temporary error nobody knows.
         """
+
+    @classmethod
+    def needs_of(cls, settings: ConnectorSettings) -> tuple[str, ...]:  # noqa: ARG003 - for those who override
+        """The columns without which a destination with these settings can count nothing."""
+        return cls.needs
 
     def repeatable(self) -> bool:
         """Whether a batch that is reported twice counts once."""

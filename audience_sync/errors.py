@@ -8,6 +8,7 @@
     ├── StateError
     └── PartnerError
         ├── TemporaryPartnerError
+        │   └── UnreachedError
         ├── AuthenticationError
         └── RefusedError
 
@@ -78,6 +79,10 @@ class TemporaryPartnerError(PartnerError):
         super().__init__(message, status, code)
         self.args = (message, status, code, retry_after)
         self.retry_after = retry_after
+
+
+class UnreachedError(TemporaryPartnerError):
+    """Nothing of the request arrived, so the partner surely did nothing; try again."""
 
 
 class AuthenticationError(PartnerError):

@@ -19,12 +19,13 @@ from audience_sync.connector import (
     PartnerError,
     RefusedError,
     TemporaryPartnerError,
+    UnreachedError,
 )
 from audience_sync.delivery import exchange
 from audience_sync.delivery.circuit import Circuit, WithheldError
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.delivery.limits import PATIENCE, Gate
-from audience_sync.delivery.wire import UnreachedError, Wire
+from audience_sync.delivery.wire import Wire
 
 ATTEMPTS = 6
 FIRST_WAIT = 0.5  # seconds; doubles with each attempt, plus up to a second of jitter

@@ -24,6 +24,7 @@ from audience_sync.connector import (
     ConfigurationError,
     RefusedError,
     TemporaryPartnerError,
+    UnreachedError,
 )
 
 MAXIMUM_ANSWER = 10_000_000  # bytes; no answer that we ask for comes near
@@ -38,10 +39,6 @@ _FAILURES = (
     OSError,
     ValueError,  # a header that cannot be written, and the like
 )
-
-
-class UnreachedError(TemporaryPartnerError):
-    """No connection was made, so the partner surely did nothing."""
 
 
 class Wire:

@@ -23,11 +23,11 @@ from audience_sync.connector import (
     Recipient,
     RefusedError,
     TemporaryPartnerError,
+    UnreachedError,
     Upload,
     explain_status,
 )
 from audience_sync.delivery.client import HttpPartnerClient
-from audience_sync.delivery.wire import UnreachedError
 
 OK = Answer(200, {}, b"{}")
 DOWN = Answer(503, {}, b"")

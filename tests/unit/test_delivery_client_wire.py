@@ -24,6 +24,7 @@ from audience_sync.connector import (
     ConfigurationError,
     RefusedError,
     TemporaryPartnerError,
+    UnreachedError,
 )
 from audience_sync.delivery import wire
 from audience_sync.delivery.wire import Wire
@@ -149,7 +150,7 @@ def test_nobody_there_is_temporary(line: Wire) -> None:
     """A refused connection is tried again, and known to have carried nothing."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert type(_failure(line, f"http://127.0.0.1:{port}")) is wire.UnreachedError
+    assert type(_failure(line, f"http://127.0.0.1:{port}")) is UnreachedError
 
 
 def test_a_drip_ends(serve: type[RawServer], line: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

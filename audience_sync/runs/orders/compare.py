@@ -203,6 +203,7 @@ def _written(joined: pl.DataFrame, gone: pl.DataFrame, rules: Rules) -> pl.DataF
         customer=rules.keys.references(kept["customer_id"]),
         quantity=pl.col("more_quantity"),
         amount=pl.col("more_amount"),
+        reason=pl.when(pl.col("change") != "order").then(pl.coalesce("reason", "change")),
         expires_at=pl.col("ordered_at") + outlasts,
     ).with_columns(
         pl.when("may").then(pl.col(name)).alias(name) for name in ("customer", "customer_status")

@@ -21,6 +21,7 @@ from audience_sync.errors import (
     AuthenticationError,
     PartnerError,
     RefusedError,
+    UnreachedError,
 )
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
@@ -235,8 +236,8 @@ def _after(error: AudienceSyncError, exchange: Exchange) -> BatchState:
         return BatchState.FAILED
     if isinstance(error, AuthenticationError):
         return BatchState.WAITING
-    surely_not = exchange.attempts > 0 and not exchange.uncertain
-    return BatchState.WAITING if surely_not else BatchState.UNKNOWN
+    surely_not = exchange.attempts > 0 or isinstance(error, UnreachedError)
+    return BatchState.WAITING if surely_not and not exchange.uncertain else BatchState.UNKNOWN
 
 
 def _outcome(ended: TransferLine, receipt: Receipt) -> TransferLine:
