@@ -64,7 +64,8 @@ class App:
         settings = load_settings(project=project)
         installed = installed_connectors()
         folder = settings.project.parent
-        loaded = load_project(settings.project, installed.connectors, environment(folder))
+        found = installed.connectors
+        loaded = load_project(settings.project, found, environment(folder), found.why)
         return cls(settings, installed, loaded, progress or Silent())
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ All that is wrong is told at once, each with file, line, key and remedy.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -41,15 +41,19 @@ _NAME_RULE = (
 
 
 def load_project(
-    path: Path, connectors: Installed, environ: Mapping[str, str] = os.environ
+    path: Path,
+    connectors: Installed,
+    environ: Mapping[str, str] = os.environ,
+    why: Callable[[str], str | None] = lambda _: None,
 ) -> Project:
     """Read a project file; one ConfigurationError tells all that is wrong in it.
 
-    `connectors` are the installed ones by name; `${VARIABLES}` are looked up in `environ`.
+    `connectors` are the installed ones by name, and `why` tells what is wrong with one that is
+    installed and left out; `${VARIABLES}` are looked up in `environ`.
     """
     path = path.absolute()
     tree, findings = read_document(path)
-    project = _Loader(tree, findings, References(findings, environ), connectors).project()
+    project = _Loader(tree, findings, References(findings, environ), connectors, why).project()
     findings.raise_if_any()
     assert project is not None  # noqa: S101 - no finding means that every section was read
     return project
@@ -68,6 +72,7 @@ class _Loader:
     findings: Findings
     references: References
     connectors: Installed
+    why: Callable[[str], str | None]
 
     def project(self) -> Project | None:
         self._unknown_keys()
@@ -178,6 +183,10 @@ class _Loader:
         connector = self.connectors.get(str(chosen))
         if not isinstance(entry, dict) or connector is None:
             remedy = "write connector: and its name"
+            reason = self.why(str(chosen))
+            if reason is not None:
+                self.findings.add((*place, "connector"), f"{chosen} is left out: {reason}")
+                return None
             if chosen is not None:
                 remedy = f"not installed; {nearest(str(chosen), self.connectors)}"
             installed = ", ".join(sorted(self.connectors)) or "none"
