@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import orjson
 import pytest
-import requests
+from partner_bench import KINDS, SECRET, SETUPS, Bench, Setup, control
 
-from audience_sync.connector import (
-    AuthenticationError,
-    Connector,
-    Kind,
-    Members,
-    RefusedError,
-    TemporaryPartnerError,
-)
-from audience_sync.delivery.client import HttpPartnerClient
-from audience_sync.sandbox.credentials import demo_refresh_token, demo_service_account
+from audience_sync.connector import AuthenticationError, RefusedError, TemporaryPartnerError
+from audience_sync.sandbox.credentials import demo_refresh_token
 from audience_sync.sandbox.server import running_sandbox
-from audience_sync.testing.builders import (
-    identifiers,
-    made_up_audience,
-    made_up_members,
-    made_up_upload,
-)
-from connectors.google import GoogleConnector
-from connectors.meta import MetaConnector
-
-KINDS = (Kind.EMAIL, Kind.PHONE, Kind.IDFA, Kind.GAID)
-SECRET = "0123456789abcdef0123456789abcdef"
+from audience_sync.testing.builders import identifiers, made_up_members, made_up_upload
 
 
 @pytest.fixture(scope="module")
@@ -44,75 +25,20 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def fresh(url: str) -> None:
-    _control(url, "reset", {})
+    control(url, "reset", {})
 
 
-def _control(url: str, path: str, wanted: dict[str, Any] | None = None) -> Any:
-    address = f"{url}/_control/{path}"
-    answer = (
-        requests.get(address, timeout=10)
-        if wanted is None
-        else requests.post(address, json=wanted, timeout=10)
-    )
-    answer.raise_for_status()
-    return answer.json()
-
-
-class Bench:
-    """A connector with a client that never sleeps, and a look at what the partner holds."""
-
-    def __init__(self, url: str, connector: str, **changes: Any) -> None:
-        self.url, self.name, self.slept = url, connector, list[float]()
-        kind: type[Connector[Any]]
-        if connector == "meta":
-            usual: dict[str, Any] = {
-                "base_url": f"{url}/meta",
-                "ad_account_id": "act_1234567890",
-                "access_token": "sandbox-token",
-                "app_secret": SECRET,
-                "allow_unhashed_device_ids": True,
-            }
-            kind = MetaConnector
-        else:
-            usual = {
-                "base_url": f"{url}/google",
-                "operating_account": "1234567890",
-                "credentials": orjson.dumps(demo_service_account(url)).decode(),
-                "allow_unhashed_device_ids": True,
-                "ios_app_id": "123456789",
-                "android_app_id": "com.example.app",
-                "poll_after": 0,
-            }
-            kind = GoogleConnector
-        settings = kind.settings_class(**(usual | changes))
-        self.client = HttpPartnerClient(settings.base_url, sleep=self.slept.append, timeout=(2, 2))
-        self.connector = kind(settings, self.client)
-        self.client.bind(self.connector)
-
-    def ensure(self) -> str:
-        return self.connector.ensure_audience(made_up_audience(kinds=KINDS))
-
-    def held(self, remote_id: str) -> set[str]:
-        found: set[str] = set()
-        for piece in remote_id.split(","):
-            number = piece.rpartition(":")[2]
-            listed = _control(self.url, f"members?partner={self.name}&list={number}")
-            found.update(*listed["identifiers"].values())
-        return found
-
-    def fault(self, kind: str, **options: Any) -> None:
-        _control(self.url, "faults", {"partner": self.name, "kind": kind, **options})
-
-
-@pytest.fixture(params=["meta", "google"])
+@pytest.fixture(params=SETUPS)
 def bench(url: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
     made = Bench(url, request.param)
     yield made
     made.client.close()
 
 
-def _members(count: int = 20, slots: int = 1) -> Members:
-    return made_up_members(count, KINDS, slots=slots)
+def _where(fits: Callable[[Setup], object]) -> pytest.MarkDecorator:
+    """Only at partners that are like this."""
+    names = [name for name, setup in SETUPS.items() if fits(setup)]
+    return pytest.mark.parametrize("bench", names, indirect=True)
 
 
 def test_a_list_is_made_filled_and_emptied(bench: Bench) -> None:
@@ -120,7 +46,7 @@ def test_a_list_is_made_filled_and_emptied(bench: Bench) -> None:
     bench.connector.check()
     remote_id = bench.ensure()
     assert bench.ensure() == remote_id
-    members = _members(150, slots=2)
+    members = bench.members(150, slots=2)
     receipt = bench.connector.add(made_up_upload(remote_id=remote_id, total=150), members)
     assert receipt.accepted == 150
     assert bench.held(remote_id) == identifiers(members)
@@ -138,7 +64,7 @@ def test_a_list_is_made_filled_and_emptied(bench: Bench) -> None:
 
 def test_a_repeated_batch_ends_the_same(bench: Bench) -> None:
     """A batch that is sent again, though the partner took it, changes nothing."""
-    remote_id, members = bench.ensure(), _members()
+    remote_id, members = bench.ensure(), bench.members()
     upload = made_up_upload(remote_id=remote_id, total=20)
     first = bench.connector.add(upload, members)
     again = bench.connector.add(upload, members)
@@ -151,7 +77,7 @@ def test_a_repeated_batch_ends_the_same(bench: Bench) -> None:
 )
 def test_a_passing_fault_is_outlived(bench: Bench, kind: str) -> None:
     """One bad answer costs a wait and an attempt, and the batch arrives."""
-    remote_id, members = bench.ensure(), _members()
+    remote_id, members = bench.ensure(), bench.members()
     bench.fault(kind)
     with bench.client.recording() as exchange:
         receipt = bench.connector.add(made_up_upload(remote_id=remote_id, total=20), members)
@@ -161,26 +87,40 @@ def test_a_passing_fault_is_outlived(bench: Bench, kind: str) -> None:
     assert bench.held(remote_id) == identifiers(members)
 
 
+@_where(lambda setup: setup.throttled is None)
+def test_a_throttle_without_a_wait_is_outlived(bench: Bench) -> None:
+    """A partner that names no time is asked again, later with every attempt."""
+    remote_id, members = bench.ensure(), bench.members()
+    bench.fault("rate-limit", times=3)
+    receipt = bench.connector.add(made_up_upload(remote_id=remote_id), members)
+    assert receipt.accepted == 20
+    assert len([wait for wait in bench.slept if wait >= 0.5]) == 3
+    assert bench.held(remote_id) == identifiers(members)
+
+
+@_where(lambda setup: setup.throttled)
 def test_a_throttle_is_handed_up_with_its_wait(bench: Bench) -> None:
     """A wait that outlasts our patience belongs to the task queue."""
     remote_id = bench.ensure()
     bench.fault("rate-limit", minutes=7)
     with pytest.raises(TemporaryPartnerError) as caught:
-        bench.connector.add(made_up_upload(remote_id=remote_id), _members())
-    assert caught.value.retry_after == {"meta": 420.0, "google": 60.0}[bench.name]
+        bench.connector.add(made_up_upload(remote_id=remote_id), bench.members())
+    assert caught.value.retry_after == bench.setup.throttled
     assert not bench.slept
 
 
+@_where(lambda setup: setup.terms)
 def test_missing_terms_stop_the_destination(bench: Bench) -> None:
-    """Terms that were not accepted need a person."""
+    """Terms that were not accepted, or a right that is missing, need a person."""
     bench.fault("terms-not-accepted", operation="create", times=None)
-    with pytest.raises(AuthenticationError, match="terms"):
+    with pytest.raises(AuthenticationError, match=bench.setup.terms):
         bench.ensure()
 
 
+@_where(lambda setup: setup.names)
 def test_refused_members_are_named(bench: Bench) -> None:
     """A member that the partner names is rejected; the others arrive."""
-    remote_id, members = bench.ensure(), _members()
+    remote_id, members = bench.ensure(), bench.members()
     bad = identifiers(members.take([4]))
     bench.fault("reject-values", values=sorted(bad), times=None)
     receipt = bench.connector.add(made_up_upload(remote_id=remote_id, total=20), members)
@@ -195,7 +135,7 @@ def test_an_expired_token_at_google_is_fetched_anew(url: str) -> None:
     remote_id = bench.ensure()
     bench.fault("expired-token", operation="add")
     with bench.client.recording() as exchange:
-        receipt = bench.connector.add(made_up_upload(remote_id=remote_id), _members())
+        receipt = bench.connector.add(made_up_upload(remote_id=remote_id), bench.members())
     assert receipt.accepted == 20
     assert exchange.attempts == 4  # three lists, one of them twice
     bench.client.close()
@@ -215,6 +155,7 @@ def test_an_unknown_list_is_refused(bench: Bench) -> None:
         bench.connector.add(made_up_upload(remote_id="4711"), made_up_members(2, KINDS[:2]))
 
 
+@_where(lambda setup: setup.counts)
 def test_counted_refusals_are_unattributed(bench: Bench) -> None:
     """Members that the partner only counts are accounted for, at once or when it is polled."""
     remote_id = bench.ensure().split(",")[0]
@@ -243,7 +184,7 @@ def test_a_failed_upload_is_known_when_polled(url: str) -> None:
 def test_uploads_at_the_same_time_all_arrive(bench: Bench) -> None:
     """Threads share a connector, its connections and its token."""
     remote_id = bench.ensure()
-    batches = [made_up_members(20, KINDS, seed=seed) for seed in range(24)]
+    batches = [bench.members(20, seed=seed) for seed in range(24)]
 
     def add(number: int) -> int:
         upload = made_up_upload(remote_id=remote_id, session=number + 1, total=20)
