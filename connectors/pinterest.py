@@ -1,0 +1,177 @@
+"""Pinterest: customer lists of an ad account, and the audience on top that ads can use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import orjson
+
+from audience_sync.connector import (
+    Answer,
+    AudienceRequest,
+    Connector,
+    ConnectorSettings,
+    Kind,
+    Limits,
+    Members,
+    PartnerClient,
+    PartnerError,
+    Receipt,
+    Recipient,
+    Statistics,
+    TemporaryPartnerError,
+    Tokens,
+    Upload,
+)
+from connectors._pinterest_calls import (
+    PinterestSettings,
+    numbered,
+    numeric,
+    on_top,
+    pages,
+    put_on_top,
+)
+from connectors._pinterest_wire import Operation, change, placeholder, without_placeholder
+from connectors._pinterest_words import explained
+
+TRIAL = 1_000  # requests a day
+
+
+class PinterestConnector(Connector[PinterestSettings]):
+    """Customer lists by API v5. `remote_id` names the list; its audience is found by the list."""
+
+    name = "pinterest"
+    title = "Pinterest"
+    settings_class = PinterestSettings
+    forms: ClassVar[Mapping[Kind, str]] = {
+        Kind.EMAIL: "email/plain",
+        Kind.IDFA: "device/lower",
+        Kind.GAID: "device/lower",
+    }
+    limits = Limits(
+        members_per_request=10_000, bytes_per_request=1_000_000, requests_per_minute=400
+    )
+    minimum_audience = 100
+    reads = ("size",)
+    recipient = Recipient(name="Pinterest Europe Limited", country="IE")
+
+    def __init__(self, settings: PinterestSettings, client: PartnerClient) -> None:
+        super().__init__(settings, client)
+        self._tokens = Tokens(settings.grant)
+
+    @classmethod
+    def limits_of(cls, settings: ConnectorSettings) -> Limits:
+        """See `Connector.limits_of`."""
+        day = TRIAL if getattr(settings, "trial_access", False) else None
+        return replace(cls.limits, requests_per_day=day)
+
+    def account(self) -> str:
+        """See `Connector.account`; Pinterest counts by app."""
+        return self.settings.app_id
+
+    def check(self) -> None:
+        """See `Connector.check`."""
+        next(pages(self.client, f"{self._account}/customer_lists", "1"), None)
+
+    def ensure_audience(self, audience: AudienceRequest) -> str:
+        """See `Connector.ensure_audience`; a list has no description, so its name is marked.
+
+        A list cannot be made empty: it begins with a record that belongs to nobody.
+        """
+        url = f"{self._account}/customer_lists"
+        listed = pages(self.client, url)
+        found = next((one for one in listed if audience.marker in str(one.get("name"))), None)
+        if found is None:
+            wanted = {
+                "name": f"{audience.name} {audience.marker}",
+                "list_type": "EMAIL" if Kind.EMAIL in audience.kinds else "MAID",
+                "records": placeholder(audience.marker).decode(),
+            }
+            # Not repeated here: after a lost answer the next look-up finds what was made.
+            body = orjson.dumps(wanted)
+            found = numbered(self.client.request("POST", url, body=body, repeatable=False))
+        number = numeric(str(found.get("id")))
+        if found.get("num_batches") in (None, 1):  # nothing happened since it was made
+            body = without_placeholder(audience.marker)
+            numbered(self.client.request("PATCH", self._list(number), body=body))
+        return number
+
+    def add(self, upload: Upload, members: Members) -> Receipt:
+        """See `Connector.add`; the last upload waits for Pinterest to be done with the list."""
+        receipt = self._change("ADD", upload, members)
+        if not upload.last or not receipt.accepted:
+            return receipt
+        return self._pending(replace(receipt, reference=f"{upload.remote_id}/{receipt.accepted}"))
+
+    def remove(self, upload: Upload, members: Members) -> Receipt:
+        """See `Connector.remove`."""
+        return self._change("REMOVE", upload, members)
+
+    def poll(self, reference: str) -> Receipt:
+        """See `Connector.poll`; a list that is ready gets its audience, which ads need."""
+        number, _, accepted = reference.partition("/")
+        receipt = Receipt(accepted=int(accepted), reference=reference)
+        listed = self._shown(number)
+        if listed.get("status") == "TOO_SMALL":
+            return replace(receipt, reason="too_small")
+        if listed.get("status") != "READY":
+            return self._pending(receipt)
+        if on_top(self.client, self._account, number) is None:
+            put_on_top(self.client, self._account, listed)
+        return receipt
+
+    def statistics(self, remote_id: str) -> Statistics:
+        """See `Connector.statistics`; the size is the audience's, since a list tells none."""
+        status = _words(self._shown(remote_id).get("status"))
+        audience = on_top(self.client, self._account, remote_id)
+        if audience is None:
+            return Statistics(status=f"list {status}, no audience yet", usable=False)
+        told, state = audience.get("size"), audience.get("status")
+        size = told if isinstance(told, int) and told >= 0 else None
+        return Statistics(
+            size_lower=size,
+            size_upper=size,
+            status=f"list {status}, audience {_words(state)}",
+            usable=state == "READY",
+        )
+
+    def headers(self) -> Mapping[str, str]:
+        """See `Connector.headers`; renews the token when it ends soon."""
+        return {"Authorization": f"Bearer {self._tokens.current(self.client)}"}
+
+    def refresh(self) -> bool:
+        """See `Connector.refresh`."""
+        self._tokens.renew(self.client)
+        return True
+
+    def explain(self, answer: Answer) -> PartnerError | None:
+        """See `Connector.explain`; Pinterest's code decides, then the status."""
+        plainly = super().explain(answer)
+        try:
+            found = answer.json()
+        except TemporaryPartnerError as unread:
+            return plainly or unread
+        return explained(answer, found, plainly)
+
+    def _change(self, operation: Operation, upload: Upload, members: Members) -> Receipt:
+        url, most = self._list(upload.remote_id), self.settings.records_per_request
+        return change(self.client, url, operation, members, most)
+
+    def _pending(self, receipt: Receipt) -> Receipt:
+        return replace(receipt, pending=True, poll_after=self.settings.poll_after)
+
+    def _shown(self, number: str) -> dict[str, Any]:
+        return numbered(self.client.request("GET", self._list(number)))
+
+    @property
+    def _account(self) -> str:
+        return f"ad_accounts/{self.settings.ad_account_id}"
+
+    def _list(self, remote_id: str) -> str:
+        return f"{self._account}/customer_lists/{numeric(remote_id)}"
+
+
+def _words(status: Any) -> str:
+    return str(status).lower().replace("_", " ")
