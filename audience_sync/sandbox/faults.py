@@ -22,7 +22,7 @@ KINDS = {
     "reject-share": "a share of the rows is refused by count (share, record_indices)",
     "reject-values": "rows with these identifiers, or the first ones, are refused (values, count)",
     "slow-processing": "the result is known later (seconds)",
-    "final-failure": "the upload is accepted and fails at the end",
+    "final-failure": "the upload is accepted and fails at the end (Google: values, list ids)",
 }
 
 

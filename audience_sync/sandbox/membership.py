@@ -75,6 +75,11 @@ class MemberList:
             self._added[kind] = {value: turn for value, turn in held.items() if turn >= first}
         self._counted = 0
 
+    def expire(self, before: float) -> None:
+        """Forget whoever was last added before a time, where there is anybody."""
+        if self._batches and self._batches[0].at < before:
+            self.remove_added_before(before)
+
     def counts(self) -> dict[str, int]:
         """How many identifiers of each kind are held."""
         return {kind: len(held) for kind, held in sorted(self._added.items()) if held}

@@ -91,16 +91,17 @@ class Ingestion:
     ) -> Reply:
         """Change the lists and remember what each destination will say of it."""
         validate_only = bool(request.get("validateOnly"))
-        if fault is not None and fault.kind == "final-failure":
-            errors = {"INTERNAL_ERROR": list(range(batch.rows))}
-        elif fault is not None and fault.kind == "reject-share":
+        if fault is not None and fault.kind == "reject-share":
             known = {row for rows in errors.values() for row in rows}
             errors["INVALID_FORMAT"] = [r for r in fault.rejected(batch.rows) if r not in known]
         outcomes = []
         for given, one in found:
+            failing = _fails(fault, one)
             away = _addressed_elsewhere(given, batch)
+            wrong_rows = {"INTERNAL_ERROR": list(range(batch.rows))} if failing else errors
             said = {
-                reason: [row for row in rows if row not in away] for reason, rows in errors.items()
+                reason: [row for row in rows if row not in away]
+                for reason, rows in wrong_rows.items()
             }
             lost = away.union(*said.values())
             columns, rows = batch.without(lost), batch.rows - len(lost)
@@ -172,6 +173,13 @@ class Ingestion:
         if batch.shape != "userIdData" and terms != "ACCEPTED":
             text = "The Customer Match terms of service must be accepted."
             raise wrong("TERMS_AND_CONDITIONS_NOT_SIGNED", "terms_of_service", text)
+
+
+def _fails(fault: Fault | None, one: UserList) -> bool:
+    """Whether a destination fails in the end; a fault may name the lists."""
+    if fault is None or fault.kind != "final-failure":
+        return False
+    return not fault.values or one.id in fault.values
 
 
 def check_account(account: dict[str, Any], where: str) -> tuple[str, str]:

@@ -54,15 +54,21 @@ class UserLists:
         self._last = FIRST_ID + world.options.seed - 1
 
     def __iter__(self) -> Any:
-        return iter(self._by_id.values())
+        return iter([self._current(one) for one in self._by_id.values()])
 
     def find(self, list_id: str) -> UserList | None:
-        """A list, or None."""
-        return self._by_id.get(list_id)
+        """A list without the members whose time is over, or None."""
+        found = self._by_id.get(list_id)
+        return None if found is None else self._current(found)
+
+    def _current(self, found: UserList) -> UserList:
+        seconds = int(str(found.definition["membershipDuration"]).removesuffix("s"))
+        found.members.expire(self._world.clock.now() - seconds)
+        return found
 
     def get(self, account: tuple[str, str], list_id: str) -> UserList:
         """A list of an account, or 404."""
-        found = self._by_id.get(list_id)
+        found = self.find(list_id)
         if found is None or found.account != account:
             raise GoogleError("NOT_FOUND", "Requested entity was not found.", "NOT_FOUND")
         return found

@@ -48,6 +48,7 @@ class Audience:
     trouble: int | None = None  # a status that stays until the next success
     replaced_by: int | None = None  # the session of a running replacement
     replacement: list[Accepted] = field(default_factory=list, repr=False)
+    busy_until: float = 0.0  # when a replacement that takes its time is done
 
     @property
     def value_based(self) -> bool:
@@ -114,7 +115,7 @@ class Audiences:
 
     def status(self, audience: Audience) -> int:
         """The operation status of an audience."""
-        if audience.replaced_by is not None:
+        if self.is_busy(audience):
             return REPLACING
         if audience.trouble is not None:
             return audience.trouble
@@ -122,6 +123,11 @@ class Audiences:
             return NOTHING_UPLOADED
         wait = self._world.options.meta_matching_seconds
         return POPULATING if self._world.clock.now() < audience.changed + wait else NORMAL
+
+    def is_busy(self, audience: Audience) -> bool:
+        """Whether a replacement is under way."""
+        now = self._world.clock.now()
+        return audience.replaced_by is not None or now < audience.busy_until
 
     def view(self, audience: Audience, fields: str | None) -> dict[str, Any]:
         """The fields of an audience that were asked for; the id always."""

@@ -28,6 +28,7 @@ from audience_sync.sandbox.meta.rows import Accepted
 from audience_sync.sandbox.meta.sessions import SESSION_LIFE, Session, Sessions, Step
 from audience_sync.sandbox.world import Call, Reply, World
 
+DAY = 86_400  # seconds
 LARGEST_REPLACEABLE = 100_000_000  # members
 
 
@@ -46,7 +47,7 @@ class Uploads:
         self.settle(audience)
         if audience.trouble == FLAGGED:
             raise MetaError(100, "Invalid parameter", subcode=1713230, title=_BLOCKED)
-        if audience.replaced_by is not None:
+        if self._audiences.is_busy(audience):
             raise replacing(UPDATING, "The audience is being updated.")
         schema, accepted = self._read(audience, params, fault)
         step = sessions.read(reading.member(params, "session"))
@@ -78,7 +79,7 @@ class Uploads:
         if step is None:
             raise invalid("Missing parameter(s): session")
         schema, accepted = self._read(audience, params, fault)
-        if set(schema) - rows.REPLACEABLE - rows.OPTIONS:
+        if set(schema) - rows.REPLACEABLE:
             raise invalid("The schema has columns that a replacement does not take.")
         self._may_replace(audience, step)
         session = self._enter(audience, "replace", schema, step, call)
@@ -87,14 +88,17 @@ class Uploads:
         audience.replaced_by = step.session
         audience.replacement.append(accepted)
         self._count(session, step, call, accepted)
-        if step.last and not self._finish(audience):
+        if step.last and not self._finish(audience, fault):
             raise replacing(FAILED, "The replacement failed: no usable row arrived.")
         reply = _reply(audience, session, accepted)
         reply.content["account_id"] = reply.content.pop("audience_id")
         return reply
 
     def settle(self, audience: Audience) -> None:
-        """End a replacement whose 90 minutes have passed with what has arrived."""
+        """End what is over: memberships, and a replacement when its 90 minutes have passed."""
+        days = audience.definition.get("retention_days")
+        if days is not None:
+            audience.members.expire(self._world.clock.now() - days * DAY)
         if audience.replaced_by is None:
             return
         session = self.sessions.find(audience.account, audience.replaced_by)
@@ -103,7 +107,8 @@ class Uploads:
 
     def _may_replace(self, audience: Audience, step: Step) -> None:
         known = self.sessions.find(audience.account, step.session)
-        if audience.replaced_by not in (None, step.session):
+        now = self._world.clock.now()
+        if audience.replaced_by not in (None, step.session) or now < audience.busy_until:
             raise replacing(UPDATING, "The audience is being updated.")
         if known is None:
             if step.batch != 1:
@@ -120,7 +125,11 @@ class Uploads:
         elif known.finished is not None:
             known.batches.clear()  # a replacement takes no late repetition
 
-    def _finish(self, audience: Audience) -> bool:
+    def _finish(self, audience: Audience, fault: Any = None) -> bool:
+        """Put what has arrived in place of what was there; False when nothing usable arrived.
+
+        A fault makes it take its time, or fail after all.
+        """
         now = self._world.clock.now()
         batches, audience.replacement = audience.replacement, []
         session = self.sessions.find(audience.account, audience.replaced_by or 0)
@@ -130,6 +139,11 @@ class Uploads:
         if not any(accepted.rows for accepted in batches):
             audience.trouble = REPLACE_FAILED
             return False
+        if fault is not None and fault.kind == "slow-processing":
+            audience.busy_until = now + fault.seconds
+        if fault is not None and fault.kind == "final-failure":
+            audience.trouble = REPLACE_FAILED
+            return True
         audience.members.remove_added_before(now + 1)
         for accepted in batches:
             audience.members.add(accepted.columns, accepted.rows, now)
