@@ -142,19 +142,22 @@ class Jobs(Database):
         id: str,  # noqa: A002 - as above
         state: JobState,
         reason: str | None = None,
+        **spec: Any,
     ) -> bool:
         """End an open job and forget its pieces and their leases; whether it was still open.
 
         Whoever still works on a piece finds its lease lost and writes nothing more.
         """
         with self._writing() as connection:
-            ended = connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == id, jobs.c.state == JobState.OPEN)
-                .values(state=state, reason=storable(reason), changed_at=self._clock())
-            )
-            if ended.rowcount == 0:
+            row = connection.execute(
+                sa.select(jobs).where(jobs.c.id == id).with_for_update()
+            ).first()
+            if row is None or row.state is not JobState.OPEN:
                 return False
+            ended = {"state": state, "reason": storable(reason), "spec": {**row.spec, **spec}}
+            connection.execute(
+                sa.update(jobs).where(jobs.c.id == id).values(**ended, changed_at=self._clock())
+            )
             connection.execute(sa.delete(pieces).where(pieces.c.job == id))
             own = leases.c.name.startswith(f"piece {id}/", autoescape=True)
             connection.execute(sa.delete(leases).where(own))

@@ -45,6 +45,16 @@ class DecisionJoin:
         self._found: tuple[Kept, Kept] = found or (self._customers, self._decisions)
         self._partitions = space.partitions
 
+    @property
+    def customers(self) -> int:
+        """How many customers were taken in here."""
+        return self._customers.rows
+
+    @property
+    def decisions(self) -> int:
+        """How many decisions were taken in here."""
+        return self._decisions.rows
+
     def take_decisions(self, frame: pl.DataFrame) -> None:
         """Keep a batch of decisions; words nobody knows are left out and counted.
 

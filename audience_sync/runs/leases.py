@@ -10,6 +10,7 @@ from typing import Self
 from audience_sync.errors import AudienceSyncError, BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease
+from audience_sync.stopping import refuse_to_go_on
 
 LEASE_SECONDS = 600.0  # a holder that died is replaced after so long
 RENEW_EVERY = 60.0  # seconds
@@ -18,7 +19,8 @@ RENEW_EVERY = 60.0  # seconds
 class Held:
     """Leases by name: kept alive from `with` to its end, then given back.
 
-    A lease that another took is lost: every later `renew` that concerns it raises.
+    A lease that another took is lost: every later `renew` that concerns it raises. Leases that
+    are `borrowed` are kept alive too, and given back by whom they were borrowed from.
     """
 
     def __init__(
@@ -26,14 +28,16 @@ class Held:
         ledger: Ledger,
         leases: Mapping[str, Lease],
         *,
+        borrowed: Mapping[str, Lease] | None = None,
         every: float = RENEW_EVERY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
-        self._leases = dict(leases)
+        self._own = frozenset(leases)
+        self._leases = {**leases, **(borrowed or {})}
         self._every = every
         self._clock = clock
-        self._renewed = dict.fromkeys(leases, clock())
+        self._renewed = dict.fromkeys(self._leases, clock())
         self._lost: dict[str, AudienceSyncError] = {}
         self._stopped = False
         self._over = Event()
@@ -59,6 +63,7 @@ class Held:
 
         Costs nothing; the thread does the work.
         """
+        refuse_to_go_on()
         if self._stopped:
             raise BusyError("the work was stopped; `audience-sync resume` goes on")
         lost = dict(self._lost)
@@ -69,6 +74,7 @@ class Held:
 
     def proceed(self) -> None:
         """The same for work on many lists: it goes on as long as one of the leases is left."""
+        refuse_to_go_on()
         if self._stopped or len(self._lost) >= len(self._leases):
             self.renew()
 
@@ -85,7 +91,7 @@ class Held:
         with self._lock:
             lease = self._leases.pop(name, None)
             self._lost.pop(name, None)
-        if lease is not None:
+        if lease is not None and name in self._own:
             self._ledger.release_lease(lease)
 
     def _beat(self) -> None:

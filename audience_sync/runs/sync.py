@@ -75,7 +75,7 @@ class Pipeline:
                 free = [
                     target
                     for target in free
-                    if self._clear(target, held, outcomes, deliver=deliver)
+                    if self.clear(target, held, outcomes, deliver=deliver)
                 ]
             if free:
                 planned = self.planner.plan(selection, free, held, keep=keep)
@@ -169,7 +169,7 @@ class Pipeline:
             self.ledger.change_run(run.id, next_attempt_at=later)
             raise
 
-    def _clear(
+    def clear(
         self, target: Target, held: Held, outcomes: dict[str, Outcome], *, deliver: bool
     ) -> bool:
         """Finish what was interrupted and drop older plans; whether the list can be planned."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from audience_sync.customers.description import DecisionsDescription, PolicyRules, SourceDescription
 from audience_sync.identifiers.forms import IDENTITY_FORMS
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.membership.crossing import Denials
+from audience_sync.membership.crossing import Denials, denials_path
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
@@ -85,6 +85,10 @@ class Workspace:
     folder: str
     partitions: int
 
+    def at(self, folder: str) -> Workspace:
+        """Another folder's space; everything else is the same."""
+        return replace(self, folder=folder)
+
     def spill(self, name: str) -> Spill:
         """A new spill in this space."""
         return Spill(self.location, self.path_of(name), self.keyring, self.partitions)
@@ -93,16 +97,16 @@ class Workspace:
         """Denials of one kind in this space, or those that were `found` in others."""
         return Denials(
             self.location,
-            self.denials_of(kind),
+            f"{self.folder}/{kind.value}",
             self.keyring,
             self.partitions,
             local=kind is Kind.EMAIL,
             found=found,
         )
 
-    def denials_of(self, kind: Kind) -> str:
-        """How the files of a kind's denials begin in this space."""
-        return f"{self.folder}/{kind.value}"
+    def denials_path(self, kind: Kind) -> str:
+        """Where a kind's denials are kept."""
+        return denials_path(f"{self.folder}/{kind.value}")
 
     def path_of(self, spill: str) -> str:
         """Where a spill of this space is kept."""

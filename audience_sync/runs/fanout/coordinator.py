@@ -1,0 +1,220 @@
+"""Does one piece of a job, and begins the next stage when it was the last of its stage (L6, L7).
+
+A wake-up for a piece may be lost, come twice or come late. Whoever does a piece holds its lease;
+what came of it is written once, with the lease as a fence; and the stages follow one another by
+the ledger's count. What no wake-up came for is found by `stalled`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError, places
+from audience_sync.ledger.jobs import piece_lease
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Job, JobState, Lease, Piece
+from audience_sync.runs.leases import LEASE_SECONDS, Held
+
+_log = logging.getLogger(__name__)
+
+TAKES = 5  # times that a piece is begun; one that ends its workers again and again ends its job
+_TRY_AGAIN = 300.0  # seconds, where the partner named no time
+_ENDED_WORKERS = "a part of it ended its worker {} times; see the worker's log, then run it again"
+_UNEXPECTED = "something unexpected stopped it ({}); the log tells where, please report it"
+_OVERTAKEN = "another run took one of its lists over"
+
+
+class PieceRef(NamedTuple):
+    """The name of a piece: what a wake-up carries."""
+
+    job: str
+    stage: str
+    number: int
+
+
+class Next(NamedTuple):
+    """The stage that follows: its name, how many pieces it has, what the job knows by then."""
+
+    stage: str
+    pieces: int
+    spec: Mapping[str, Any]
+
+
+class JobKind(Protocol):
+    """What a kind of job does in its stages."""
+
+    def do(self, job: Job, piece: Piece, held: Held) -> Mapping[str, Any]:
+        """Do a piece; counts and names for the ledger."""
+        ...
+
+    def next(self, job: Job) -> Next | None:
+        """What follows a stage whose pieces are all done; None after the last."""
+        ...
+
+    def finished(self, job: Job) -> Mapping[str, Any]:
+        """Every stage is done; what is to stand in the job. May be asked more than once."""
+        ...
+
+    def gave_up(self, job: Job, reason: str) -> None:
+        """The job has ended before its end; its leases are still held."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """What follows a piece: pieces to wake, when to come back to this one, the job at its end."""
+
+    wake: Sequence[PieceRef] = ()
+    again: tuple[PieceRef, datetime] | None = None
+    ended: Job | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coordinator:
+    """Does pieces of jobs of any kind."""
+
+    ledger: Ledger
+    kinds: Mapping[str, JobKind]
+    holder: str
+    alive: Callable[[str], bool]
+    now: Callable[[], datetime] = field(repr=False)
+
+    def begin(self, job: Job, pieces: int) -> list[PieceRef]:
+        """Write a new job; its pieces, to be woken."""
+        self.ledger.create_job(job, pieces)
+        return [PieceRef(job.id, job.stage, number) for number in range(pieces)]
+
+    def work(self, ref: PieceRef) -> Worked:
+        """Do a piece, if nobody does or did. BusyError when somebody works on it."""
+        job = self.ledger.job(ref.job)
+        if job.state is not JobState.OPEN or job.stage != ref.stage:
+            return Worked()
+        piece = self.ledger.piece(*ref)
+        if piece is None:
+            return Worked()
+        if piece.done:
+            return self._after(job)
+        if piece.not_before is not None and piece.not_before > self.now():
+            return Worked(again=(ref, piece.not_before))
+        try:
+            with self._holding(job, ref) as held:
+                return self._do(job, piece, held)
+        except BusyError:
+            if self._lost(job):
+                return self.end(job, JobState.FAILED, _OVERTAKEN)
+            raise
+
+    def end(self, job: Job, state: JobState, reason: str | None) -> Worked:
+        """End a job before its end, unless it ended already."""
+        if not self.ledger.end_job(job.id, state, reason):
+            return Worked()
+        self.kinds[job.kind].gave_up(job, reason or str(state))
+        self._give_back(job)
+        return Worked(ended=self.ledger.job(job.id))
+
+    def stalled(self) -> tuple[list[PieceRef], list[Job]]:
+        """Pieces that nobody works on, and jobs that ended here because their lists were taken.
+
+        Keeps the leases of all open jobs alive: they wait for workers, not for each other.
+        """
+        found: list[PieceRef] = []
+        ended: list[Job] = []
+        busy = {one.name for one in self.ledger.leases_held("piece ") if self.alive(one.holder)}
+        for job in self.ledger.jobs():
+            if not self._renew(job):
+                over = self.end(job, JobState.FAILED, _OVERTAKEN).ended
+                ended += [over] if over is not None else []
+                continue
+            open_pieces = [
+                piece for piece in self.ledger.pieces(job.id, job.stage) if not piece.done
+            ]
+            refs = [
+                PieceRef(job.id, job.stage, piece.number)
+                for piece in open_pieces
+                if piece.not_before is None or piece.not_before <= self.now()
+            ]
+            found += [ref for ref in refs if piece_lease(*ref) not in busy]
+            if not open_pieces:  # whoever finished the last piece died before the next stage
+                found.append(PieceRef(job.id, job.stage, 0))
+        return found, ended
+
+    def _do(self, job: Job, piece: Piece, held: Held) -> Worked:
+        ref = PieceRef(piece.job, piece.stage, piece.number)
+        lease = held[piece_lease(*ref)]
+        if lease.token > TAKES:
+            return self.end(job, JobState.FAILED, _ENDED_WORKERS.format(TAKES))
+        try:
+            result = self.kinds[job.kind].do(job, piece, held)
+            left = self.ledger.finish_piece(piece, result, lease)
+        except BusyError:
+            raise
+        except TemporaryPartnerError as error:
+            until = self.now() + timedelta(seconds=error.retry_after or _TRY_AGAIN)
+            self.ledger.postpone_piece(piece, until=until, note=str(error), lease=lease)
+            return Worked(again=(ref, until))
+        except AudienceSyncError as error:
+            return self.end(job, JobState.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - its own words could hold anything: not told
+            words = job.id, piece.stage, type(error).__name__, places(error)
+            _log.error("Job %s stopped in %s with %s in %s", *words)
+            return self.end(job, JobState.FAILED, _UNEXPECTED.format(type(error).__name__))
+        return Worked() if left else self._after(job)
+
+    def _after(self, job: Job) -> Worked:
+        """Begin the next stage, or end the job, once all pieces of this one are done."""
+        if self.ledger.pieces_left(job.id, job.stage):
+            return Worked()
+        following = self.kinds[job.kind].next(job)
+        if following is None:
+            spec = self.kinds[job.kind].finished(job)
+            if not self.ledger.end_job(job.id, JobState.DONE, **spec):
+                return Worked()
+            self._give_back(job)
+            return Worked(ended=self.ledger.job(job.id))
+        stage, pieces, spec = following
+        if not self.ledger.advance_job(job.id, job.stage, stage, pieces, **spec):
+            return Worked()
+        if not pieces:
+            return self._after(self.ledger.job(job.id))
+        return Worked(wake=[PieceRef(job.id, stage, number) for number in range(pieces)])
+
+    @contextmanager
+    def _holding(self, job: Job, ref: PieceRef) -> Iterator[Held]:
+        """The lease of the piece, with those of the job, which stay when the piece is done."""
+        name = piece_lease(*ref)
+        lease = self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
+        with Held(self.ledger, {name: lease}, borrowed=self._leases(job)) as held:
+            yield held
+
+    def _leases(self, job: Job) -> dict[str, Lease]:
+        until = self.now() + timedelta(seconds=LEASE_SECONDS)
+        return {
+            name: Lease(name=name, holder=holder_of(job.id), token=token, expires_at=until)
+            for name, token in job.leases.items()
+        }
+
+    def _renew(self, job: Job) -> bool:
+        try:
+            for lease in self._leases(job).values():
+                self.ledger.renew_lease(lease, LEASE_SECONDS)
+        except BusyError:
+            return False
+        return True
+
+    def _lost(self, job: Job) -> bool:
+        """Whether the job's own leases are another's; a piece's lease may be lost alone."""
+        return self.ledger.job(job.id).state is JobState.OPEN and not self._renew(job)
+
+    def _give_back(self, job: Job) -> None:
+        for lease in self._leases(job).values():
+            self.ledger.release_lease(lease)
+
+
+def holder_of(job: str) -> str:
+    """Who holds the leases of a job, whichever worker is at it."""
+    return f"job {job}"

@@ -1,0 +1,105 @@
+"""A world whose plans are made by a job, piece by piece, by workers who meet every mishap."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline_world import World
+
+from audience_sync.ledger.records import JobState
+from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef
+from audience_sync.runs.fanout.planning import KIND, PlanStages, Wanted
+from audience_sync.runs.fanout.start import Starter
+from audience_sync.runs.outcome import Outcome
+from audience_sync.runs.targets import Target
+
+
+class FannedWorld(World):
+    """Plans by a job; pieces come in any order, and some come twice."""
+
+    def __init__(self, folder: Path, *, seed: int = 0, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self.random = random.Random(seed)  # noqa: S311 - no secret
+        self.split_rows = 2
+        self.targets: list[Target] = []
+
+    def wanted(self, lists: Sequence[Sequence[str]], _now: datetime) -> Wanted:
+        """What the project wants of some lists."""
+        named = {(target.audience, target.destination): target for target in self.targets}
+        return Wanted(self.selection(), [named[tuple(one)] for one in lists])  # type: ignore[index] # a pair
+
+    def coordinator(self) -> Coordinator:
+        """One worker."""
+        return self._starter().coordinator
+
+    def _starter(self) -> Starter:
+        pipeline = self.pipeline()
+        stages = PlanStages(
+            ledger=self.ledger,
+            planner=pipeline.planner,
+            fingerprint_key=b"f" * 32,
+            wanted=self.wanted,
+        )
+        coordinator = Coordinator(
+            ledger=self.ledger,
+            kinds={KIND: stages},
+            holder=self.holder,
+            alive=self.alive,
+            now=self.now,
+        )
+        return Starter(
+            ledger=self.ledger,
+            pipeline=pipeline,
+            coordinator=coordinator,
+            stages=stages,
+            alive=self.alive,
+            now=self.now,
+        )
+
+    def begin(self, targets: Sequence[Target]) -> tuple[list[Outcome], list[PieceRef]]:
+        """Begin a job for these lists."""
+        self.targets = list(targets)
+        starter = self._starter()
+        splits = starter.splits(self.selection(), targets, self.split_rows)
+        begun = starter.begin(self.selection(), targets, splits, self.partitions)
+        return list(begun.left_out), list(begun.wake)
+
+    def work_off(self, wake: list[PieceRef]) -> None:
+        """Do every piece, in any order, now and then one a second time."""
+        done: list[PieceRef] = []
+        while wake:
+            ref = wake.pop(self.random.randrange(len(wake)))
+            wake += self.coordinator().work(ref).wake
+            done.append(ref)
+            if self.random.random() < 0.3:
+                wake += self.coordinator().work(self.random.choice(done)).wake
+
+    def sync_all(self, targets: Sequence[Target], **options: Any) -> list[Outcome]:
+        """Plan by a job, then deliver what is planned, as a worker does."""
+        if not options.get("keep", True) or options.get("forced_by"):
+            return super().sync_all(targets, **options)
+        pipeline = self.pipeline()
+        for run in self.ledger.runs():
+            if run.state.value == "delivering":
+                pipeline.resume(run)
+        left_out, wake = self.begin(targets)
+        before = {job.id for job in self.ledger.jobs((JobState.DONE, JobState.FAILED))}
+        self.work_off(wake)
+        outcomes = {f"{one.audience}/{one.destination}": one for one in left_out}
+        for job in self.ledger.jobs((JobState.DONE, JobState.FAILED)):
+            if job.id not in before and wake is not None:
+                assert job.state is JobState.DONE, job.reason
+                for run_id, error in zip(job.spec["runs"], job.spec["errors"], strict=True):
+                    assert error is None, error
+                    run = self.ledger.run(run_id)
+                    if run.state.value == "planned" and options.get("deliver", True):
+                        run = pipeline.resume(run)
+                    name = f"{run.audience}/{run.destination}"
+                    outcomes[name] = Outcome(
+                        audience=run.audience, destination=run.destination, run=run
+                    )
+        return [outcomes[target.name] for target in targets]
