@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from audience_sync.project.load import load_project
-from audience_sync.project.model import Audience, Destination, DestinationUse, Project
+from audience_sync.project.model import (
+    ORDERS,
+    Audience,
+    Destination,
+    DestinationUse,
+    OrderReports,
+    Project,
+)
 from audience_sync.project.period import Period
 from audience_sync.project.schema import project_schema
 from audience_sync.project.sections import (
@@ -13,12 +20,14 @@ from audience_sync.project.sections import (
 from audience_sync.project.source import Columns, Decisions, Source
 
 __all__ = [
+    "ORDERS",
     "Audience",
     "Columns",
     "Decisions",
     "Destination",
     "DestinationUse",
     "Guards",
+    "OrderReports",
     "Period",
     "Policy",
     "Project",

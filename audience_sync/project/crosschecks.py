@@ -8,13 +8,16 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.project.document import Findings, Step
 from audience_sync.project.forms import form_names, is_hashed_form
 from audience_sync.project.sections import (
+    OrdersSection,
     Policy,
 )
 from audience_sync.project.source import FILE_SUFFIXES, Decisions, Source
 from audience_sync.project.wording import nearest
 
 
-def check_readable(section: Source | Decisions, place: Sequence[Step], findings: Findings) -> None:
+def check_readable(
+    section: Source | Decisions | OrdersSection, place: Sequence[Step], findings: Findings
+) -> None:
     """A database is asked by `query` or `table`; files are read whole."""
     asked = [key for key in ("query", "table") if getattr(section, key) is not None]
     url = section.url.get_secret_value()

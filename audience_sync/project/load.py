@@ -17,12 +17,20 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from audience_sync.connector import Connector
 from audience_sync.project.crosschecks import check_hashed, check_policy, check_readable
 from audience_sync.project.document import Findings, Place, read_document
-from audience_sync.project.model import Audience, Destination, DestinationUse, Project
+from audience_sync.project.model import (
+    Audience,
+    Destination,
+    DestinationUse,
+    OrderReports,
+    Project,
+)
+from audience_sync.project.orders import check_orders, window_of
 from audience_sync.project.references import References, secret_places
 from audience_sync.project.sections import (
     OWN_ORIGINS,
     AudienceSection,
     Guards,
+    OrdersSection,
     Policy,
     ProjectFile,
     ProjectHead,
@@ -85,6 +93,7 @@ class _Loader:
         policy = self._policy(source)
         destinations = self._destinations()
         audiences = self._audiences(source, _Defaults(guards, timezone), destinations)
+        orders = self._orders(_Defaults(guards, timezone), destinations, audiences)
         if head is None or source is None:
             return None
         return Project(
@@ -99,6 +108,7 @@ class _Loader:
             guards=guards,
             destinations=destinations,
             audiences=audiences,
+            orders=orders,
             condition_lines={
                 name: self.findings.lines["audiences", name, "where"]
                 for name, audience in audiences.items()
@@ -142,11 +152,32 @@ class _Loader:
         if url is not None:
             filled["url"] = url
         found = self._validated(model, filled, (key,))
-        if isinstance(found, Source | Decisions):
+        if isinstance(found, Source | Decisions | OrdersSection):
             check_readable(found, (key,), self.findings)
         if isinstance(found, Source):
             check_hashed(found, self.findings)
         return found
+
+    def _orders(
+        self,
+        defaults: _Defaults,
+        destinations: Mapping[str, Destination],
+        audiences: Mapping[str, Audience],
+    ) -> OrderReports | None:
+        if self.tree.get("orders") is None:
+            return None
+        section = self._readable("orders", OrdersSection)
+        if section is None:
+            return None
+        check_orders(section, destinations, audiences, self.connectors, self.findings)
+        return OrderReports(
+            lines=section,
+            destinations=section.destinations,
+            window=window_of(section.window),
+            schedule=section.schedule,
+            timezone=section.timezone or defaults.timezone,
+            guards=defaults.guards.overridden_by(section.guards),
+        )
 
     def _policy(self, source: Source | None) -> Policy:
         policy = self._optional("policy", Policy) or Policy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,9 +13,12 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.project.period import Period
 from audience_sync.project.sections import (
     Guards,
+    OrdersSection,
     Policy,
 )
 from audience_sync.project.source import Decisions, Source
+
+ORDERS = "orders"  # stands for an audience's name where orders are reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,20 @@ class Audience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReports:
+    """The orders of the shop, and who is told of them."""
+
+    lines: OrdersSection
+    destinations: tuple[str, ...]
+    window: timedelta
+    schedule: str | None
+    timezone: ZoneInfo
+    guards: Guards
+    name: str = ORDERS
+    title: str = "Orders"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """`audience-sync.yaml`, typed; relative paths in it became absolute ones."""
 
@@ -74,12 +92,21 @@ class Project:
     guards: Guards
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     audiences: Mapping[str, Audience] = field(default_factory=dict)
+    orders: OrderReports | None = None
     condition_lines: Mapping[str, int] = field(default_factory=dict)  # audience → line of `where`
 
     def names(self, audience: str, destination: str) -> bool:
-        """Whether an audience goes to a destination, as the project stands now."""
+        """Whether an audience, or orders, go to a destination, as the project stands now."""
+        if audience == ORDERS and self.orders is not None:
+            return destination in self.orders.destinations
         found = self.audiences.get(audience)
         return found is not None and destination in found.destinations
+
+    @property
+    def scheduled(self) -> Mapping[str, Audience | OrderReports]:
+        """All that may have a schedule, by name."""
+        reports = {} if self.orders is None else {ORDERS: self.orders}
+        return {**self.audiences, **reports}
 
     def adopted(self, audience: str, destination: str) -> str | None:
         """The remote list that an audience adopts at a destination, if any."""

@@ -15,7 +15,8 @@ from pydantic import (
     field_validator,
 )
 
-from audience_sync.project.source import Decisions, Section, Source
+from audience_sync.project.period import Period
+from audience_sync.project.source import Decisions, OrderLines, Section, Source
 from audience_sync.project.values import (
     CountOrOff,
     Country,
@@ -140,6 +141,25 @@ class AudienceSection(Section):
     guards: Guards | None = Field(None, description="limits of this audience alone")
 
 
+class OrdersSection(OrderLines):
+    """Orders as they are written: where they are, and which destinations are told of them."""
+
+    destinations: tuple[str, ...] = Field(
+        min_length=1, description="destinations whose partners take orders, such as [rakuten-se]"
+    )
+    window: PeriodValue = Field(
+        Period(90, "day"),
+        description="older orders are neither reported nor corrected, and what is known of them "
+        "is forgotten",
+        json_schema_extra={"default": "90 days"},
+    )
+    schedule: Schedule | None = Field(
+        None, description="cron in five fields, in `timezone`; without it, on demand only"
+    )
+    timezone: Zone | None = Field(None, description="IANA zone of `schedule`; default: the top's")
+    guards: Guards | None = Field(None, description="limits of order reports alone")
+
+
 class ProjectHead(Section):
     """Whose project this is."""
 
@@ -169,6 +189,9 @@ class ProjectFile(ProjectHead):
     decisions: Decisions | None = Field(None, description="a consent log, if there is one")
     policy: Policy = Field(default_factory=Policy, description="who may be shared at all")
     guards: Guards = Field(default_factory=Guards, description="limits that hold a run")
+    orders: OrdersSection | None = Field(
+        None, description="orders that partners are told of, where they came by their links"
+    )
     destinations: dict[str, Any] = Field(
         default_factory=dict, description="accounts at partners, by a name of your own"
     )

@@ -1,4 +1,4 @@
-"""The sections of `audience-sync.yaml` that say where customers and decisions are read from.
+"""The sections of `audience-sync.yaml` that say where customers, decisions, orders are read from.
 
 The descriptions are what an editor shows beside a key and what an error says about a missing one.
 """
@@ -97,6 +97,51 @@ class _Readable(Section):
         """Whether a database is read; a path, a glob or object storage is not one."""
         scheme, separator, _ = self.url.get_secret_value().partition("://")
         return bool(separator) and scheme.lower() not in FILE_SCHEMES
+
+
+class OrderColumns(Section):
+    """Our name: their column, in the order lines; one row is one line."""
+
+    order_id: str = Field(description="column with the order's number")
+    customer_id: str = Field(description="column with the key of `source.columns.customer_id`")
+    ordered_at: str = Field(description="column with the time of the order")
+    sku: str = Field(description="column with the article's number")
+    amount: str = Field(
+        description="column with the line's amount (price times quantity), without tax, shipping"
+    )
+    quantity: str | None = Field(None, description="column with whole numbers; without it, 1 each")
+    name: str | None = Field(None, description="column with the article's name")
+    currency: str | None = Field(None, description="column with ISO 4217 codes")
+    status: str | None = Field(
+        None, description="column with the line's state; see `taken_back` for the words that count"
+    )
+    click_id: str | None = Field(
+        None, description="column with the click id that the partner's link brought"
+    )
+    landed_at: str | None = Field(None, description="column with the time of that click")
+    customer_status: str | None = Field(None, description="column with new or existing")
+
+    @property
+    def mapped(self) -> dict[str, str]:
+        """Our name → their column, without those that the source does not have."""
+        return {name: column for name, column in self if column is not None}
+
+
+class OrderLines(_Readable):
+    """Where the orders are, and what their columns mean."""
+
+    columns: OrderColumns = Field(description="our name: their column")
+    amounts: Literal["major", "minor"] = Field(
+        description="how amounts are written: major for 49.99, minor for 4999"
+    )
+    currency: str | None = Field(
+        None, pattern="^[A-Z]{3}$", description="ISO 4217 code of lines without one of their own"
+    )
+    taken_back: tuple[str, ...] = Field(
+        ("cancelled", "canceled", "returned", "refunded"),
+        min_length=1,
+        description="words of the status column, in small letters, that take a line back",
+    )
 
 
 class Source(_Readable):
