@@ -96,7 +96,7 @@ class SnapchatConnector(Connector[SnapchatSettings]):
     def refresh_after(cls, settings: ConnectorSettings) -> timedelta | None:
         """See `Connector.refresh_after`; Snapchat forgets members after `retention_days`."""
         days = getattr(settings, "retention_days", None)
-        return None if days is None else timedelta(days=max(days // 2, days - MARGIN))
+        return None if days is None else timedelta(days=max(days / 2, days - MARGIN))
 
     def check(self) -> None:
         """See `Connector.check`: the token is taken and may see the ad account's segments."""
