@@ -246,7 +246,8 @@ class App:
         name = f"{audience}/{destination}"
         lease = self.ledger.take_lease(name, this_process(), LEASE_SECONDS, alive=alive)
         try:
-            forget_list(self.ledger, self.link(destination), audience, lease)
+            link, actor = self.link(destination), operator()
+            forget_list(self.ledger, link, audience, lease, actor=actor, now=self.now())
         finally:
             self.ledger.release_lease(lease)
 

@@ -18,6 +18,7 @@ from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader
 from audience_sync.project import Project
+from audience_sync.runs.forget import cure
 from audience_sync.runs.link import Link
 from audience_sync.targeting import selection_of
 
@@ -102,8 +103,7 @@ def look_at_lists(project: Project, ledger: Ledger, link: Link) -> str:
             remedy = (
                 "correct its remote_id in the project file"
                 if adopted
-                else f"where it was deleted, `audience-sync forget {audience} {link.destination}` "
-                "lets the next sync make a new one"
+                else cure(audience, link.destination)
             )
             raise RefusedError(
                 f"the list {remote_id} of {audience} cannot be read: {error}; {remedy}",

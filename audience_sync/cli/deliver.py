@@ -125,6 +125,7 @@ def outcome_objects(app: App, outcomes: Sequence[Outcome]) -> list[dict[str, Any
             "run": outcome.run,
             "reached": far.get(outcome.run.id) if outcome.run is not None else None,
             "error": None if outcome.error is None else str(outcome.error),
+            "replaced": outcome.replaced,
         }
         for outcome in outcomes
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from audience_sync.cli.lists import plain_table
-from audience_sync.cli.written import console, number
+from audience_sync.cli.written import console, in_zone, number
 from audience_sync.ledger.records import Event
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
     if earlier:
         output.print(f"[dim]{number(earlier)} earlier lines; --last 0 shows all[/]")
     wide = output.width >= _WIDE
-    table = plain_table("#", "when", "list", "what", "result", right=["#"])
+    table = plain_table("#", in_zone("when", zone), "list", "what", "result", right=["#"])
     if wide:
         table.add_column("run", no_wrap=True)
     for logged in lines:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from audience_sync.cli.outcomes import print_funnels, sentences
-from audience_sync.cli.written import ago, ahead, clock, console, number, short
+from audience_sync.cli.written import ago, ahead, clock, console, in_zone, number, short
 from audience_sync.ledger.records import RunState
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ def told(statistics: Mapping[str, Any], *, in_project: bool = True) -> str:
 def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
     """One line a run."""
     table = plain_table(
-        "run", "planned", "list", "state", "added", "removed", right=["added", "removed"]
+        "run",
+        in_zone("planned", zone),
+        "list",
+        "state",
+        "added",
+        "removed",
+        right=["added", "removed"],
     )
     table.columns[0].no_wrap = True
     for run in runs:

@@ -117,6 +117,8 @@ def sentences(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         where = f"[bold]{outcome.audience}[/] at [bold]{outcome.destination}[/]"
         run = outcome.run
+        for older in outcome.replaced:
+            yield f"The older plan {older} of {where} was cancelled for a newer one."
         if outcome.error is not None:
             yield f"{where}: {outcome.error}{_remedy(run, outcome.error)}"
         elif run is not None and run.state is RunState.HELD:

@@ -43,8 +43,8 @@ def _tell_of_new_keys(app: App) -> None:
         from audience_sync.keys import KEY_FILE  # noqa: PLC0415 - only on a first run
 
         ending.say(
-            f"made state keys in {folder / KEY_FILE}; back them up, "
-            "the state cannot be read without them"
+            f"made state keys in {folder / KEY_FILE}\n"
+            "back them up: the state cannot be read without them"
         )
 
 

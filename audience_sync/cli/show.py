@@ -48,8 +48,25 @@ def status(
             from audience_sync.cli.lists import print_lists  # noqa: PLC0415 - keeps --help light
 
             print_lists(places, app.now())
+            _tell_interrupted(app, places)
         _tell_failures(outcomes)
     return codes.of_outcomes([o for o in outcomes if o.error is not None])
+
+
+def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
+    """Deliveries that no process is at work on, and how they go on."""
+    from audience_sync.holder import alive  # noqa: PLC0415 - keeps --help light
+    from audience_sync.ledger.records import RunState  # noqa: PLC0415 - the same
+
+    busy = {lease.name for lease in app.ledger.leases_held("") if alive(lease.holder)}
+    for place in places:
+        run: Run | None = place["last_run"]
+        if run is None or run.state is not RunState.DELIVERING or run.lease_name in busy:
+            continue
+        print(
+            f"\nThe delivery of {run.audience} to {run.destination} stopped on its way.\n"
+            f"  audience-sync resume {run.id}   goes on where it stopped"
+        )
 
 
 def _tell_failures(outcomes: list[Any]) -> None:

@@ -42,9 +42,7 @@ def run(arguments: Sequence[str]) -> int:
             args=words, prog_name="audience-sync", standalone_mode=False
         )
     except typer.TyperException as wrong:
-        _show_usage(wrong)
-        if as_json:
-            ending.write_error(wrong.format_message())
+        _tell_usage(wrong, words, as_json=as_json)
         return codes.USAGE
     except typer.Abort:
         return codes.INTERRUPTED
@@ -79,12 +77,17 @@ def globals_first(arguments: Sequence[str]) -> list[str]:
     return [*front, *rest]
 
 
-def _show_usage(wrong: typer.TyperException) -> None:
+def _tell_usage(wrong: typer.TyperException, words: Sequence[str], *, as_json: bool) -> None:
+    """One sentence; but who names no command at all sees them all."""
     show = getattr(wrong, "show", None)
-    if show is not None:
+    if not words and show is not None:
         show()
-    else:
-        ending.say(wrong.format_message())
+        return
+    context = getattr(wrong, "ctx", None)
+    path = "audience-sync" if context is None else context.command_path
+    told = wrong.format_message().strip().rstrip(".").replace("\n", " ")
+    told = told.removeprefix("Invalid value: ")
+    ending.tell(f"{told[:1].lower()}{told[1:]}; see `{path} --help`", as_json=as_json)
 
 
 def _trace(debug: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+_SHORT = 3  # characters of a zone that stands beside a column's head, not below it
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
 
@@ -36,8 +37,13 @@ def number(count: float) -> str:
 
 
 def clock(moment: datetime | None, zone: tzinfo = UTC) -> str:
-    """A time in the project's timezone, to the minute."""
-    return "-" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
+    """A time in the project's timezone, which it names, to the minute."""
+    return "-" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {zone}"
+
+
+def in_zone(column: str, zone: tzinfo) -> str:
+    """The head of a column of times, with the zone that they are in."""
+    return f"{column}\n{zone}" if len(str(zone)) > _SHORT else f"{column} {zone}"
 
 
 def short(moment: datetime, now: datetime, zone: tzinfo) -> str:

@@ -61,6 +61,7 @@ class Event(StrEnum):
     CONFIRMED = "confirmed"  # the partner's later, final answer
     FORCED = "forced"  # a person sent a held run at once
     APPROVED = "approved"  # a person approved a held run
+    FORGOTTEN = "forgotten"  # a person took a list that its partner deleted for gone
 
 
 class JobState(StrEnum):

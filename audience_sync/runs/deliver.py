@@ -26,6 +26,7 @@ from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.following import following_folder
+from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.progress import Progress
@@ -70,7 +71,7 @@ class Deliverer:
                 remote_id = self._ensure_list(run, link, adopted, held)
                 wait = self._send(run, link, remote_id, outbox, held)
         except RefusedError as error:
-            return self.give_up(run, RunState.FAILED, str(error), held)
+            return self.give_up(run, RunState.FAILED, f"{error}{self._cure(run, link)}", held)
         except (BusyError, StateError):
             raise
         except AudienceSyncError as error:
@@ -107,6 +108,20 @@ class Deliverer:
         if not self._settled(run):
             self.location.delete(following_folder(run))
         return ended
+
+    def _cure(self, run: Run, link: Link) -> str:
+        """What to add to a refusal when the partner does not know our list any more."""
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        if remote.remote_id is None or not self._arrived(remote, run):
+            return ""
+        try:
+            with faults_of(link.connector.name, TemporaryPartnerError):
+                link.connector.statistics(remote.remote_id)
+        except RefusedError:
+            return f"; {cure(run.audience, run.destination)}"
+        except AudienceSyncError:
+            pass  # nobody knows, so nothing is advised
+        return ""
 
     def _outbox(self, run: Run) -> Outbox:
         try:

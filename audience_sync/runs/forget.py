@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease, RemoteList, RunState
+from audience_sync.ledger.records import Event, Lease, RemoteList, RunState, TransferLine
 from audience_sync.runs.link import Link
 
 _UNDER_WAY = [RunState.DELIVERING, RunState.DELIVERED]
 
 
-def forget_list(ledger: Ledger, link: Link, audience: str, lease: Lease) -> None:
+def cure(audience: str, destination: str) -> str:
+    """What to do about a list that its partner does not know any more."""
+    return (
+        f"where it was deleted, `audience-sync forget {audience} {destination}` "
+        "lets the next sync make a new one"
+    )
+
+
+def forget_list(
+    ledger: Ledger, link: Link, audience: str, lease: Lease, *, actor: str, now: datetime
+) -> None:
     """Begin anew with a list: it holds nobody, and the next sync makes another.
+
+    The transfer log tells first who said so: whoever was on the list is never removed from it.
 
     Refused while the partner still has the list, since whoever is on it could not be removed
     any more, and while a delivery to it is under way.
@@ -32,6 +46,7 @@ def forget_list(ledger: Ledger, link: Link, audience: str, lease: Lease) -> None
     try:
         link.connector.statistics(remote.remote_id)
     except RefusedError:
+        ledger.record([_line(ledger, link, remote, actor, now)], (), lease)
         begun = RemoteList(
             audience=audience, destination=link.destination, generation=remote.generation + 1
         )
@@ -39,4 +54,24 @@ def forget_list(ledger: Ledger, link: Link, audience: str, lease: Lease) -> None
         return
     raise ConfigurationError(
         f"the partner still has the list of {where}; only a list that was deleted is forgotten"
+    )
+
+
+def _line(
+    ledger: Ledger, link: Link, remote: RemoteList, actor: str, now: datetime
+) -> TransferLine:
+    last = ledger.last_run(remote.audience, remote.destination)
+    recipient = link.connector.recipient
+    return TransferLine(
+        event=Event.FORGOTTEN,
+        run="" if last is None else last.id,
+        audience=remote.audience,
+        destination=remote.destination,
+        recipient=recipient.name,
+        recipient_country=recipient.country,
+        purpose=link.purpose,
+        reference=remote.remote_id,
+        finished_at=now,
+        actor=actor,
+        note=f"the partner no longer has the list, which held {remote.members:,} members",
     )

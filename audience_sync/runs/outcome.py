@@ -11,12 +11,16 @@ from audience_sync.ledger.records import Run, RunState
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one list: its run, or the error that stopped it."""
+    """What became of one list: its run, or the error that stopped it.
+
+    `replaced` names older plans that nobody had sent and that this one took the place of.
+    """
 
     audience: str
     destination: str
     run: Run | None = None
     error: AudienceSyncError | None = None
+    replaced: tuple[str, ...] = ()
 
 
 def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from audience_sync.errors import (
@@ -71,6 +71,7 @@ class Pipeline:
         outcomes: dict[str, Outcome] = {}
         with self._holding(targets, outcomes) as held:
             free = [target for target in targets if target.name not in outcomes]
+            older = self._waiting(free) if keep else {}
             if keep:
                 free = [
                     target
@@ -82,7 +83,25 @@ class Pipeline:
                 outcomes |= {target.name: _planned(target, planned[target.name]) for target in free}
             if deliver and keep:
                 self._deliver_all(outcomes, held, forced_by)
-        return [outcomes[target.name] for target in targets]
+        return [
+            replace(outcomes[target.name], replaced=self._cancelled(older.get(target.name, ())))
+            for target in targets
+        ]
+
+    def _waiting(self, targets: Sequence[Target]) -> dict[str, list[str]]:
+        """The plans that nobody has sent yet, by list."""
+        return {
+            target.name: [
+                run.id
+                for run in self.ledger.runs(
+                    audience=target.audience, destination=target.destination, states=_WAITING
+                )
+            ]
+            for target in targets
+        }
+
+    def _cancelled(self, runs: Sequence[str]) -> tuple[str, ...]:
+        return tuple(run for run in runs if self.ledger.run(run).state is RunState.CANCELLED)
 
     def approve(self, run: Run, actor: str) -> Run:
         """Deliver the very outbox that was shown."""
