@@ -22,6 +22,7 @@ from audience_sync.runs.leases import LEASE_SECONDS
 from audience_sync.runs.progress import Progress, Silent
 from audience_sync.runs.reported import read_statistics
 from audience_sync.settings import Settings, environment, load_settings
+from audience_sync.stopping import StoppedError
 
 if TYPE_CHECKING:
     from audience_sync.connector import Connector
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from audience_sync.delivery.limits import Gate
     from audience_sync.membership.location import StateLocation
     from audience_sync.membership.sealed import Keyring
+    from audience_sync.runs.calendar import Calendar
     from audience_sync.runs.link import Link
     from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.sync import Pipeline
@@ -281,6 +283,35 @@ class App:
 
         return selection_of(self.project, self.installed.names)
 
+    @cached_property
+    def calendar(self) -> Calendar:
+        """What is due by the schedules, and was it served."""
+        from audience_sync.runs.calendar import Calendar  # noqa: PLC0415 - keeps status light
+
+        return Calendar(ledger=self.ledger, holder=this_process(), alive=alive, now=self.now)
+
+    def plan_scheduled(self, audiences: Sequence[str]) -> list[Outcome]:
+        """Plan the audiences whose due time nobody served yet; the others are left alone."""
+        known = self.project.audiences
+        found = [known[name] for name in audiences if name in known]
+        with self.calendar.serving(found) as serving:
+            outcomes = self.plan_for_later(list(serving.due)) if serving.due else []
+            for outcome in outcomes:
+                note = _left_out(outcome)
+                if note is not None:
+                    before = serving.notes.get(outcome.audience)
+                    serving.notes[outcome.audience] = f"{before}; {note}" if before else note
+        return outcomes
+
+    def overdue(self) -> list[list[str]]:
+        """Audiences whose due time nobody serves, those of one schedule together."""
+        self.calendar.meet(self.project.audiences.values())
+        together: dict[tuple[str | None, str], list[str]] = {}
+        for audience in self.calendar.unserved(self.project.audiences.values()):
+            rule = audience.schedule, str(audience.timezone)
+            together.setdefault(rule, []).append(audience.name)
+        return list(together.values())
+
     def _retired(self) -> list[Target]:
         from audience_sync.targeting import retired_of  # noqa: PLC0415 - the same
 
@@ -370,6 +401,17 @@ class App:
         link.connector.check()
         lists = look_at_lists(self.project, self.ledger, link)
         return f"{link.connector.title} accepts the credentials, {lists}"
+
+
+def _left_out(outcome: Outcome) -> str | None:
+    """Why a scheduled list was not planned, for `status`; None when it was."""
+    if isinstance(outcome.error, StoppedError):
+        raise outcome.error
+    if outcome.run is not None and outcome.run.state is RunState.DELIVERING:
+        return f"{outcome.destination} was skipped: run {outcome.run.id} is still being delivered"
+    if outcome.error is not None:
+        return f"{outcome.destination} was skipped: {outcome.error}"
+    return None
 
 
 def operator() -> str:

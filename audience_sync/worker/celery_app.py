@@ -14,9 +14,13 @@ QUEUES = (PLAN, DELIVER, POLL)
 _EXCHANGE = "audience-sync"
 
 VISIBILITY_TIMEOUT = 3600  # seconds; Redis then gives a message that nobody finished to another
+TURN = VISIBILITY_TIMEOUT * 0.75  # seconds; a delivery then hands back what is left of it
+STUCK = VISIBILITY_TIMEOUT * 0.95  # seconds; a task that has a turn was killed before so long
+STUCK_PLAN = 12 * 3600  # seconds; planning has no turns, it would begin anew with each
+GRACE = 60  # seconds between the word that a task takes too long and its end by force
 TASKS_PER_CHILD = 50  # then a child is replaced, which gives back all memory
 
-_SCHEMES = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+_SCHEMES = ("redis://", "rediss://", "redis+socket://")
 _PUBLISH_PATIENCE = {"max_retries": 20, "interval_start": 0, "interval_step": 1, "interval_max": 10}
 
 
@@ -44,6 +48,9 @@ def make_celery(settings: Settings) -> Celery:
         task_publish_retry_policy=_PUBLISH_PATIENCE,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
+        task_time_limit=STUCK,
+        task_soft_time_limit=STUCK - GRACE,
+        task_publish_retry=True,
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=TASKS_PER_CHILD,
         worker_cancel_long_running_tasks_on_connection_loss=False,

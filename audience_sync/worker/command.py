@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from billiard import active_children  # type: ignore[import-untyped]  # no types; is celery's own
 from celery import Celery, signals
 
-from audience_sync import journal
+from audience_sync import journal, stopping
 from audience_sync.settings import Settings, load_settings
 from audience_sync.worker import tasks
 from audience_sync.worker.celery_app import QUEUES, broker_url, make_celery
@@ -20,6 +23,7 @@ from audience_sync.worker.schedule import beat_entries
 
 _PREFIX = QUEUES[0].partition(".")[0] + "."
 _LIBRARIES = ("celery", "kombu")
+_HAND_BACK = signal.SIGUSR2  # from the worker's parent to its children; Celery has no use for it
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +65,9 @@ def run_worker(argv: Sequence[str]) -> int:
     """Be the worker, in a process that has loaded nothing that a fork would break."""
     options = _worker_options(argv)
     celery = _celery(load_settings())
+    signal.signal(_HAND_BACK, signal.SIG_IGN)  # until a child listens; it would end it
+    signals.worker_process_init.connect(_listen)
+    signals.worker_shutting_down.connect(_tell_children)
     found = celery.Worker(
         hostname=f"audience-sync-{os.getpid()}@{socket.gethostname()}",
         concurrency=options.concurrency,
@@ -125,12 +132,8 @@ def _entries() -> dict[str, dict[str, Any]]:
     from audience_sync.app import App  # noqa: PLC0415 - never in the process that forks
 
     with App.open() as app:
-        newest = {
-            name: next(iter(app.ledger.runs(audience=name, limit=1)), None)
-            for name in app.project.audiences
-        }
-        planned = {name: run.planned_at for name, run in newest.items() if run is not None}
-        return beat_entries(app.project, planned.get)
+        app.calendar.meet(app.project.scheduled.values())
+        return beat_entries(app.project)
 
 
 def _celery(settings: Settings) -> Celery:
@@ -148,6 +151,18 @@ def _celery(settings: Settings) -> Celery:
 
 def _leave_logging(**_details: object) -> None:
     """Celery sets up logging only where nobody listens to this signal."""
+
+
+def _tell_children(**_details: object) -> None:
+    """The parent takes nothing new from now on; what its children do is handed back soon."""
+    for child in active_children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, _HAND_BACK)
+
+
+def _listen(**_details: object) -> None:
+    """In a child: end the work in order when the parent says so."""
+    signal.signal(_HAND_BACK, lambda _number, _frame: stopping.stop())
 
 
 def _tell_ready(**_details: object) -> None:

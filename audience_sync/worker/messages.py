@@ -14,7 +14,8 @@ SYNC = "audience_sync.sync"
 DELIVER_RUN = "audience_sync.deliver"
 POLL_RUN = "audience_sync.poll"
 SWEEP = "audience_sync.sweep"
-QUEUE_OF = {SYNC: PLAN, DELIVER_RUN: DELIVER, POLL_RUN: POLL, SWEEP: POLL}
+SCHEDULED = "audience_sync.scheduled"
+QUEUE_OF = {SYNC: PLAN, SCHEDULED: PLAN, DELIVER_RUN: DELIVER, POLL_RUN: POLL, SWEEP: POLL}
 
 # Seconds. Redis doubles a message that waits longer than the visibility timeout; what is to wait
 # longer than this is left to the sweep.

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from celery.schedules import BaseSchedule, schedstate
 
 from audience_sync.cron import next_due
-from audience_sync.worker.messages import SWEEP, SYNC, Message
+from audience_sync.worker.messages import SCHEDULED, SWEEP, Message
 
 if TYPE_CHECKING:  # it leads to numpy, which starts a thread that a worker's fork would lose
     from audience_sync.project.model import Project
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # it leads to numpy, which starts a thread that a worker's fo
 SWEEP_EVERY = 180.0  # seconds
 
 Clock = Callable[[], datetime]
-LastRun = Callable[[str], datetime | None]
 
 
 def utc_now() -> datetime:
@@ -54,20 +53,18 @@ class CronInZone(BaseSchedule):  # type: ignore[misc]  # celery has no types
         return f"<{self.cron} in {self.zone}>"
 
 
-def beat_entries(
-    project: Project, last_run: LastRun, now: Clock = utc_now
-) -> dict[str, dict[str, Any]]:
+def beat_entries(project: Project, now: Clock = utc_now) -> dict[str, dict[str, Any]]:
     """Celery's beat schedule: one entry for all audiences that are due at the same times.
 
-    They share one pass over the source. A due time that passed since an audience's last run, while
-    no beat ran, is made up for at once.
+    They share one pass over the source. What was due while no beat ran is found by the sweep,
+    which is due at once.
     """
     together: dict[tuple[str, ZoneInfo], list[str]] = {}
-    for audience in project.audiences.values():
+    for audience in project.scheduled.values():
         if audience.schedule is not None:
             together.setdefault((audience.schedule, audience.timezone), []).append(audience.name)
     entries = {
-        f"sync {cron} {zone}": _sync_entry(CronInZone(cron, zone, now), names, last_run)
+        f"sync {cron} {zone}": _sync_entry(CronInZone(cron, zone, now), names)
         for (cron, zone), names in together.items()
     }
     return entries | {"sweep": _sweep_entry(now())}
@@ -75,20 +72,19 @@ def beat_entries(
 
 def due_since(project: Project, audience: str, since: datetime, now: datetime) -> bool:
     """Whether an audience has become due after a moment and until now."""
-    found = project.audiences.get(audience)
+    found = project.scheduled.get(audience)
     if found is None or found.schedule is None:
         return False
     return next_due(found.schedule, found.timezone, since) <= now
 
 
-def _sync_entry(schedule: CronInZone, names: list[str], last_run: LastRun) -> dict[str, Any]:
+def _sync_entry(schedule: CronInZone, names: list[str]) -> dict[str, Any]:
     now = schedule.now()
-    ran = [moment for moment in map(last_run, names) if moment is not None]
     following = next_due(schedule.cron, schedule.zone, now)
     # What no worker has taken by the next due time is replaced by that one's message.
     period = next_due(schedule.cron, schedule.zone, following) - following
-    message = Message(task=SYNC, args=(names,), expires=period.total_seconds())
-    return _entry(message, schedule, min(ran, default=now))
+    message = Message(task=SCHEDULED, args=(names,), expires=period.total_seconds())
+    return _entry(message, schedule, now)
 
 
 def _sweep_entry(now: datetime) -> dict[str, Any]:

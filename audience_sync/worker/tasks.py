@@ -13,13 +13,17 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 
 from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError, places
 from audience_sync.ledger.records import Run, RunState
+from audience_sync.stopping import StoppedError, within
+from audience_sync.worker.celery_app import GRACE, STUCK_PLAN, TURN
 from audience_sync.worker.messages import (
     DELIVER_RUN,
     LONGEST_WAIT,
     POLL_RUN,
+    SCHEDULED,
     SWEEP,
     SYNC,
     Message,
@@ -45,9 +49,16 @@ def sync(task: Any, audiences: list[str], destination: str | None = None) -> Non
             _send_all(task, _after_planning(outcome.run, outcome.error))
 
 
-def deliver(task: Any, run: str) -> None:
-    """Deliver one run, if it is due."""
+def scheduled(task: Any, audiences: list[str]) -> None:
+    """The same for those of these audiences whose due time was not served yet."""
     with _opened() as app:
+        for outcome in app.plan_scheduled(audiences):
+            _send_all(task, _after_planning(outcome.run, outcome.error))
+
+
+def deliver(task: Any, run: str) -> None:
+    """Deliver one run, if it is due; what does not fit into a turn is handed back."""
+    with _opened() as app, within(TURN):
         _send_all(task, _after_work(app, _gone_on(app, run)))
 
 
@@ -58,16 +69,26 @@ def poll(task: Any, run: str) -> None:
 
 
 def sweep(task: Any) -> None:
-    """Wake every run that is due; messages may have been lost."""
+    """Wake every run that is due and every due time that nobody serves; messages get lost."""
     with _opened() as app:
         for run in app.sweep():
             _send_all(task, [_wake(run, expires=SWEEP_EVERY)])
+        for names in app.overdue():
+            _send_all(task, [Message(task=SCHEDULED, args=(names,), expires=SWEEP_EVERY)])
 
 
 def register(celery: Celery) -> None:
     """Give the tasks to an app."""
-    for name, work in ((SYNC, sync), (DELIVER_RUN, deliver), (POLL_RUN, poll), (SWEEP, sweep)):
-        celery.task(_guarded(name, work), name=name, bind=True, shared=False)
+    plans = {"time_limit": STUCK_PLAN, "soft_time_limit": STUCK_PLAN - GRACE}
+    known: tuple[tuple[str, Work, dict[str, int]], ...] = (
+        (SYNC, sync, plans),
+        (SCHEDULED, scheduled, plans),
+        (DELIVER_RUN, deliver, {}),
+        (POLL_RUN, poll, {}),
+        (SWEEP, sweep, {}),
+    )
+    for name, work, limits in known:
+        celery.task(_guarded(name, work), name=name, bind=True, shared=False, **limits)
 
 
 @contextmanager
@@ -96,6 +117,8 @@ def _after_planning(run: Run | None, error: AudienceSyncError | None) -> list[Me
     if run is not None and run.state is RunState.DELIVERING:
         _log.info("Run %s of %s is not at its end yet and goes on first", run.id, run.audience)
         return [_wake(run)]
+    if isinstance(error, StoppedError):
+        raise error
     if isinstance(error, BusyError):
         _log.info("Skipped, since %s", error)
     elif error is not None:
@@ -149,6 +172,11 @@ def _guarded(name: str, work: Work) -> Work:
                 _after_crash(task, name, args)
             else:
                 work(task, *args)
+        except StoppedError as error:
+            _log.info("The task %s ends before its end, since %s", name, error)
+            Message(task=name, args=args).send(task.app)
+        except SoftTimeLimitExceeded:
+            _log.error("The task %s hung and was ended; the sweep goes on with its work", name)
         except BusyError as error:
             _log.info("Skipped, since %s", error)
         except AudienceSyncError as error:

@@ -25,7 +25,7 @@ import redis
 import requests
 
 from audience_sync.app import App
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, RunState
 from audience_sync.sandbox.server import RunningSandbox, running_sandbox
 from audience_sync.settings import Settings
 from audience_sync.testing.project_template import write_demo_secrets
@@ -80,12 +80,12 @@ class Shop:
     broker: str
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def write_customers(self, granted: int) -> None:
+    def write_customers(self, granted: int, first: int = 0) -> None:
         with (self.folder / "new.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["id", "email", "consent", "at"])
             for number in range(PEOPLE):
-                word = "granted" if number < granted else "withdrawn"
+                word = "granted" if first <= number < granted else "withdrawn"
                 rows.writerow([number, email(number), word, "2026-01-01"])
         (self.folder / "new.csv").rename(self.folder / "customers.csv")
 
@@ -269,17 +269,68 @@ def test_beat_makes_up_for_a_missed_time_once(shop: Shop) -> None:
     assert not list(shop.folder.glob("celerybeat*"))
 
 
-def test_sigterm_lets_a_delivery_come_to_its_end(shop: Shop) -> None:
-    """The worker takes nothing new, finishes what it sends, and ends with 0."""
-    _slow(shop, milliseconds=400)
+def test_sigterm_hands_back_what_was_not_sent_yet(shop: Shop) -> None:
+    """The batch under way gets its answer; another worker sends the rest at once, and only that."""
+    with shop.open() as app:
+        app.sync(["vip"], "meta-se")
+    shop.write_customers(granted=120, first=40)
+    _slow(shop, milliseconds=1500)
     worker = shop.start("worker", "--concurrency=1", "--queues", "plan", "deliver")
     shop.ask(SYNC, ["vip"])
-    shop.until(lambda: [run for run in shop.runs() if run.state is RunState.DELIVERING])
+    shop.until(lambda: _batches(shop, BatchState.SENDING))
 
     assert ended(worker) == 0
 
-    assert not [run for run in shop.runs() if run.state is RunState.DELIVERING]
-    assert [found for found in shop.held().values() if found] != []
+    assert "handed back" in shop.log
+    assert [batch.operation for batch in _batches(shop, BatchState.ACCEPTED)] == [Operation.REMOVE]
+    assert [batch.operation for batch in _batches(shop, BatchState.WAITING)] == [Operation.ADD]
+    with redis.Redis.from_url(shop.broker) as client:
+        assert client.llen(DELIVER) >= 1
+    _slow(shop, milliseconds=0)
+    another = shop.start("worker", "--concurrency=1", "--queues", "deliver")
+    shop.until(lambda: not _batches(shop, BatchState.WAITING))
+    assert ended(another) == 0
+    wanted = {digest(number) for number in range(40, 120)}
+    assert shop.held()["worker-test vip meta"] == wanted
+    with shop.open() as app:
+        lines = [logged.line for logged in app.ledger.log_lines()]
+    assert not [line for line in lines if line.event is Event.UNKNOWN]
+    removed = [line for line in lines if line.operation == Operation.REMOVE]
+    assert [line.event for line in removed if line.destination == "meta-se"] == [
+        Event.INTENT,
+        Event.OUTCOME,
+    ]
+
+
+def test_two_beats_and_a_lost_message_make_one_run(shop: Shop) -> None:
+    """Both send for what was missed, one is served; what Redis forgot is asked for again."""
+    with shop.open() as app:
+        long_ago = datetime.now(UTC) - timedelta(days=3)
+        replace(app, now=lambda: long_ago).sync(["vip", "readers"], "meta-se")
+    first, second = shop.start("beat"), shop.start("beat")
+    with redis.Redis.from_url(shop.broker) as client:
+        shop.until(lambda: client.llen(POLL) == 2)
+        client.flushdb()  # a Redis that was killed kept nothing
+        shop.ask(SWEEP)
+        shop.ask(SWEEP)
+        worker = shop.start("worker", "--concurrency=2")
+        shop.until_ended(2 + 4)
+        shop.until(lambda: not client.exists(PLAN, DELIVER, POLL, "unacked"))
+    assert [ended(process) for process in (first, second, worker)] == [0, 0, 0]
+    new = sorted(run.audience for run in shop.runs() if run.planned_at > long_ago)
+    assert new == ["readers", "readers", "vip", "vip"]
+    with shop.open() as app:
+        served = app.ledger.served("vip")
+        assert served is not None
+        assert served.note is None
+        assert app.overdue() == []
+
+
+def _batches(shop: Shop, state: BatchState) -> list[Batch]:
+    with shop.open() as app:
+        newest = app.ledger.last_run("vip", "meta-se")
+        found = [] if newest is None else app.ledger.batches(newest.id)
+    return [batch for batch in found if batch.state is state]
 
 
 def test_a_killed_worker_costs_nothing_but_time(shop: Shop) -> None:

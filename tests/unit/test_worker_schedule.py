@@ -11,10 +11,9 @@ import orjson
 import pytest
 from celery.beat import Scheduler
 
-from audience_sync.cron import next_due
 from audience_sync.settings import Settings
 from audience_sync.worker.celery_app import make_celery
-from audience_sync.worker.messages import SWEEP, SYNC
+from audience_sync.worker.messages import SCHEDULED, SWEEP
 from audience_sync.worker.schedule import SWEEP_EVERY, CronInZone, beat_entries, due_since
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
@@ -71,9 +70,9 @@ def celery(tmp_path: Any) -> Any:
     return make_celery(Settings(project=tmp_path, broker_url="redis://127.0.0.1:1/0"))
 
 
-def beat(celery: Any, clock: Clock, last_run: dict[str, datetime] | None = None) -> Driven:
+def beat(celery: Any, clock: Clock) -> Driven:
     celery.now = clock
-    celery.conf.beat_schedule = beat_entries(PROJECT, (last_run or {}).get, clock)
+    celery.conf.beat_schedule = beat_entries(PROJECT, clock)
     return Driven(celery, clock)
 
 
@@ -99,31 +98,10 @@ def test_every_due_time_sends_one_message(celery: Any) -> None:
 
 def test_audiences_due_together_share_one_message(celery: Any) -> None:
     """One pass over the source serves them; one without a schedule is never sent for."""
-    entries = beat_entries(PROJECT, lambda _name: None, Clock(START))
+    entries = beat_entries(PROJECT, Clock(START))
 
-    sent_for = [entry["args"][0] for entry in entries.values() if entry["task"] == SYNC]
+    sent_for = [entry["args"][0] for entry in entries.values() if entry["task"] == SCHEDULED]
     assert sorted(sent_for) == [["frequent"], ["readers"], ["vip", "lapsed"]]
-
-
-def test_times_missed_while_no_beat_ran_are_made_up_for_once(celery: Any) -> None:
-    """After a week's outage one sync follows at once, not seven."""
-    week_ago = START - timedelta(days=7)
-    driven = beat(celery, Clock(START), {"vip": week_ago, "lapsed": week_ago})
-
-    driven.run_until(START + timedelta(hours=1))
-
-    assert len(syncs(driven, "vip", "lapsed")) == 1
-    assert syncs(driven, "readers") == []
-
-
-def test_a_restart_of_beat_repeats_nothing(celery: Any) -> None:
-    """What ran since its due time is not due again."""
-    ran = next_due("30 2 * * *", STOCKHOLM, START - timedelta(days=1))
-    driven = beat(celery, Clock(START), {"vip": ran + timedelta(seconds=2)})
-
-    driven.run_until(START + timedelta(hours=1))
-
-    assert syncs(driven, "vip", "lapsed") == []
 
 
 def test_the_sweep_is_sent_at_once_and_then_regularly(celery: Any) -> None:
@@ -141,7 +119,7 @@ def test_the_sweep_is_sent_at_once_and_then_regularly(celery: Any) -> None:
 
 def test_an_untaken_message_ends_with_its_period(celery: Any) -> None:
     """A worker that comes back after days finds one message of a schedule, not one of each day."""
-    entries = beat_entries(PROJECT, lambda _name: None, Clock(START - timedelta(days=5)))
+    entries = beat_entries(PROJECT, Clock(START - timedelta(days=5)))
 
     day = 24 * 3600
     assert entries["sync 30 2 * * * Europe/Stockholm"]["options"]["expires"] == day
@@ -150,7 +128,7 @@ def test_an_untaken_message_ends_with_its_period(celery: Any) -> None:
 
 def test_beats_entries_are_plain_words(celery: Any) -> None:
     """What beat sends is JSON: names of audiences and nothing else."""
-    entries = beat_entries(PROJECT, lambda _name: None, Clock(START))
+    entries = beat_entries(PROJECT, Clock(START))
 
     for entry in entries.values():
         orjson.dumps([entry["task"], entry["args"], entry["options"]])

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,13 +26,21 @@ from audience_sync.errors import (
 from audience_sync.ledger.records import Run, RunState
 from audience_sync.runs.outcome import Outcome
 from audience_sync.settings import Settings
+from audience_sync.stopping import StoppedError
 from audience_sync.worker import tasks
-from audience_sync.worker.celery_app import QUEUES, VISIBILITY_TIMEOUT, broker_url, make_celery
+from audience_sync.worker.celery_app import (
+    QUEUES,
+    TURN,
+    VISIBILITY_TIMEOUT,
+    broker_url,
+    make_celery,
+)
 from audience_sync.worker.messages import (
     DELIVER_RUN,
     LONGEST_WAIT,
     POLL_RUN,
     QUEUE_OF,
+    SCHEDULED,
     SWEEP,
     SYNC,
     Message,
@@ -67,8 +76,10 @@ class StandIn:
         after: Run | None = None,
         error: Exception | None = None,
         due: list[Run] | None = None,
+        overdue: list[list[str]] | None = None,
         schedule: str | None = None,
     ) -> None:
+        self.late = overdue or []
         self.outcomes, self.after, self.error, self.due = outcomes or [], after, error, due or []
         self.ledger = Ledger(after)
         audience = SimpleNamespace(schedule=schedule, timezone=ZoneInfo("UTC"))
@@ -79,6 +90,12 @@ class StandIn:
 
     def plan_for_later(self, _audiences: Any, _destination: Any) -> list[Outcome]:
         return self._answer(self.outcomes)
+
+    def plan_scheduled(self, _audiences: Any) -> list[Outcome]:
+        return self._answer(self.outcomes)
+
+    def overdue(self) -> list[list[str]]:
+        return self._answer(self.late)
 
     def go_on(self, _run: str) -> Run | None:
         return self._answer(self.after)
@@ -249,6 +266,71 @@ def test_the_sweep_wakes_what_is_due(office: Office) -> None:
     assert all(options["expires"] > 0 for _, _, options in office.sent)
 
 
+def test_the_sweep_finds_due_times_that_nobody_serves(office: Office) -> None:
+    """A message that Redis lost, or that was never sent, costs minutes and not a day."""
+    office.call(StandIn(overdue=[["vip", "lapsed"], ["readers"]]), SWEEP)
+
+    assert [(name, args) for name, args, _ in office.sent] == [
+        (SCHEDULED, [["vip", "lapsed"]]),
+        (SCHEDULED, [["readers"]]),
+    ]
+    assert all(options["expires"] > 0 for _, _, options in office.sent)
+
+
+@pytest.mark.parametrize("name", [SYNC, SCHEDULED])
+def test_planned_runs_are_delivered_however_they_were_asked_for(office: Office, name: str) -> None:
+    """By a schedule, or by a message of its own."""
+    outcome = Outcome(audience="vip", destination="meta-se", run=run_in(RunState.PLANNED))
+
+    office.call(StandIn(outcomes=[outcome]), name, ["vip"])
+
+    assert [(name, args) for name, args, _ in office.sent] == [(DELIVER_RUN, ["r1"])]
+
+
+@pytest.mark.parametrize("name", [SYNC, SCHEDULED, DELIVER_RUN, POLL_RUN])
+def test_work_that_was_stopped_is_handed_back(
+    office: Office, told: pytest.LogCaptureFixture, name: str
+) -> None:
+    """At once, to whoever is free, and nobody is alarmed."""
+    args: list[Any] = [["vip"]] if name in (SYNC, SCHEDULED) else ["r1"]
+
+    office.call(StandIn(error=StoppedError("the worker stops")), name, *args)
+
+    assert [(sent, args) for sent, args, _ in office.sent] == [(name, args)]
+    assert office.countdowns == [None]
+    assert {record.levelno for record in told.records} == {logging.INFO}
+
+
+def test_planning_that_was_stopped_for_one_list_is_handed_back_whole(office: Office) -> None:
+    """What was planned before is delivered; the message comes back for the rest."""
+    done = Outcome(audience="vip", destination="meta-se", run=run_in(RunState.PLANNED))
+    stopped = Outcome(audience="vip", destination="google-se", error=StoppedError("stop"))
+
+    office.call(StandIn(outcomes=[done, stopped]), SYNC, ["vip"])
+
+    assert [(name, args) for name, args, _ in office.sent] == [
+        (DELIVER_RUN, ["r1"]),
+        (SYNC, [["vip"]]),
+    ]
+
+
+def test_a_hung_task_ends_before_redis_gives_its_message_to_another(
+    office: Office, told: pytest.LogCaptureFixture
+) -> None:
+    """A turn ends in order, then by a word, then by force; only planning may take longer."""
+    conf = office.celery.conf
+    assert TURN < conf.task_soft_time_limit < conf.task_time_limit < VISIBILITY_TIMEOUT
+    for name in (DELIVER_RUN, POLL_RUN, SWEEP):
+        assert office.celery.tasks[name].time_limit < VISIBILITY_TIMEOUT
+    for name in (SYNC, SCHEDULED):
+        assert office.celery.tasks[name].time_limit > VISIBILITY_TIMEOUT
+
+    office.call(StandIn(error=SoftTimeLimitExceeded()), DELIVER_RUN, "r1")
+
+    assert office.sent == []
+    assert "hung and was ended" in told.text
+
+
 @pytest.mark.parametrize("name", [SYNC, DELIVER_RUN, POLL_RUN])
 def test_a_list_that_another_run_works_on_is_skipped_quietly(
     office: Office, told: pytest.LogCaptureFixture, name: str
@@ -356,7 +438,12 @@ def test_nothing_is_kept_of_a_task(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"), [(None, "is not set"), ("amqp://user:secret@host", "not the URL of a Redis")]
+    ("url", "told"),
+    [
+        (None, "is not set"),
+        ("amqp://user:secret@host", "not the URL of a Redis"),
+        ("sentinel://:secret@host:26379/0", "not the URL of a Redis"),  # would need a master's name
+    ],
 )
 def test_a_missing_broker_is_named(url: str | None, told: str, tmp_path: Any) -> None:
     """The message names the variable, what to write and the way without; never the value."""
