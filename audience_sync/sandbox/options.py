@@ -12,6 +12,11 @@ X_CREDENTIALS = {
     "access_token": "sandbox-access-token",
     "access_token_secret": "sandbox-access-token-secret",
 }
+PINTEREST_CREDENTIALS = {
+    "app_id": "sandbox-app",
+    "app_secret": "sandbox-app-secret",
+    "refresh_token": "sandbox-refresh-token",
+}
 SNAPCHAT_TOKEN = "sandbox-token"  # noqa: S105 - the same
 WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - the same
 
@@ -27,6 +32,12 @@ class SandboxOptions:
     discard: bool = False  # validate and count, keep no member
     strict_quotas: bool = False  # enforce the partners' documented request quotas
     seed: int = 1  # remote ids begin here
+
+    pinterest_accounts: tuple[str, ...] = ()
+    pinterest_processing_seconds: float = 0.0  # a list is at work so long after a change
+    pinterest_previous_token_seconds: float = 0.0  # a replaced refresh token is good so long
+    pinterest_strict_minimum: bool = True  # no audience on top of a list that is too small
+    pinterest_bytes_per_request: int = 1_000_000  # more is answered with 413
 
     x_accounts: tuple[str, ...] = ()
     x_processing_seconds: float = 0.0  # X shows a size so long after a change; really hours

@@ -26,6 +26,7 @@ from audience_sync.sandbox.faults import Fault
 from audience_sync.sandbox.google import GoogleSandbox
 from audience_sync.sandbox.meta import MetaSandbox
 from audience_sync.sandbox.options import SandboxOptions
+from audience_sync.sandbox.pinterest import PinterestSandbox
 from audience_sync.sandbox.snapchat import SnapchatSandbox
 from audience_sync.sandbox.tiktok import TikTokSandbox
 from audience_sync.sandbox.webhook import WebhookSandbox
@@ -74,7 +75,7 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
             snapchat=SnapchatSandbox(world),
             webhook=WebhookSandbox(world),
         )
-        partners.update(x=XSandbox(world))
+        partners.update(pinterest=PinterestSandbox(world), x=XSandbox(world))
 
     reset()
     routes = [_partner_route(world, partners, name) for name in partners]
