@@ -82,8 +82,8 @@ class StandIn:
         self.late = overdue or []
         self.outcomes, self.after, self.error, self.due = outcomes or [], after, error, due or []
         self.ledger = Ledger(after)
-        audience = SimpleNamespace(schedule=schedule, timezone=ZoneInfo("UTC"))
-        self.project = SimpleNamespace(audiences={"vip": audience})
+        known = {"vip": SimpleNamespace(schedule=schedule, timezone=ZoneInfo("UTC"))}
+        self.project = SimpleNamespace(audiences=known, scheduled=known)
 
     def now(self) -> datetime:
         return NOW
