@@ -15,12 +15,15 @@ import requests
 from audience_sync.connector import Connector, Kind, Members
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.sandbox.credentials import demo_service_account
+from audience_sync.sandbox.options import PINTEREST_CREDENTIALS, X_CREDENTIALS
 from audience_sync.sandbox.snapchat import oauth
 from audience_sync.testing.builders import KeptInMemory, made_up_audience, made_up_members
 from connectors.google import GoogleConnector
 from connectors.meta import MetaConnector
+from connectors.pinterest import PinterestConnector
 from connectors.snapchat import SnapchatConnector
 from connectors.tiktok import TikTokConnector
+from connectors.x import XConnector
 
 KINDS = (Kind.EMAIL, Kind.PHONE, Kind.IDFA, Kind.GAID)
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -93,6 +96,19 @@ def _snapchat(url: str) -> dict[str, Any]:
     }
 
 
+def _pinterest(url: str) -> dict[str, Any]:
+    return {
+        "base_url": f"{url}/pinterest/v5",
+        "ad_account_id": "549756359984",
+        "poll_after": 0,
+        **PINTEREST_CREDENTIALS,
+    }
+
+
+def _x(url: str) -> dict[str, Any]:
+    return {"base_url": f"{url}/x", "account_id": "18ce54d4x5t", **X_CREDENTIALS}
+
+
 SETUPS: Mapping[str, Setup] = {
     "meta": Setup(
         connector=MetaConnector,
@@ -119,6 +135,10 @@ SETUPS: Mapping[str, Setup] = {
     "snapchat": Setup(
         connector=SnapchatConnector, settings=_snapchat, terms="Data Manager", counts=True
     ),
+    "pinterest": Setup(
+        connector=PinterestConnector, settings=_pinterest, throttled=420.0, terms="ads:write"
+    ),
+    "x": Setup(connector=XConnector, settings=_x, throttled=420.0, terms="terms", names=True),
 }
 
 
@@ -148,7 +168,8 @@ class Bench:
     def members(self, count: int = 20, slots: int = 1, *, seed: int = 0) -> Members:
         """People with everything that the partner takes."""
         forms = self.connector.forms
-        return made_up_members(count, KINDS, slots=slots, seed=seed, forms=forms)
+        kinds = [kind for kind in KINDS if kind in forms]
+        return made_up_members(count, kinds, slots=slots, seed=seed, forms=forms)
 
     def held(self, remote_id: str) -> set[str]:
         """What the partner holds, all parts of a list together."""
