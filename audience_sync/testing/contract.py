@@ -36,6 +36,7 @@ from audience_sync.connector import (
     Connector,
     ConnectorSettings,
     Kind,
+    Limits,
     Members,
     PartnerError,
     Receipt,
@@ -104,27 +105,22 @@ class ConnectorContract:
             assert wanted in Kind
             assert form.count("/") == 1, "a form is written kind/name"
         assert kind.minimum_audience >= 0
-        assert kind.recipient.name, "the transfer log names who receives"
-        assert len(kind.recipient.country) == 2  # noqa: PLR2004 - ISO 3166 alpha-2
-        assert kind.recipient.country.isupper()
+        assert kind.minimum_of(self.settings()) >= 0
+        for recipient in (kind.recipient, kind.recipient_of(self.settings())):
+            assert recipient.name, "the transfer log names who receives"
+            assert len(recipient.country) == 2  # noqa: PLR2004 - ISO 3166 alpha-2
+            assert recipient.country.isupper()
+        assert set(kind.reads) <= {"size", "match rate"}, "nothing else is read of a list"
+        told = {kind.statistics, kind.poll} - {Connector.statistics, Connector.poll}
+        assert told or not kind.reads, "what is read of a list comes by statistics or poll"
 
     def test_limits_are_positive(self) -> None:
         """Limits are numbers that a batch can be cut by."""
-        limits = self.connector_class.limits
-        for number in (
-            limits.members_per_request,
-            limits.parallel_uploads,
-            limits.identifiers_per_member,
-            limits.batches_per_session,
+        for limits in (
+            self.connector_class.limits,
+            self.connector_class.limits_of(self.settings()),
         ):
-            assert number > 0
-        for optional in (
-            limits.bytes_per_request,
-            limits.requests_per_second,
-            limits.requests_per_minute,
-            limits.requests_per_day,
-        ):
-            assert optional is None or optional > 0
+            _check_limits(limits)
 
     def test_only_the_interface_is_imported(self) -> None:
         """A connector's file imports nothing of audience_sync but `audience_sync.connector`."""
@@ -288,8 +284,8 @@ class ConnectorContract:
 
     def test_a_full_batch_keeps_to_the_limits(self) -> None:
         """As many members as the limits allow, with further identifiers, are all taken."""
-        limits = self.connector_class.limits
         connector, partner = self._started()
+        limits = connector.limits
         members = self._members(min(limits.members_per_request, MANY), slots=2)
         upload = self._upload(connector, members)
         partner.requests.clear()
@@ -455,6 +451,23 @@ class ConnectorContract:
                 yield name, raised
             else:
                 assert not strict, f"{name} took HTTP {answer.status} for a success"
+
+
+def _check_limits(limits: Limits) -> None:
+    for number in (
+        limits.members_per_request,
+        limits.parallel_uploads,
+        limits.identifiers_per_member,
+        limits.batches_per_session,
+    ):
+        assert number > 0
+    for optional in (
+        limits.bytes_per_request,
+        limits.requests_per_second,
+        limits.requests_per_minute,
+        limits.requests_per_day,
+    ):
+        assert optional is None or optional > 0
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

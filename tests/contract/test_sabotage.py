@@ -246,7 +246,26 @@ class HasNoForms(ToyConnector):
     forms: ClassVar[dict[Kind, str]] = {}
 
 
+class NamesNobodyBySettings(ToyConnector):
+    @classmethod
+    def recipient_of(cls, settings: ConnectorSettings) -> Recipient:  # noqa: ARG003 - as declared
+        return Recipient(name="", country="IE")
+
+
+class ReadsWhatNobodyTells(ToyConnector):
+    reads = ("lookalikes",)
+
+
+class HasNoLimitBySettings(ToyConnector):
+    @classmethod
+    def limits_of(cls, settings: ConnectorSettings) -> Limits:  # noqa: ARG003 - as declared
+        return Limits(members_per_request=40, parallel_uploads=0)
+
+
 SABOTAGE = {
+    NamesNobodyBySettings: "test_declarations_are_sane",
+    ReadsWhatNobodyTells: "test_declarations_are_sane",
+    HasNoLimitBySettings: "test_limits_are_positive",
     DropsRejections: "test_counts_add_up_when_members_are_refused",
     CountsWrong: "test_everything_sent_arrives",
     NamesTheWrongMember: "test_rejections_name_the_right_members",
