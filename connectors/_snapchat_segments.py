@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -15,6 +15,8 @@ from audience_sync.connector import (
 )
 
 LONGEST_NAME = 375  # characters
+PAGE = 1_000  # segments
+PAGES = 100  # more than any ad account has
 WORDS = {
     "READY": "ready for use",
     "NOT_READY": "in preparation",
@@ -36,6 +38,18 @@ def definition(audience: AudienceRequest, account: str, days: int | None) -> byt
     if days is not None:
         wanted["retention_in_days"] = days
     return orjson.dumps({"segments": [wanted]})
+
+
+def listed(call: Callable[..., dict[str, Any]], url: str) -> Iterator[dict[str, Any]]:
+    """Every segment of the ad account, page by page."""
+    page = call("GET", url, params={"limit": str(PAGE)})
+    for _ in range(PAGES):
+        yield from segments(page)
+        paging = page.get("paging")
+        following = paging.get("next_link") if isinstance(paging, dict) else None
+        if not following:
+            return
+        page = call("GET", str(following))
 
 
 def segments(found: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
-"""Calls of TikTok's Business API, its audiences, and what an upload in parts amounts to."""
+"""Calls of TikTok's Business API, and what an upload in parts amounts to."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import orjson
 from numpy.typing import NDArray
 
 from audience_sync.connector import (
-    AudienceRequest,
     PartnerClient,
     Receipt,
     RefusedError,
@@ -21,11 +19,7 @@ from audience_sync.connector import (
 )
 from connectors._tiktok_words import PARTLY, is_too_much
 
-LONGEST_NAME = 128  # characters
-LONGEST_MARKER = 90  # characters; a longer one is replaced by its hash
 LONGEST_REFERENCE = 1_000  # characters
-PAGE = 100  # audiences; TikTok's maximum
-PAGES = 100  # TikTok allows 400 audiences
 
 Positions = NDArray[np.int64]
 
@@ -72,60 +66,8 @@ class Calls(NamedTuple):
         """A body that names the advertiser."""
         return orjson.dumps({"advertiser_id": self.advertiser} | wanted)
 
-    def audiences(self) -> Iterator[dict[str, Any]]:
-        """Every audience of the advertiser, page by page."""
-        for number in range(1, PAGES + 1):
-            page = self.get("dmp/custom_audience/list/", page=str(number), page_size=str(PAGE))
-            if not isinstance(page.get("list"), list):
-                raise TemporaryPartnerError("TikTok did not list the audiences; try again")
-            yield from page["list"]
-            pages = (page.get("page_info") or {}).get("total_page")
-            if not page["list"] or not isinstance(pages, int) or number >= pages:
-                return
-
-    def ours(self, marker: str) -> dict[str, str]:
-        """The ids of the audiences with our marker, by what stands behind it in the name.
-
-        TikTok has no description, and does not keep names unique: the first one made counts.
-        """
-        found: dict[str, str] = {}
-        for audience in self.audiences():
-            name, number = str(audience.get("name", "")), str(audience.get("audience_id", ""))
-            _, ours, part = name.partition(marker)
-            if not ours or not number.isdigit():
-                continue
-            part = part.strip()
-            found[part] = min(found.get(part, number), number, key=int)
-        return found
-
-    def made(self, marker: str, part: str, path: str, body: bytes) -> str:
-        """Create an audience; its id.
-
-        Not repeated here: after a lost answer the next look-up finds what was made.
-        """
-        found = self.post(path, body, repeatable=False).result
-        number = str(found.get("custom_audience_id") or found.get("audience_id") or "")
-        if not number.isdigit():  # a repeated request is answered without it
-            number = self.ours(marker).get(part, "")
-        if not number:
-            raise TemporaryPartnerError("TikTok did not name the audience; try again")
-        return number
-
     def _url(self, path: str) -> str:
         return f"open_api/{self.version}/{path}"
-
-
-def marker_of(audience: AudienceRequest) -> str:
-    """Our marker, short enough for a name."""
-    if len(audience.marker) <= LONGEST_MARKER:
-        return audience.marker
-    return f"[audience-sync:{sha256(audience.marker.encode()).hexdigest()[:32]}]"
-
-
-def name_of(audience: AudienceRequest, part: str = "") -> str:
-    """The name of an audience, cut before the marker where it is too long."""
-    end = f"{marker_of(audience)} {part}".strip()
-    return f"{audience.name[: LONGEST_NAME - len(end) - 1].strip()} {end}"
 
 
 class Sending:

@@ -16,7 +16,8 @@ from audience_sync.connector import (
     RefusedError,
     TemporaryPartnerError,
 )
-from connectors._tiktok_calls import Calls, Done, Positions, Sending, marker_of, name_of
+from connectors import _tiktok_audiences as audiences
+from connectors._tiktok_calls import Calls, Done, Positions, Sending
 from connectors._tiktok_words import PARAMETER, UPLOAD_AGAIN
 
 # Android is GAID here and AAID in the streaming flow.
@@ -83,9 +84,9 @@ def ids(remote_id: str) -> dict[Kind, str]:
     return found
 
 
-def written(audiences: Mapping[Kind, str]) -> str:
+def written(there: Mapping[Kind, str]) -> str:
     """The remote id of these audiences."""
-    return ",".join(f"{kind.value}:{audiences[kind]}" for kind in TYPES if kind in audiences)
+    return ",".join(f"{kind.value}:{there[kind]}" for kind in TYPES if kind in there)
 
 
 def ensure(
@@ -95,8 +96,7 @@ def ensure(
     wanted = [kind for kind in TYPES if kind in audience.kinds and kind not in there]
     if not wanted:
         return written(there)
-    marker = marker_of(audience)
-    found = calls.ours(marker)
+    found = audiences.ours(calls, audience)
     made = {
         kind: found.get(TYPES[kind]) or _create(calls, audience, TYPES[kind], days)
         for kind in wanted
@@ -112,8 +112,8 @@ def add(
     Where nobody of ours is on the list, the first file replaces whatever is; one that is too small
     for that is appended.
     """
-    audiences, sending = ids(remote_id), Sending(len(members))
-    for kind, number in audiences.items():
+    there, sending = ids(remote_id), Sending(len(members))
+    for kind, number in there.items():
         column = members.only(kind)
         first = [True] if afresh else []
 
@@ -127,7 +127,7 @@ def add(
             return done
 
         sending.send(column.parts(people), call)
-    untaken = [kind for kind in members.kinds if kind not in audiences and members.has(kind).any()]
+    untaken = [kind for kind in members.kinds if kind not in there and members.has(kind).any()]
     return sending.receipt(", ".join(f"no_list_for_{kind.value}" for kind in untaken) or None)
 
 
@@ -147,13 +147,13 @@ def remove(calls: Calls, remote_id: str, members: Members, people: int) -> Recei
 def _create(calls: Calls, audience: AudienceRequest, kind: str, days: int | None) -> str:
     kept = {} if days is None else {"retention_in_days": days}
     body = calls.written(
-        custom_audience_name=name_of(audience, kind),
+        custom_audience_name=audiences.name_of(audience, kind),
         file_paths=[_uploaded(calls, File(kind, NOBODY))],
         calculate_type=kind,
         audience_sub_type="NORMAL",
         **kept,
     )
-    return calls.made(marker_of(audience), kind, "dmp/custom_audience/create/", body)
+    return audiences.made(calls, audience, kind, "dmp/custom_audience/create/", body)
 
 
 def _removed(calls: Calls, number: str, file: File) -> Done:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 
 from audience_sync.connector import AudienceRequest, Cell, Kind, Members, Receipt
-from connectors._tiktok_calls import Calls, Done, Positions, Sending, marker_of, name_of
+from connectors import _tiktok_audiences as audiences
+from connectors._tiktok_calls import Calls, Done, Positions, Sending
 
 # Android is AAID here and GAID in files.
 COLUMNS = {
@@ -20,12 +21,11 @@ DIGITS = 64  # of a hash
 
 def ensure(calls: Calls, audience: AudienceRequest) -> str:
     """The id of our audience, made where there is none."""
-    marker = marker_of(audience)
-    found = calls.ours(marker).get("")
+    found = audiences.ours(calls, audience).get("")
     if found is not None:
         return found
-    body = calls.written(custom_audience_name=name_of(audience), action="create")
-    return calls.made(marker, "", "segment/audience/", body)
+    body = calls.written(custom_audience_name=audiences.name_of(audience), action="create")
+    return audiences.made(calls, audience, "", "segment/audience/", body)
 
 
 def change(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -29,12 +29,17 @@ from audience_sync.connector import (
     Tokens,
     Upload,
 )
-from connectors._snapchat_segments import definition, named, number, segments, statistics_of
+from connectors._snapchat_segments import (
+    definition,
+    listed,
+    named,
+    number,
+    segments,
+    statistics_of,
+)
 from connectors._snapchat_wire import IDENTIFIERS, Counting
 from connectors._snapchat_words import explained
 
-PAGE = 1_000  # segments
-PAGES = 100  # more than any ad account has
 MARGIN = 30  # days before members are forgotten in which everybody is sent again
 
 _UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -106,11 +111,10 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         """See `Connector.ensure_audience`; names are not unique, the description has the marker."""
         if not set(audience.kinds) & set(self.forms):
             raise ConfigurationError("this audience has no identifier that Snapchat can use")
-        for found in self._listed():
+        for found in listed(self._call, self._segments):
             if audience.marker in str(found.get("description", "")):
                 return named(found)
-        days, account = self.settings.retention_days, self.settings.ad_account_id
-        body = definition(audience, account, days)
+        body = definition(audience, self.settings.ad_account_id, self.settings.retention_days)
         # Not repeated here: after a lost answer the next look-up finds what was made.
         made = segments(self._call("POST", self._segments, body=body, repeatable=False))
         return named(made[0] if made else {})
@@ -157,16 +161,6 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         counting = Counting(members, self.settings.identifiers_per_request)
         counting.send(lambda body: self._call(method, url, body=body))
         return counting.receipt(leaving=method == "DELETE")
-
-    def _listed(self) -> Iterator[dict[str, Any]]:
-        """Every segment of the ad account, page by page."""
-        page = self._call("GET", self._segments, params={"limit": str(PAGE)})
-        for _ in range(PAGES):
-            yield from segments(page)
-            following = (page.get("paging") or {}).get("next_link")
-            if not following:
-                return
-            page = self._call("GET", str(following))
 
     @property
     def _segments(self) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-import orjson
 from pydantic import Field, model_validator
 
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
-    AuthenticationError,
     ConfigurationError,
     Connector,
     ConnectorSettings,
@@ -28,6 +26,7 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     Upload,
 )
+from connectors import _tiktok_audiences as audiences
 from connectors import _tiktok_files as files
 from connectors import _tiktok_stream as stream
 from connectors._tiktok_calls import Calls
@@ -99,14 +98,8 @@ class TikTokConnector(Connector[TikTokSettings]):
         )
 
     def check(self) -> None:
-        """See `Connector.check`: the token reaches the advertiser and may see its audiences."""
-        own = orjson.dumps([self.settings.advertiser_id]).decode()
-        found = self._calls.get("advertiser/info/", advertiser_ids=own).get("list") or []
-        if self.settings.advertiser_id not in [str(_of(entry, "advertiser_id")) for entry in found]:
-            raise AuthenticationError(
-                "the access token does not reach this advertiser; authorise the app for it"
-            )
-        self._calls.get("dmp/custom_audience/list/", page="1", page_size="1")
+        """See `Connector.check`; whether the app may stream shows with the first delivery."""
+        audiences.check(self._calls)
 
     def ensure_audience(self, audience: AudienceRequest) -> str:
         """See `Connector.ensure_audience`; the marker stands in the name."""
@@ -139,24 +132,9 @@ class TikTokConnector(Connector[TikTokSettings]):
         return files.remove(self._calls, remote_id, members, self.settings.lines_per_file)
 
     def statistics(self, remote_id: str) -> Statistics:
-        """See `Connector.statistics`; the audiences of several kinds overlap, hence a range."""
+        """See `Connector.statistics`; TikTok tells a matched size and never a match rate."""
         numbers = [remote_id] if _streamed(remote_id) else list(files.ids(remote_id).values())
-        asked = orjson.dumps(numbers).decode()
-        found = self._calls.get("dmp/custom_audience/get/", custom_audience_ids=asked)
-        details = [_of(entry, "audience_details") for entry in found.get("list") or []]
-        if len(details) < len(numbers):
-            raise TemporaryPartnerError("TikTok did not tell of the audience; try again")
-        sizes = [size for one in details if isinstance(size := _of(one, "cover_num"), int)]
-        usable = any(_of(one, "is_valid") is True for one in details)
-        failed = any(_of(one, "error_msg") for one in details)
-        ending = any(_of(one, "is_expiring") is True for one in details)
-        words = {"failed": failed, "expiring": ending, "ready": usable, "in preparation": True}
-        return Statistics(
-            size_lower=max(sizes, default=None),
-            size_upper=sum(sizes) if sizes else None,
-            status=next(word for word, true in words.items() if true),
-            usable=usable,
-        )
+        return audiences.statistics(self._calls, numbers)
 
     def account(self) -> str:
         """See `Connector.account`."""
@@ -181,7 +159,3 @@ class TikTokConnector(Connector[TikTokSettings]):
 
 def _streamed(remote_id: str) -> bool:
     return remote_id.isascii() and remote_id.isdigit()
-
-
-def _of(found: Any, name: str) -> Any:
-    return found.get(name) if isinstance(found, dict) else None

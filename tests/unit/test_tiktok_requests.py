@@ -442,3 +442,16 @@ def test_limits_follow_the_settings() -> None:
     assert connector.limits.members_per_request == 5_000
     assert connector.limits.requests_per_minute == 60
     assert connector.account() == ADVERTISER
+
+
+@pytest.mark.parametrize("found", [{}, {"list": None}, {"list": 5}, {"list": [5, None, {}]}])
+def test_lists_of_another_shape_are_no_crash(found: dict[str, Any]) -> None:
+    """A success that holds something else is an error of ours, not a fault of Python."""
+    connector, _ = _started(*[_ok(found)] * 2, _ok({"audience_id": "x"}), _listed())
+    with pytest.raises(AuthenticationError):
+        connector.check()
+    with pytest.raises(TemporaryPartnerError):
+        connector.ensure_audience(made_up_audience())
+    connector, _ = _started(_ok(found))
+    with pytest.raises(TemporaryPartnerError):
+        connector.statistics("email:71,phone:72,idfa:73,gaid:74")
