@@ -12,7 +12,7 @@ from audience_sync.ledger.lists import RemoteLists
 from audience_sync.ledger.reported import ReportedLines
 from audience_sync.ledger.runs import Runs
 from audience_sync.ledger.schedules import Schedules
-from audience_sync.ledger.schema import migrate
+from audience_sync.ledger.schema import migrate, prepare, version
 from audience_sync.ledger.transfer_log import TransferLog
 
 
@@ -24,19 +24,31 @@ class Ledger(Runs, TransferLog, Leases, RemoteLists, Fingerprints, Jobs, Reporte
 
     @classmethod
     def open(cls, url: str, *, clock: Clock = utc_now) -> Self:
-        """Connect to a SQLite file or a PostgreSQL database, making or upgrading its tables.
+        """Connect to a SQLite file, made or upgraded where needed, or to a PostgreSQL database.
 
-        StateError when the database cannot be reached or is newer than this code; the message
-        names neither URL nor password.
+        StateError when the database cannot be reached, is newer than this code, or is a
+        PostgreSQL that was not migrated; the message names neither URL nor password.
         """
         ledger = cls(connect(url), clock)
         try:
             with translated():
-                migrate(ledger._engine, ledger._writer)
+                prepare(ledger._engine, ledger._writer)
         except BaseException:
             ledger.close()
             raise
         return ledger
+
+    @classmethod
+    def migrate(cls, url: str) -> str | None:
+        """Make or upgrade the tables; the schema that was found, None when there were none."""
+        with cls(connect(url), utc_now) as ledger, translated():
+            return migrate(ledger._writer)
+
+    @classmethod
+    def schema(cls, url: str) -> str | None:
+        """The schema of a database as it is; nothing is changed."""
+        with cls(connect(url), utc_now) as ledger, translated():
+            return version(ledger._engine)
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,8 @@ _TIDY = """
     SET session_replication_role = replica;
     DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
     DELETE FROM remote_lists; DELETE FROM leases; DELETE FROM schedules;
-    DELETE FROM fingerprints; DELETE FROM reported_lines; DELETE FROM transfer_log; DELETE FROM transfer_log_head;
+    DELETE FROM fingerprints; DELETE FROM reported_lines;
+    DELETE FROM transfer_log; DELETE FROM transfer_log_head;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
     ALTER TABLE transfer_log ENABLE TRIGGER USER;
 """
@@ -27,7 +28,7 @@ _TIDY = """
 @pytest.fixture(scope="module")
 def migrated(postgresql_module_url: str) -> str:
     """A ledger just made: making one for each test would take a minute."""
-    Ledger.open(postgresql_module_url).close()
+    Ledger.migrate(postgresql_module_url)
     return postgresql_module_url
 
 

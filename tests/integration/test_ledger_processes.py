@@ -13,13 +13,14 @@ from audience_sync.ledger.ledger import Ledger
 PROCESSES = 3
 LINES = 30
 
-# Each opens the ledger, which is empty at first, and appends beside the others.
+# Each makes the ledger, which is empty at first, and appends beside the others.
 WRITER = f"""
 import sys
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, TransferLine
 line = TransferLine(event=Event.INTENT, run="r1", audience="vip", destination="meta-se",
                     recipient="Meta", recipient_country="IE", purpose="advertising")
+Ledger.migrate(sys.argv[1])
 with Ledger.open(sys.argv[1]) as ledger:
     for _ in range({LINES}):
         ledger.record([line])

@@ -1,0 +1,99 @@
+"""Schemas: a SQLite file upgrades itself, a shared PostgreSQL changes when somebody says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+
+from audience_sync.errors import StateError
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.schema import MIGRATIONS
+from audience_sync.ledger.tables import REVISION
+
+TOGETHER = 4
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    return str(request.getfixturevalue("postgresql_url"))
+
+
+def set_schema(url: str, name: str) -> None:
+    """What another version of audience-sync would have left."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE alembic_version SET version_num = :name"), {"name": name}
+        )
+    engine.dispose()
+
+
+def test_revisions_are_numbers_that_grow() -> None:
+    """So that newer and older are told apart without loading Alembic."""
+    found = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    assert found == sorted(found, reverse=True)
+    assert {len(name) for name in found} == {len(REVISION)}
+    assert all(name.isdigit() for name in found)
+
+
+@pytest.mark.postgres
+def test_migrate_tells_what_it_found(url: str) -> None:
+    """Nothing, then its own; a second time changes nothing."""
+    assert Ledger.schema(url) is None
+    assert Ledger.migrate(url) is None
+    assert Ledger.migrate(url) == REVISION
+    assert Ledger.schema(url) == REVISION
+    Ledger.open(url).close()
+
+
+@pytest.mark.postgres
+def test_many_migrate_at_once(url: str) -> None:
+    """Processes that start together wait for each other; one does the work, none fails."""
+    code = "import sys; from audience_sync.ledger.ledger import Ledger as L;"
+    command = [sys.executable, "-c", f"{code} print(L.migrate(sys.argv[1]))", url]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
+        for _ in range(TOGETHER)
+    ]
+    told = [process.communicate(timeout=60)[0].strip() for process in started]
+    assert [process.returncode for process in started] == [0] * TOGETHER
+    assert sorted(told) == sorted(["None"] + [REVISION] * (TOGETHER - 1))
+    Ledger.open(url).close()
+
+
+@pytest.mark.postgres
+def test_a_newer_schema_is_refused_by_everybody(url: str) -> None:
+    """Reading, writing and migrating: code that does not know the tables keeps its hands off."""
+    Ledger.migrate(url)
+    set_schema(url, "9999")
+    for attempt in (Ledger.open, Ledger.migrate):
+        with pytest.raises(StateError, match="made by a newer audience-sync; upgrade this"):
+            attempt(url)
+    assert Ledger.schema(url) == "9999"
+
+
+def test_an_older_sqlite_file_is_upgraded_when_it_is_opened(tmp_path: Path) -> None:
+    """It belongs to the one installation that uses it."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    Ledger.open(url).close()
+    assert Ledger.schema(url) == REVISION
+
+
+def test_a_postgresql_changes_only_when_told(postgresql_url: str) -> None:
+    """Workers of the older code may still run; the sentence says what to do."""
+    with pytest.raises(StateError, match=r"no tables yet.*stop the workers.*audience-sync migrate"):
+        Ledger.open(postgresql_url)
+    assert Ledger.schema(postgresql_url) is None
+    Ledger.migrate(postgresql_url)
+    set_schema(postgresql_url, "0001")
+    with pytest.raises(StateError, match=f"has schema 0001 .* needs schema {REVISION}"):
+        Ledger.open(postgresql_url)
+    assert Ledger.schema(postgresql_url) == "0001"
