@@ -72,7 +72,7 @@ servers:
 # As many processes as cores; in one with ARGS="-n0", as it also is with --pdb or -p no:xdist.
 .PHONY: test
 test: $(INSTALLED) servers ## run all tests; make test ARGS="-k ledger" runs some
-	@$(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## check style and types

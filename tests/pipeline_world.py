@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,6 +100,14 @@ def fast_folder() -> Path:
     return folder
 
 
+@cache
+def _new_ledger() -> Path:
+    """A ledger just made, to copy: making one takes longer than many a sync of this world."""
+    path = fast_folder() / "ledger.sqlite"
+    Ledger.open(f"sqlite:///{path}").close()
+    return path
+
+
 class MemoryPartner(Connector[ConnectorSettings]):
     """Holds identifiers in a set; `fault` is asked before and after each change."""
 
@@ -175,6 +184,8 @@ class World:
     ) -> None:
         self.folder = folder
         self.time = START
+        if not (folder / "ledger.sqlite").exists():
+            shutil.copy(_new_ledger(), folder / "ledger.sqlite")
         self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.sqlite")
         self.location = open_location(str(folder / "state"))
         self.keyring = Keyring("k1", {"k1": bytes(range(32))})

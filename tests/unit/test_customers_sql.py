@@ -242,7 +242,7 @@ def test_mistakes_are_explained(
     (tmp_path / "spoilt.db").write_bytes(whole[:half] + b"\xa5" * 20_000 + whole[half + 20_000 :])
 
     with pytest.raises((ConfigurationError, SourceError), match=message) as caught:
-        read(source(tmp_path, **changed), {"rich": "value > 1"})
+        read(source(tmp_path, **changed), {"rich": "value > 1"}, rows=500)
     assert SECRET not in str(caught.value)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
