@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,8 +90,9 @@ def new(
     folder = write_plugin(name, into)
     module = folder.name.replace("-", "_")
     print(f"Wrote {folder}, a connector to an invented partner. Next:")
-    print(f"  python -m pip install -e './{folder}[test]'")
-    print(f"  python -m pytest {folder}")
+    place = folder if folder.is_absolute() else f"./{folder}"
+    print(f"  python -m pip install -e {quote(f'{place}[test]')}")
+    print(f"  python -m pytest {quote(str(folder))}")
     print(f"  python -m {module}.sandbox   # the partner, in another terminal")
     print("Then make it yours; docs/writing-a-connector.md goes through it in twenty minutes.")
     return codes.DONE

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 from webhook_settings import webhook_settings
 
 from audience_sync.connector import (
@@ -25,12 +26,13 @@ from audience_sync.sandbox.options import WEBHOOK_SECRET
 from audience_sync.sandbox.server import running_sandbox
 from audience_sync.testing.builders import (
     FakePartner,
+    answered,
     identifiers,
     made_up_audience,
     made_up_members,
     made_up_upload,
 )
-from connectors.webhook import WebhookConnector
+from connectors.webhook import WebhookConnector, WebhookSettings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/partners/webhook.md"
 KINDS = (Kind.EMAIL, Kind.PHONE, Kind.IDFA)
@@ -206,6 +208,24 @@ def test_values_that_are_no_hash_are_named(bench: Bench) -> None:
     receipt = bench.connector.add(made_up_upload(remote_id=remote_id), members)
     told = [(rejection.position, rejection.reason) for rejection in receipt.rejected]
     assert told == [(1, "INVALID_HASH")]
+
+
+def test_the_settings_of_the_page_are_settings() -> None:
+    """What the page shows can be copied; its own body and member write what it says they do."""
+    found = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    whole, more = (yaml.safe_load(block) for block in found)
+    settings = whole["destinations"]["clinic-ads"] | more | {"secret": "a-secret-of-the-page"}
+    assert settings.pop("connector") == WebhookConnector.name
+    partner = FakePartner(answered({"accepted": 2, "rejected": []}))
+    connector = WebhookConnector(WebhookSettings(**settings), partner)
+    partner.bind(connector)
+    members = made_up_members(2, KINDS[:2])
+    assert connector.ensure_audience(made_up_audience())
+    assert connector.add(made_up_upload(remote_id="L1"), members).accepted == 2
+    [sent] = partner.requests
+    told = sent.json()
+    assert told.pop("users")[0][1] == {"type": "MSISDN", "sha256": members.column(Kind.PHONE)[0]}
+    assert told == {"action": "UPSERT", "segment": "L1", "size": 2}
 
 
 def _receiver() -> Callable[..., bool]:

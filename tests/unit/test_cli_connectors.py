@@ -81,6 +81,7 @@ def test_a_package_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     told = _said(capsys, "connectors", "new", "acme-ads", "--into", str(tmp_path / "plugins"))
     folder = tmp_path / "plugins/audience-sync-acme-ads"
     assert f"python -m pytest {folder}" in told
+    assert f"python -m pip install -e '{folder}[test]'" in told
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {
         ".gitignore",
