@@ -368,12 +368,13 @@ class App:
             try:
                 findings.append(Finding(subject=subject, detail=step()))
             except AudienceSyncError as error:
-                findings.append(Finding(subject=subject, detail=str(error), error=error))
+                detail = self.project.located(str(error))
+                findings.append(Finding(subject=subject, detail=detail, error=error))
         return findings
 
     def _check_connectors(self) -> str:
         broken = "; ".join(f"{name}: {why}" for name, why in self.installed.broken.items())
-        works = ", ".join(self.installed.connectors)
+        works = f"{len(self.installed.connectors)} installed"
         return f"{works}; left out is {broken}" if broken else works
 
     def _check_forms(self) -> str:
@@ -390,9 +391,11 @@ class App:
         return f"state key {keyring.current}"
 
     def _check_state(self) -> str:
-        from audience_sync.checking import look_at_state  # noqa: PLC0415 - as above
+        from audience_sync import checking  # noqa: PLC0415 - as above
 
-        return look_at_state(self.ledger, self.location, self.keyring_and_fingerprint_key[0])
+        keyring = self.keyring_and_fingerprint_key[0]
+        checking.know_state_keys(self.ledger, self.location, keyring, keep=False)
+        return checking.look_at_state(self.ledger, self.location, keyring)
 
     def _check(self, destination: str) -> str:
         from audience_sync.checking import look_at_lists  # noqa: PLC0415 - as above

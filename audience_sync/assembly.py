@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from audience_sync.checking import know_fingerprint_key
+from audience_sync.checking import know_fingerprint_key, know_state_keys
 from audience_sync.holder import alive, this_process
 from audience_sync.identifiers.forms import IDENTITY_FORMS
 from audience_sync.identifiers.kinds import Kind
@@ -41,6 +41,7 @@ def assembled(
 ) -> Pipeline:
     """What plans and delivers a project; its forms have been tested on their vectors (L14)."""
     self_test(forms_in_use(project))
+    know_state_keys(ledger, location, keyring, keep=True)
     know_fingerprint_key(location, fingerprint_key, keep=True)
     suppression = Suppression(ledger, fingerprint_key, now)
     common: dict[str, Any] = {

@@ -24,6 +24,8 @@ from audience_sync.targeting import selection_of
 
 _FEW = 1_000  # rows that are looked at
 _MARKS = "keys"  # the folder in the state location
+_STATE_MARKS = "state-keys"  # the same, by name and fingerprint of a state key
+_STATE_MARK = b"audience-sync: which state key this is"
 _MARK = b"audience-sync: which fingerprint key this state belongs to"
 
 
@@ -90,6 +92,36 @@ def know_fingerprint_key(location: StateLocation, key: bytes, *, keep: bool) -> 
         )
     if keep:
         with location.create(f"{_MARKS}/{mark}") as file:
+            file.write(b"\n")
+
+
+def know_state_keys(
+    ledger: Ledger, location: StateLocation, keyring: Keyring, *, keep: bool
+) -> None:
+    """A ConfigurationError when the state was begun with other keys: it is not lost, only locked.
+
+    A key may be added, which is noted when `keep` is set, and one that no file names be taken out.
+    """
+    marks = {
+        name: f"{name}.{hmac.digest(key, _STATE_MARK, 'sha256').hex()[:16]}"
+        for name, key in keyring.keys.items()
+    }
+    known = set(location.names(_STATE_MARKS))
+    if not known:
+        look_at_state(ledger, location, keyring)  # one that began before keys were marked
+    wrong = [
+        name
+        for name, mark in marks.items()
+        if mark not in known and any(other.rpartition(".")[0] == name for other in known)
+    ]
+    if wrong or (known and known.isdisjoint(marks.values())):
+        which = f"the key {wrong[0]} is not the one" if wrong else "there is none of the keys"
+        raise ConfigurationError(
+            f"AUDIENCE_SYNC_STATE_KEYS: {which} that this state was written with; "
+            "set that one, nothing is lost"
+        )
+    if keep and marks[keyring.current] not in known:
+        with location.create(f"{_STATE_MARKS}/{marks[keyring.current]}") as file:
             file.write(b"\n")
 
 

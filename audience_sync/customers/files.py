@@ -22,7 +22,7 @@ from audience_sync.customers.conditions import (
     written_types,
 )
 from audience_sync.customers.table import WHOLE, Place, Split
-from audience_sync.errors import SourceError
+from audience_sync.errors import ConfigurationError, SourceError
 
 _ERRORS = (
     pl.exceptions.PolarsError,
@@ -154,7 +154,9 @@ class FileTable:
             return [str(named)]
         files = sorted(str(found) for found in self._matches() if found.is_file())
         if not files:
-            raise SourceError(f"{self._label}.url: no file matches {self._url}")
+            raise ConfigurationError(
+                f"{self._label}.url: no file matches {self._url}; correct the path"
+            )
         return files
 
     def _matches(self) -> Iterator[Path]:

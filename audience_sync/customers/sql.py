@@ -257,5 +257,7 @@ def _url(place: Place) -> URL:
         raise ConfigurationError(f"{place.label}.url names no database file")
     path = (place.base / url.database).absolute()
     if not path.is_file():
-        raise SourceError(f"{place.label}.url: there is no file {url.database}")
+        raise ConfigurationError(
+            f"{place.label}.url: there is no file {url.database}; correct the path"
+        )
     return url.set(database=str(path))

@@ -43,6 +43,7 @@ from audience_sync.project.wording import nearest, report
 Installed = Mapping[str, type[Connector[Any]]]
 M = TypeVar("M", bound=BaseModel)
 
+_READ = ("source", "decisions", "orders")  # sections that only reading proves right
 _NAME_RULE = (
     "a name has small letters, digits and hyphens, begins with a letter or digit, at most 64"
 )
@@ -109,10 +110,10 @@ class _Loader:
             destinations=destinations,
             audiences=audiences,
             orders=orders,
-            condition_lines={
-                name: self.findings.lines["audiences", name, "where"]
-                for name, audience in audiences.items()
-                if audience.where is not None
+            lines={
+                ".".join(map(str, place)): line
+                for place, line in self.findings.lines.items()
+                if len(place) > 1 and (place[0] in _READ or place[-1] == "where")
             },
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -93,7 +94,7 @@ class Project:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     audiences: Mapping[str, Audience] = field(default_factory=dict)
     orders: OrderReports | None = None
-    condition_lines: Mapping[str, int] = field(default_factory=dict)  # audience → line of `where`
+    lines: Mapping[str, int] = field(default_factory=dict)  # of keys that only reading proves right
 
     def names(self, audience: str, destination: str) -> bool:
         """Whether an audience, or orders, go to a destination, as the project stands now."""
@@ -115,8 +116,11 @@ class Project:
         return used.remote_id if used else None
 
     def located(self, sentence: str) -> str:
-        """The sentence, beginning with file and line where it names an audience's condition."""
-        for audience, line in self.condition_lines.items():
-            if f"audiences.{audience}.where" in sentence:
-                return f"{self.path.name}:{line}: {sentence}"
-        return sentence
+        """The sentence, beginning with file and line where it names a key of the project file.
+
+        Of a key that is not written there, the section's line.
+        """
+        named = [key for key in self.lines if re.search(rf"\b{re.escape(key)}\b", sentence)]
+        if not named:
+            return sentence
+        return f"{self.path.name}:{self.lines[max(named, key=len)]}: {sentence}"

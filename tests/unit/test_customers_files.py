@@ -271,7 +271,7 @@ def test_broken_files_are_explained(
 
 def test_no_file_is_an_error(tmp_path: Path) -> None:
     """A glob that matches nothing is told, not read as no customers."""
-    with pytest.raises(SourceError, match=r"no file matches customers/\*\.csv"):
+    with pytest.raises(ConfigurationError, match=r"no file matches customers/\*\.csv"):
         source(tmp_path, "customers/*.csv").count()
 
 

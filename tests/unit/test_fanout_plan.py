@@ -13,7 +13,7 @@ from pipeline_world import World, fast_folder, granted
 from reference import wanted
 from test_runs_reference import DECISIONS, ROWS, SLOW, counted
 
-from audience_sync.errors import BusyError, SourceError
+from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.records import JobState, RunState
 from audience_sync.runs.fanout import coordinator, planning
@@ -131,7 +131,7 @@ def test_a_source_that_fails_ends_the_job_with_its_sentence(tmp_path: Path) -> N
     assert "no file matches" in (job.reason or "")
     assert here.files() == []
     assert here.ledger.leases_held("") == []
-    with pytest.raises(SourceError):
+    with pytest.raises(ConfigurationError):
         here.sync()
 
 
