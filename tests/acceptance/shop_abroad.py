@@ -53,16 +53,21 @@ def held(shop: Shop, partner: str) -> dict[str, set[str]]:
     return {kind: values - {NOBODY} for kind, values in found.items() if values - {NOBODY}}
 
 
-def wanted(rows: Sequence[Sequence[Any]], plus: str) -> dict[str, set[str]]:
-    """What a partner must hold for these customers, computed by hand; `plus` begins a phone."""
+def wanted(rows: Sequence[Sequence[Any]], plus: str | None) -> dict[str, set[str]]:
+    """What a partner must hold for these customers, computed by hand; `plus` begins a phone.
+
+    None where the partner takes no phones.
+    """
     granted = [row for row in rows if row[3] == "granted"]
+    if plus is None:
+        return {"email": {sha256(row[1].strip().lower()) for row in granted}}
     phones = {
         sha256(f"{plus}46" + row[2].replace(" ", "").lstrip("0")) for row in granted if row[2]
     }
     return {"email": {sha256(row[1].strip().lower()) for row in granted}, "phone": phones}
 
 
-def tell_the_story(shop: Shop, partner: str, plus: str, asks: Callable[[], int]) -> None:
+def tell_the_story(shop: Shop, partner: str, plus: str | None, asks: Callable[[], int]) -> None:
     """First load, silence, a change, a withdrawal and a removal; each time exactly those."""
     rows: list[Any] = people(30)
     rows[4] = (5, "person.5@example.com", None, None, "SE")

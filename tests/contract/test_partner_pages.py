@@ -7,10 +7,13 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import orjson
 import pytest
+from pinterest_fake import PinterestFake
+from x_fake import XFake
 
 from audience_sync.connector import Answer, Connector, Kind, Members
 from audience_sync.testing.builders import (
@@ -22,6 +25,8 @@ from audience_sync.testing.builders import (
 )
 from connectors.google import GoogleConnector
 from connectors.meta import MetaConnector
+from connectors.pinterest import PinterestConnector
+from connectors.x import XConnector
 
 PAGES = Path(__file__).parents[2] / "docs/partners"
 CREDENTIALS = (
@@ -115,6 +120,53 @@ def _google() -> dict[str, Any]:
     return {"add": add, "remove": remove, "strangers": strangers, "create": create}
 
 
+def _people() -> Members:
+    return Members(
+        {
+            Kind.EMAIL: _column("jane.doe@example.com", "janedoe@gmail.com"),
+            Kind.PHONE: _column("14155550123", ""),
+            Kind.GAID: _column("", "38400000-8cf0-11bd-b23e-10b96e40000d"),
+        }
+    )
+
+
+def _bound(
+    kind: type[Connector[Any]], partner: FakePartner, **settings: Any
+) -> tuple[Connector[Any], str]:
+    connector = kind(kind.settings_class(**settings), partner)
+    partner.bind(connector)
+    _ensured(connector, f"{kind.name}-se")
+    return connector, next(iter(partner.lists))
+
+
+def _pinterest() -> dict[str, Any]:
+    partner = PinterestFake()
+    settings = {"ad_account_id": "549756359984", "app_id": "1", "app_secret": "secret"}
+    connector, number = _bound(
+        PinterestConnector, partner, **settings, refresh_token=partner.refresh_token
+    )
+    receipt = connector.add(made_up_upload(remote_id=number), _people())
+    gone = made_up_upload(remote_id=number, consent=None)
+    connector.remove(gone, _people().only(Kind.EMAIL).take([0]))
+    connector.poll(str(receipt.reference))
+    written = [sent.json() for sent in partner.uploads if sent.body]
+    return dict(zip(("create", "clear", "add", "remove", "audience"), written, strict=True))
+
+
+def _x() -> dict[str, Any]:
+    partner = XFake()
+    secrets = ("consumer_key", "consumer_secret", "access_token", "access_token_secret")
+    settings = dict.fromkeys(secrets, "token-canary") | {"account_id": "18ce54d4x5t"}
+    with patch("connectors.x.day_after", return_value="2027-12-16T00:00:00Z"):
+        connector, number = _bound(XConnector, partner, **settings, do_not_reach=True)
+        people = _people().only(Kind.EMAIL, Kind.PHONE)
+        connector.add(made_up_upload(remote_id=number), people)
+        connector.remove(made_up_upload(remote_id=number, consent=None), people.take([1]))
+        connector.withdraw(people.take([1]))
+    written = [sent.json() for sent in partner.uploads if sent.body]
+    return dict(zip(("add", "remove", "withdraw"), written, strict=True))
+
+
 def _shown(page: str) -> dict[str, Any]:
     text = (PAGES / f"{page}.md").read_text()
     found = re.findall(r"<!-- example: (\w+) -->\n```json\n(.*?)```", text, re.DOTALL)
@@ -122,13 +174,24 @@ def _shown(page: str) -> dict[str, Any]:
     return {name: orjson.loads(body) for name, body in found}
 
 
-@pytest.mark.parametrize(("page", "written"), [("meta", _meta), ("google", _google)])
+@pytest.mark.parametrize(
+    ("page", "written"),
+    [("meta", _meta), ("google", _google), ("pinterest", _pinterest), ("x", _x)],
+)
 def test_examples_are_what_is_sent(page: str, written: Any) -> None:
     """Every body that a page shows was written by its connector, to the key."""
     assert _shown(page) == written()
 
 
-@pytest.mark.parametrize(("page", "kind"), [("meta", MetaConnector), ("google", GoogleConnector)])
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        ("meta", MetaConnector),
+        ("google", GoogleConnector),
+        ("pinterest", PinterestConnector),
+        ("x", XConnector),
+    ],
+)
 def test_every_setting_is_explained(page: str, kind: type[Connector[Any]]) -> None:
     """A person finds each setting of a destination on the partner's page."""
     text = (PAGES / f"{page}.md").read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import parse_qs
 
 from audience_sync.connector import Answer
@@ -25,20 +24,23 @@ class XFake(FakePartner):
         if 'oauth_token="token-canary"' not in sent.headers.get("Authorization", ""):
             return _refused("UNAUTHORIZED_ACCESS", 401)
         path, _, query = sent.url.partition("?")
-        asked = {name: values[0] for name, values in parse_qs(query).items()}
-        if path.endswith("/users"):
+        what = path.rpartition("/")[2]
+        if what == "users":
             return self._changed(sent)
-        if not path.endswith("/custom_audiences"):
-            return answered({"data": {"id": path.rpartition("/")[2], "audience_size": 1200}})
+        if what == "custom_audiences":
+            return self._lists(sent, query)
+        found = {"id": what, "audience_size": 1200}
+        return answered({"data": [found] if what == "do_not_reach_lists" else found})
+
+    def _lists(self, sent: Sent, query: str) -> Answer:
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
         if sent.method == "GET":
-            listed = [{"id": n, "name": self.names[n], "description": d} for n, d in self._all()]
+            found = self.lists.items()
+            listed = [{"id": n, "name": self.names[n], "description": d} for n, d in found]
             return answered({"data": listed, "next_cursor": None})
         if asked["name"] in self.names.values():
             return _refused("INVALID_PARAMETER", 400)
         return answered({"data": {"id": self._make(asked["name"], asked["description"])}})
-
-    def _all(self) -> Any:
-        return self.lists.items()
 
     def _make(self, name: str, description: str) -> str:
         number = f"2906{len(self.lists)}"
