@@ -342,9 +342,10 @@ class App:
     def sweep(self) -> list[Run]:
         """Delete what dead processes left behind; the runs that are due."""
         from audience_sync.runs.due import due_runs  # noqa: PLC0415 - the same
-        from audience_sync.runs.sweep import sweep  # noqa: PLC0415 - the same
+        from audience_sync.runs.sweep import note_sweep, sweep  # noqa: PLC0415 - the same
 
         sweep(self.ledger, self.location, alive, self.now())
+        note_sweep(self.ledger, this_process())
         return due_runs(self.ledger, self.now(), alive)
 
     def check(self, destination: str | None = None) -> list[Finding]:

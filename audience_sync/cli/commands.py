@@ -16,6 +16,7 @@ from audience_sync.cli import (
     serve,
     setup,
     show,
+    supervise,
     transfers,
 )
 
@@ -37,7 +38,7 @@ def application() -> typer.Typer:
     for group in (setup, deliver, decide, show):
         group.register(made)
     transfers.register(made)
-    for group in (describe, serve, demo):
+    for group in (describe, supervise, serve, demo):
         group.register(made)
     return made
 

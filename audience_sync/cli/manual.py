@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 _COMMANDS = (
     "init", "check", "plan", "sync", "approve", "cancel", "resume", "forget", "status", "runs",
     "run", "log", "log verify", "connectors", "connectors show", "connectors new", "schema",
-    "sandbox", "worker", "beat", "demo",
+    "migrate", "health", "ready", "sandbox", "worker", "beat", "demo",
 )  # fmt: skip
 _TERMINAL = {"COLUMNS": "80", "LINES": "24", "TERM": "dumb", "NO_COLOR": "1"}
 _BEGINNING = """\

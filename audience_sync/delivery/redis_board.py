@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from audience_sync.delivery.board import Board, LocalBoard, Rate
+from audience_sync.errors import StateError
 
 T = TypeVar("T")
 
@@ -189,6 +190,22 @@ def board_at(broker_url: str | None) -> Board:
     if broker_url is None or not broker_url.startswith(_SCHEMES):
         return LocalBoard()
     return SteadyBoard(RedisBoard(broker_url), LocalBoard())
+
+
+def ask_broker(broker_url: str) -> None:
+    """A StateError when the broker's Redis does not answer."""
+    try:
+        board = RedisBoard(broker_url)
+        try:
+            board.ping()
+        finally:
+            board.close()
+    except _FAILURES as error:
+        kind = type(error).__name__
+        raise StateError(
+            f"Redis does not answer ({kind}); check that it runs and that "
+            "AUDIENCE_SYNC_BROKER_URL names it rightly"
+        ) from None
 
 
 def _name(key: str) -> str:

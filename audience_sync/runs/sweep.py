@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import OPEN_STATES, RunState
@@ -12,6 +12,8 @@ from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 
 SCRATCH = "scratch"
+_SWEPT = "last sweep"  # a lease that keeps nobody out; its end tells when it was taken
+_REMEMBERED = 24 * 3600.0  # seconds
 _KEEP = (*OPEN_STATES, RunState.DELIVERED)
 
 
@@ -46,6 +48,17 @@ def sweep(
     for folder in memberships:
         if folder.rsplit("/", 1)[1] not in kept:
             _prune(location, folder, used)
+
+
+def note_sweep(ledger: Ledger, holder: str) -> None:
+    """Remember that somebody swept now, for those who supervise."""
+    ledger.take_lease(_SWEPT, holder, _REMEMBERED, alive=lambda _holder: False)
+
+
+def last_sweep(ledger: Ledger) -> datetime | None:
+    """When somebody swept last; None when that is longer ago than a day."""
+    found = [lease for lease in ledger.leases_held(_SWEPT) if lease.name == _SWEPT]
+    return found[0].expires_at - timedelta(seconds=_REMEMBERED) if found else None
 
 
 def _used(ledger: Ledger) -> Mapping[str, Collection[str]]:

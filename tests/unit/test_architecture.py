@@ -28,7 +28,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"targeting", "holder", "ordering"},
             {"checking"},
             {"assembly"},
-            {"app"},
+            {"app", "readiness"},
             {"worker", "cli", "web"},
         ),
     )
