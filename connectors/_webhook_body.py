@@ -6,6 +6,7 @@ Placeholders are `{{words}}` in texts. One that is the whole text keeps its type
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any, Literal
 
 import orjson
 
-from audience_sync.connector import Cell, Kind
+from audience_sync.connector import AudienceRequest, Cell, Kind, Upload
 
 Missing = Literal["omit", "null", "empty"]
 
 WIDEST = 64  # characters of an identifier: SHA-256 in hex
+PROOF = 16  # characters
 WORDS = (
     *("operation", "list", "title", "batch", "count"),
     *("ad_user_data", "ad_personalization", "members"),
@@ -59,6 +61,25 @@ class Row:
             for cell in self.cells
         )
         return len(self.before) + cells + len(self.after)
+
+
+def words_of(upload: Upload, operation: str, part: int) -> dict[str, Any]:
+    """What stands in the body of one request; the batch's name depends on its place alone."""
+    place = f"{upload.remote_id}\n{operation}\n{upload.session}\n{upload.sequence}\n{part}"
+    words: dict[str, Any] = {
+        "list": upload.remote_id,
+        "batch": hashlib.sha256(place.encode()).hexdigest()[:32],
+    }
+    if upload.consent is not None:
+        words["ad_user_data"] = upload.consent.ad_user_data
+        words["ad_personalization"] = upload.consent.ad_personalization
+    return words
+
+
+def list_id(audience: AudienceRequest) -> str:
+    """The id of a list of ours: its name to be read, and a proof of its marker to tell it apart."""
+    name = re.sub(r"[^a-z0-9]+", "-", audience.name.lower()).strip("-")[:64]
+    return f"{name}-{hashlib.sha256(audience.marker.encode()).hexdigest()[:PROOF]}"
 
 
 def check_body(body: Mapping[str, Any]) -> None:

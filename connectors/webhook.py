@@ -33,7 +33,7 @@ from audience_sync.connector import (
     Upload,
 )
 from connectors._webhook_answer import verdict
-from connectors._webhook_body import filled
+from connectors._webhook_body import PROOF, filled, list_id, words_of
 from connectors._webhook_settings import (
     BYTES,
     LONGEST_LIST,
@@ -104,11 +104,10 @@ class WebhookConnector(Connector[WebhookSettings]):
 
     def ensure_audience(self, audience: AudienceRequest) -> str:
         """See `Connector.ensure_audience`: the id is ours to choose, and always the same."""
-        name = re.sub(r"[^a-z0-9]+", "-", audience.name.lower()).strip("-")[:64]
-        proof = hashlib.sha256(audience.marker.encode()).hexdigest()[:16]
-        remote_id = f"{name}-{proof}"
+        remote_id = list_id(audience)
         if self.settings.operations.create is not None:
-            words = {"list": remote_id, "title": audience.title, "batch": f"create-{proof}"}
+            batch = f"create-{remote_id[-PROOF:]}"
+            words = {"list": remote_id, "title": audience.title, "batch": batch}
             self._post(self.settings.operations.create, words)
         return remote_id
 
@@ -175,7 +174,7 @@ class WebhookConnector(Connector[WebhookSettings]):
             rows = batch.render_slots(
                 self._row.cells, before=self._row.before, after=self._row.after
             )
-            words = _words(upload, operation, number) | {"count": len(rows.positions)}
+            words = words_of(upload, operation, number) | {"count": len(rows.positions)}
             told = verdict(
                 self._post(operation, words, rows.body),
                 self.settings.answer,
@@ -228,16 +227,3 @@ def _own(settings: ConnectorSettings) -> WebhookSettings:
     if not isinstance(settings, WebhookSettings):
         raise ConfigurationError("these are not the settings of a webhook")
     return settings
-
-
-def _words(upload: Upload, operation: str, part: int) -> dict[str, Any]:
-    """What stands in the body of one request; the batch's name depends on its place alone."""
-    place = f"{upload.remote_id}\n{operation}\n{upload.session}\n{upload.sequence}\n{part}"
-    words: dict[str, Any] = {
-        "list": upload.remote_id,
-        "batch": hashlib.sha256(place.encode()).hexdigest()[:32],
-    }
-    if upload.consent is not None:
-        words["ad_user_data"] = upload.consent.ad_user_data
-        words["ad_personalization"] = upload.consent.ad_personalization
-    return words
