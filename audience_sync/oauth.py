@@ -104,6 +104,10 @@ class _Record:
 class Tokens:
     """The access token of a grant; a copy of this starts without one and finds what is kept."""
 
+    _lock: threading.Lock
+    _record: _Record | None
+    _unsaved: _Record | None
+
     def __init__(self, grant: Grant) -> None:
         self._grant = grant
         self._clear()
@@ -183,8 +187,8 @@ class Tokens:
 
     def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._record: _Record | None = None
-        self._unsaved: _Record | None = None
+        self._record = None
+        self._unsaved = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_grant": self._grant}
