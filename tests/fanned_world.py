@@ -11,7 +11,9 @@ from typing import Any
 from pipeline_world import World
 
 from audience_sync.ledger.records import JobState
-from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef
+from audience_sync.runs.fanout import delivering
+from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
+from audience_sync.runs.fanout.delivering import DeliveryStages
 from audience_sync.runs.fanout.planning import KIND, PlanStages, Wanted
 from audience_sync.runs.fanout.start import Starter
 from audience_sync.runs.outcome import Outcome
@@ -44,9 +46,10 @@ class FannedWorld(World):
             fingerprint_key=b"f" * 32,
             wanted=self.wanted,
         )
+        delivery = DeliveryStages(ledger=self.ledger, deliverer=pipeline.deliverer, link=self.link)
         coordinator = Coordinator(
             ledger=self.ledger,
-            kinds={KIND: stages},
+            kinds={KIND: stages, delivering.KIND: delivery},
             holder=self.holder,
             alive=self.alive,
             now=self.now,
@@ -67,6 +70,16 @@ class FannedWorld(World):
         splits = starter.splits(self.selection(), targets, self.split_rows)
         begun = starter.begin(self.selection(), targets, splits, self.partitions)
         return list(begun.left_out), list(begun.wake)
+
+    def begin_delivery(self, run_id: str) -> list[PieceRef]:
+        """Begin a job that delivers a run."""
+        run = self.ledger.run(run_id)
+        job = holder_of(delivering.holder_of_run(run.id))
+        lease = self.ledger.take_lease(run.lease_name, job, 600, alive=self.alive)
+        coordinator = self.coordinator()
+        stages = coordinator.kinds[delivering.KIND]
+        assert isinstance(stages, DeliveryStages)
+        return stages.begin(coordinator, run, lease, None)
 
     def work_off(self, wake: list[PieceRef]) -> None:
         """Do every piece, in any order, now and then one a second time."""
@@ -97,7 +110,8 @@ class FannedWorld(World):
                     assert error is None, error
                     run = self.ledger.run(run_id)
                     if run.state.value == "planned" and options.get("deliver", True):
-                        run = pipeline.resume(run)
+                        self.work_off(self.begin_delivery(run.id))
+                        run = self.ledger.run(run.id)
                     name = f"{run.audience}/{run.destination}"
                     outcomes[name] = Outcome(
                         audience=run.audience, destination=run.destination, run=run

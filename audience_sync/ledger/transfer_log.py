@@ -57,7 +57,7 @@ class _Call:
 
     lines: Sequence[TransferLine]
     batches: Sequence[Batch]
-    lease: Lease | None
+    leases: Sequence[Lease | None]
     reported: Sequence[ReportedLine] = ()
     numbers: list[int] = field(default_factory=list)
     error: Exception | None = None
@@ -76,17 +76,16 @@ class TransferLog(Database):
         self,
         lines: Sequence[TransferLine],
         batches: Sequence[Batch] = (),
-        lease: Lease | None = None,
-        *,
+        *leases: Lease | None,
         reported: Sequence[ReportedLine] = (),
     ) -> list[int]:
         """Append lines, write batches and order lines in one transaction; the sequence numbers.
 
-        BusyError, and nothing written, when the lease was lost. Threads that call while another
-        one commits are written together by the next: a commit waits for the disk, and uploads
-        should not wait for one another's.
+        BusyError, and nothing written, when one of the leases was lost. Threads that call while
+        another one commits are written together by the next: a commit waits for the disk, and
+        uploads should not wait for one another's.
         """
-        call = _Call(lines, batches, lease, reported)
+        call = _Call(lines, batches, leases, reported)
         self._calls.append(call)
         with self._commits:
             if not call.done:
@@ -117,7 +116,8 @@ class TransferLog(Database):
         with self._writing() as connection:
             for call in calls:
                 try:
-                    fence(connection, call.lease)
+                    for lease in call.leases:
+                        fence(connection, lease)
                 except BusyError as error:
                     call.error = error
                     continue

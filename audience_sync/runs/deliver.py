@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, Operation, RemoteList, Run, RunState
+from audience_sync.ledger.records import BatchState, Lease, Operation, RemoteList, Run, RunState
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
@@ -63,35 +63,65 @@ class Deliverer:
         A partner that cannot answer now leaves the run `delivering`, to be resumed; a refusal ends
         it as `failed`, with what was accepted in the membership.
         """
-        run = self._begin(run, held)
+        run = self.begin(run, held)
         wait = _POLL_AFTER
         try:
-            outbox = None if self._settled(run) else self._outbox(run)
+            outbox = None if self.settled(run) else self.outbox(run)
             if outbox is not None:
-                remote_id = self._ensure_list(run, link, adopted, held)
+                remote_id = self.ensure_list(run, link, adopted, held)
                 wait = self._send(run, link, remote_id, outbox, held)
         except RefusedError as error:
             return self.give_up(run, RunState.FAILED, f"{error}{self._cure(run, link)}", held)
         except (BusyError, StateError):
             raise
         except AudienceSyncError as error:
-            pause = getattr(error, "retry_after", None) or _TRY_AGAIN
-            later = self.now() + timedelta(seconds=pause)
-            temporary = isinstance(error, TemporaryPartnerError)
-            self.ledger.change_run(
-                run.id, reason=str(error), next_attempt_at=later if temporary else None
-            )
+            self.postpone(run, error)
             raise
         if outbox is not None:
-            self.settlement.settle(run, outbox, held)
-            self._completed(run, remote_id, held)
+            self._conclude(run, remote_id, outbox, held)
         return self._end(run, link, wait, held)
+
+    def send_part(
+        self, transfer: Transfer, positions: Collection[int], at_once: int
+    ) -> float | None:
+        """Send some batches of a run; seconds until polling is worth while, where it is at all.
+
+        The run was begun, and its list ensured, by whoever sends the other parts too.
+        """
+        lease = transfer.held[transfer.lease_name]
+        self._note_unknown(transfer.run, lease, positions)
+        batches = [
+            batch for batch in self.ledger.batches(transfer.run.id) if batch.position in positions
+        ]
+        limits = transfer.link.connector.limits
+        fewer = replace(limits, parallel_uploads=min(limits.parallel_uploads, at_once))
+        send_batches(transfer, batches, fewer, lambda _batch: None)
+        return max(transfer.waits, default=None)
+
+    def close(self, run: Run, link: Link, remote_id: str, wait: float | None, held: Held) -> Run:
+        """Put what was accepted into the membership once every batch was sent, and end the run."""
+        if not self.settled(run):
+            self._conclude(run, remote_id, self.outbox(run), held)
+        return self._end(run, link, _POLL_AFTER if wait is None else wait, held)
+
+    def postpone(self, run: Run, error: AudienceSyncError) -> None:
+        """Note why a delivery does not go on, and when it is tried again without a person."""
+        pause = getattr(error, "retry_after", None) or _TRY_AGAIN
+        later = self.now() + timedelta(seconds=pause)
+        temporary = isinstance(error, TemporaryPartnerError)
+        self.ledger.change_run(
+            run.id, reason=str(error), next_attempt_at=later if temporary else None
+        )
+
+    def _conclude(self, run: Run, remote_id: str, outbox: Outbox, held: Held) -> None:
+        self.settlement.settle(run, outbox, held)
+        self._completed(run, remote_id, held)
 
     def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
         """End a run before its end: what was accepted counts, the rest is planned anew."""
         lease = held[run.lease_name]
-        if run.state is RunState.DELIVERING and not self._settled(run):
-            self._note_unknown(run, held)
+        if run.state is RunState.DELIVERING and not self.settled(run):
+            self._note_unknown(run, lease)
             if any(batch.attempts for batch in self.ledger.batches(run.id)):
                 lost = self._settle(run, held)
                 reason = "; ".join(text for text in (reason, lost) if text) or None
@@ -105,7 +135,7 @@ class Deliverer:
             next_attempt_at=None,
         )
         destroy_outbox(self.location, run.id)
-        if not self._settled(run):
+        if not self.settled(run):
             self.location.delete(following_folder(run))
         return ended
 
@@ -123,7 +153,8 @@ class Deliverer:
             pass  # nobody knows, so nothing is advised
         return ""
 
-    def _outbox(self, run: Run) -> Outbox:
+    def outbox(self, run: Run) -> Outbox:
+        """What the run sends; a StateError that names the way out where it cannot be read."""
         try:
             return Outbox(self.location, self.keyring, run.id, run.outbox)
         except StateError as error:
@@ -142,13 +173,14 @@ class Deliverer:
     def refuse_outdated(self, run: Run) -> None:
         """A ConfigurationError when the membership is not the one that the run was planned on."""
         remote = self.ledger.remote_list(run.audience, run.destination)
-        if remote.generation != run.generation and not self._settled(run):
+        if remote.generation != run.generation and not self.settled(run):
             raise ConfigurationError(
                 f"the membership of {run.audience} at {run.destination} has changed since run "
                 f"{run.id} was planned; cancel it and plan again"
             )
 
-    def _begin(self, run: Run, held: Held) -> Run:
+    def begin(self, run: Run, held: Held) -> Run:
+        """Let a run be delivered: what was under way when somebody stopped counts as unknown."""
         lease = held[run.lease_name]
         self.refuse_outdated(run)
         begun = self.ledger.move_run(
@@ -159,25 +191,34 @@ class Deliverer:
             started_at=run.started_at or self.now(),
             next_attempt_at=None,
         )
-        self._note_unknown(begun, held)
+        self._note_unknown(begun, lease)
         return begun
 
-    def _note_unknown(self, run: Run, held: Held) -> None:
-        """Log each intent without an answer as unknown; its batch waits to be sent again."""
-        lines = unknown_lines(self.ledger, run, self.now())
+    def _note_unknown(
+        self, run: Run, lease: Lease, positions: Collection[int] | None = None
+    ) -> None:
+        """Log each intent without an answer as unknown; its batch waits to be sent again.
+
+        Of the batches at some positions only, where other workers are at the others.
+        """
         stuck = [
             replace(batch, state=BatchState.UNKNOWN)
             for batch in self.ledger.batches(run.id)
             if batch.state is BatchState.SENDING
+            and (positions is None or batch.position in positions)
         ]
-        if lines or stuck:
-            self.ledger.record(lines, stuck, held[run.lease_name])
+        if stuck or positions is None:
+            lines = unknown_lines(self.ledger, run, self.now())
+            mine = [one for one in lines if positions is None or one.batch in positions]
+            if mine or stuck:
+                self.ledger.record(mine, stuck, lease)
 
-    def _settled(self, run: Run) -> bool:
+    def settled(self, run: Run) -> bool:
+        """Whether the membership is already what the run made of it."""
         remote = self.ledger.remote_list(run.audience, run.destination)
         return bool(remote.manifest.get("run") == run.id)
 
-    def _ensure_list(self, run: Run, link: Link, adopted: str | None, held: Held) -> str:
+    def ensure_list(self, run: Run, link: Link, adopted: str | None, held: Held) -> str:
         """The remote id; the intention is on record before a list is created (L15)."""
         remote = self.ledger.remote_list(run.audience, run.destination)
         known = remote.remote_id
@@ -243,10 +284,19 @@ class Deliverer:
             lease=lease,
         )
 
-    def _send(self, run: Run, link: Link, remote_id: str, outbox: Outbox, held: Held) -> float:
-        batches = self.ledger.batches(run.id)
+    def transfer(
+        self,
+        run: Run,
+        link: Link,
+        remote_id: str,
+        outbox: Outbox,
+        held: Held,
+        *,
+        lease: str | None = None,
+    ) -> Transfer:
+        """What sends batches of a run; `lease` fences what it writes, else the list's own."""
         remote = self.ledger.remote_list(run.audience, run.destination)
-        transfer = Transfer(
+        return Transfer(
             ledger=self.ledger,
             run=run,
             link=link,
@@ -255,8 +305,13 @@ class Deliverer:
             held=held,
             held_forms=remote.forms,
             now=self.now,
-            afresh=starts_afresh(remote, batches),
+            afresh=starts_afresh(remote, self.ledger.batches(run.id)),
+            lease=lease,
         )
+
+    def _send(self, run: Run, link: Link, remote_id: str, outbox: Outbox, held: Held) -> float:
+        batches = self.ledger.batches(run.id)
+        transfer = self.transfer(run, link, remote_id, outbox, held)
         total = sum(batch.members for batch in batches if batch.state in OPEN)
         advance = self.progress.stage(f"Delivering {run.audience} to {run.destination}", total)
         with _opened(link, remote_id):

@@ -126,7 +126,7 @@ def _send_sessions(
             left = {pool.submit(_send_in_turn, transfer, queue, told) for _ in range(threads)}
             while left:
                 ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
-                transfer.held.renew(transfer.run.lease_name)
+                transfer.held.renew(transfer.lease_name)
                 while not told.empty():
                     done(told.get())
                 for future in ended:

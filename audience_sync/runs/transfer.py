@@ -63,7 +63,13 @@ class Transfer:
     held_forms: Mapping[str, str]  # in which the members that are removed were sent
     now: Callable[[], datetime] = field(repr=False)
     afresh: bool = False  # whether nobody of ours is on the list
+    lease: str | None = None  # that fences what is written; without a name the list's own
     waits: list[float] = field(default_factory=list)  # seconds until polling is worth while
+
+    @property
+    def lease_name(self) -> str:
+        """The lease that fences what is written here (L7)."""
+        return self.lease or self.run.lease_name
 
     def intend(self, batch: Batch) -> Intent:
         """Read a batch and write the line that must be in the log before it is sent."""
@@ -179,7 +185,8 @@ class Transfer:
     def _write(self, entries: Sequence[tuple[TransferLine, Batch]]) -> None:
         lines = [line for line, _ in entries]
         batches = [batch for _, batch in entries]
-        self.ledger.record(lines, batches, self.held[self.run.lease_name])
+        leases = (self.held[name] for name in {self.lease_name, self.run.lease_name})
+        self.ledger.record(lines, batches, *leases)
 
 
 def _answered(sending: Batch, receipt: Receipt) -> Batch:

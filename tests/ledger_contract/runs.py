@@ -189,7 +189,7 @@ class LeasesContract(LedgerContract):
 
         assert taken.token == dead.token + 1
         with pytest.raises(BusyError):
-            ledger.record([line()], lease=dead)
+            ledger.record([line()], (), dead)
 
     def test_tokens_grow_over_releases(self, ledger: Ledger) -> None:
         """A token is never used twice, or a late writer could pass for the new holder."""

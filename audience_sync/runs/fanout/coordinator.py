@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError, places
+from audience_sync.errors import (
+    AudienceSyncError,
+    BusyError,
+    StateError,
+    TemporaryPartnerError,
+    places,
+)
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Job, JobState, Lease, Piece
@@ -60,8 +66,8 @@ class JobKind(Protocol):
         """Every stage is done; what is to stand in the job. May be asked more than once."""
         ...
 
-    def gave_up(self, job: Job, reason: str) -> None:
-        """The job has ended before its end; its leases are still held."""
+    def gave_up(self, job: Job, error: AudienceSyncError, held: Held) -> None:
+        """The job has ended before its end; its leases are still held, unless one was lost."""
         ...
 
 
@@ -95,9 +101,9 @@ class Coordinator:
         if job.state is not JobState.OPEN or job.stage != ref.stage:
             return Worked()
         piece = self.ledger.piece(*ref)
-        if piece is None:
-            return Worked()
-        if piece.done:
+        if (
+            piece is None or piece.done
+        ):  # perhaps whoever did the last one died before the next stage
             return self._after(job)
         if piece.not_before is not None and piece.not_before > self.now():
             return Worked(again=(ref, piece.not_before))
@@ -106,14 +112,15 @@ class Coordinator:
                 return self._do(job, piece, held)
         except BusyError:
             if self._lost(job):
-                return self.end(job, JobState.FAILED, _OVERTAKEN)
+                return self.end(job, BusyError(_OVERTAKEN))
             raise
 
-    def end(self, job: Job, state: JobState, reason: str | None) -> Worked:
+    def end(self, job: Job, error: AudienceSyncError, state: JobState = JobState.FAILED) -> Worked:
         """End a job before its end, unless it ended already."""
-        if not self.ledger.end_job(job.id, state, reason):
+        if not self.ledger.end_job(job.id, state, str(error)):
             return Worked()
-        self.kinds[job.kind].gave_up(job, reason or str(state))
+        with Held(self.ledger, {}, borrowed=self._leases(job)) as held:
+            self.kinds[job.kind].gave_up(job, error, held)
         self._give_back(job)
         return Worked(ended=self.ledger.job(job.id))
 
@@ -127,7 +134,7 @@ class Coordinator:
         busy = {one.name for one in self.ledger.leases_held("piece ") if self.alive(one.holder)}
         for job in self.ledger.jobs():
             if not self._renew(job):
-                over = self.end(job, JobState.FAILED, _OVERTAKEN).ended
+                over = self.end(job, BusyError(_OVERTAKEN)).ended
                 ended += [over] if over is not None else []
                 continue
             open_pieces = [
@@ -146,8 +153,8 @@ class Coordinator:
     def _do(self, job: Job, piece: Piece, held: Held) -> Worked:
         ref = PieceRef(piece.job, piece.stage, piece.number)
         lease = held[piece_lease(*ref)]
-        if lease.token > TAKES:
-            return self.end(job, JobState.FAILED, _ENDED_WORKERS.format(TAKES))
+        if lease.token - piece.attempts > TAKES:  # each time that it was handed back counts as none
+            return self.end(job, StateError(_ENDED_WORKERS.format(TAKES)))
         try:
             result = self.kinds[job.kind].do(job, piece, held)
             left = self.ledger.finish_piece(piece, result, lease)
@@ -158,11 +165,11 @@ class Coordinator:
             self.ledger.postpone_piece(piece, until=until, note=str(error), lease=lease)
             return Worked(again=(ref, until))
         except AudienceSyncError as error:
-            return self.end(job, JobState.FAILED, str(error))
+            return self.end(job, error)
         except Exception as error:  # noqa: BLE001 - its own words could hold anything: not told
             words = job.id, piece.stage, type(error).__name__, places(error)
             _log.error("Job %s stopped in %s with %s in %s", *words)
-            return self.end(job, JobState.FAILED, _UNEXPECTED.format(type(error).__name__))
+            return self.end(job, AudienceSyncError(_UNEXPECTED.format(type(error).__name__)))
         return Worked() if left else self._after(job)
 
     def _after(self, job: Job) -> Worked:

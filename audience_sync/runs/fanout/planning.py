@@ -115,7 +115,7 @@ class PlanStages:
         concluded = self.ledger.pieces(job.id, CONCLUDE)
         return {"errors": [one.result.get("error") for one in concluded]}
 
-    def gave_up(self, job: Job, reason: str) -> None:  # noqa: ARG002 - the coordinator tells it
+    def gave_up(self, job: Job, error: AudienceSyncError, held: Held) -> None:  # noqa: ARG002 - what follows is the same
         """What was written goes, but for the lists that are concluded."""
         known = {run.id for run in self.ledger.runs()}
         space = self._space(job, f"{SCRATCH}/{job.id}")

@@ -1,0 +1,151 @@
+"""Delivers one run in pieces: batches by range, removals first, then the run is closed.
+
+The run was begun and its list ensured before the job is written, under the list's lease, which
+the job then holds. What a piece writes is fenced by the lease of the piece, so a worker that was
+given up on writes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audience_sync.connector import Connector
+from audience_sync.errors import AudienceSyncError, BusyError, RefusedError
+from audience_sync.ledger.jobs import piece_lease
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import (
+    Batch,
+    Job,
+    JobState,
+    Lease,
+    Operation,
+    Piece,
+    Run,
+    RunState,
+)
+from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.fanout.coordinator import Coordinator, Next, PieceRef
+from audience_sync.runs.leases import Held
+from audience_sync.runs.link import Link
+from audience_sync.runs.sending import OPEN
+from audience_sync.runs.whole import starts_afresh
+
+KIND = "deliver"
+REMOVE, ADD, CLOSE = "remove", "add", "close"
+_STAGE_OF = {Operation.REMOVE: REMOVE, Operation.ADD: ADD}
+
+UPLOADS = 4  # at a time in one piece; more pieces make more, as far as the partner allows
+BATCHES = 16  # in a piece
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryStages:
+    """The kind of job that delivers a run."""
+
+    ledger: Ledger
+    deliverer: Deliverer
+    link: Callable[[str], Link]
+
+    def worth_while(self, run: Run, link: Link) -> bool:
+        """Whether several workers could deliver a run faster than one, and may.
+
+        A connector with work before the first or after the last upload does it in one process.
+        """
+        alone = type(link.connector)
+        if alone.open is not Connector.open or alone.close is not Connector.close:
+            return False
+        batches = self.ledger.batches(run.id)
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        many = sum(batch.state in OPEN for batch in batches) > BATCHES
+        return many and not starts_afresh(remote, batches)
+
+    def begin(
+        self, coordinator: Coordinator, run: Run, lease: Lease, adopted: str | None
+    ) -> list[PieceRef]:
+        """Begin a run under the lease of its list, which the job keeps; pieces to be woken."""
+        job = holder_of_run(run.id)
+        with Held(self.ledger, {}, borrowed={lease.name: lease}) as held:
+            begun = self.deliverer.begin(run, held)
+            link = self.link(run.destination)
+            remote_id = self.deliverer.ensure_list(begun, link, adopted, held)
+        now = self.deliverer.now()
+        cut = self._cut(run, link)
+        written = Job(
+            id=f"{job}-{lease.token}",
+            kind=KIND,
+            stage=REMOVE,
+            spec={"run": run.id, "remote_id": remote_id, "pieces": cut},
+            leases={lease.name: lease.token},
+            created_at=now,
+            changed_at=now,
+        )
+        wake = coordinator.begin(written, len(cut[REMOVE]))
+        return wake or list(coordinator.work(PieceRef(written.id, REMOVE, 0)).wake)
+
+    def _cut(self, run: Run, link: Link) -> dict[str, list[list[int]]]:
+        """Positions of batches by stage and piece; sessions are never cut."""
+        size = link.connector.limits.batches_per_session
+        each = max(1, BATCHES // size) * size
+        cut: dict[str, list[list[int]]] = {REMOVE: [], ADD: []}
+        for operation, stage in _STAGE_OF.items():
+            waiting = [b.position for b in self._open(run.id) if b.operation is operation]
+            cut[stage] = [waiting[at : at + each] for at in range(0, len(waiting), each)]
+        return cut
+
+    def _open(self, run: str) -> Sequence[Batch]:
+        return [batch for batch in self.ledger.batches(run) if batch.state in OPEN]
+
+    def do(self, job: Job, piece: Piece, held: Held) -> Mapping[str, Any]:
+        """Send the batches of a piece, or close the run."""
+        run = self.ledger.run(job.spec["run"])
+        link = self.link(run.destination)
+        remote_id: str = job.spec["remote_id"]
+        if piece.stage == CLOSE:
+            sent = self.ledger.pieces(job.id, REMOVE) + self.ledger.pieces(job.id, ADD)
+            waits = [one.result["wait"] for one in sent if one.result.get("wait") is not None]
+            self.deliverer.close(run, link, remote_id, max(waits, default=None), held)
+            return {}
+        own = piece_lease(job.id, piece.stage, piece.number)
+        outbox = self.deliverer.outbox(run)
+        transfer = self.deliverer.transfer(run, link, remote_id, outbox, held, lease=own)
+        positions = frozenset(job.spec["pieces"][piece.stage][piece.number])
+        return {"wait": self.deliverer.send_part(transfer, positions, UPLOADS)}
+
+    def next(self, job: Job) -> Next | None:
+        """Additions after the last removal, the end after the last addition."""
+        if job.stage == REMOVE:
+            return Next(ADD, len(job.spec["pieces"][ADD]), {})
+        return Next(CLOSE, 1, {}) if job.stage == ADD else None
+
+    def finished(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002 - the run says it all
+        """The run has ended by then."""
+        return {}
+
+    def gave_up(self, job: Job, error: AudienceSyncError, held: Held) -> None:
+        """A refusal or a person's word ends the run; anything else leaves it to be gone on with."""
+        run = self.ledger.run(job.spec["run"])
+        if isinstance(error, BusyError) or run.state is not RunState.DELIVERING:
+            return  # whoever took the list over goes on with the run
+        if isinstance(error, RefusedError):
+            self.deliverer.give_up(run, RunState.FAILED, str(error), held)
+        elif isinstance(error, CancelledError):
+            self.deliverer.give_up(run, RunState.CANCELLED, str(error), held)
+        else:
+            self.deliverer.postpone(run, error)
+
+
+class CancelledError(AudienceSyncError):
+    """A person ended it."""
+
+
+def holder_of_run(run: str) -> str:
+    """The beginning of the names of the jobs that deliver a run."""
+    return f"d{run[1:]}"
+
+
+def job_of(ledger: Ledger, run: str) -> Job | None:
+    """The open job that delivers a run, if there is one."""
+    jobs = ledger.jobs((JobState.OPEN,))
+    return next((job for job in jobs if job.kind == KIND and job.spec["run"] == run), None)
