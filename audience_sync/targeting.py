@@ -13,7 +13,7 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.records import RemoteList
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.held import Manifest
-from audience_sync.project import Audience, Guards, Period, Project
+from audience_sync.project import Audience, Guards, Project
 from audience_sync.runs.targets import Selection, Target
 
 
@@ -34,8 +34,8 @@ def selection_of(project: Project, connectors: Collection[str] = ()) -> Selectio
             table=source.table,
         ),
         rules=description.PolicyRules(
-            consent_max_age=_period(policy.consent_max_age),
-            keep_after_last_activity=_period(policy.keep_after_last_activity),
+            consent_max_age=policy.consent_max_age,
+            keep_after_last_activity=policy.keep_after_last_activity,
             minimum_age=policy.minimum_age,
             origins=policy.origins,
             default_country=policy.default_country,
@@ -187,7 +187,3 @@ def _guards(guards: Guards, minimum: int) -> GuardLimits:
         maximum_unusable=guards.maximum_unusable,
         maximum_consent_drop=guards.maximum_consent_drop,
     )
-
-
-def _period(period: Period | None) -> description.Period | None:
-    return None if period is None else description.Period(months=period.months, days=period.days)

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from pathlib import Path
 
-_MONTHS_PER_YEAR = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """A stretch of the calendar: months of their own length, and days."""
-
-    months: int = 0
-    days: int = 0
-
-    def before(self, moment: datetime) -> datetime:
-        """The moment this period earlier: the same day of the month, or the month's last.
-
-        A period that reaches behind year 1 stops there.
-        """
-        index = moment.year * _MONTHS_PER_YEAR + moment.month - 1 - self.months
-        year, month = divmod(index, _MONTHS_PER_YEAR)
-        if year < 1:
-            return datetime(1, 1, 1, tzinfo=UTC)
-        day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-        earlier = moment.replace(year=year, month=month + 1, day=day)
-        ordinal = earlier.toordinal() - self.days
-        if ordinal < 1:
-            return datetime(1, 1, 1, tzinfo=UTC)
-        return datetime.combine(date.fromordinal(ordinal), earlier.timetz())
+from audience_sync.period import Period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from audience_sync.customers.description import Period, PolicyRules
+from audience_sync.customers.description import PolicyRules
 from audience_sync.errors import ConfigurationError
+from audience_sync.period import Period
 
 NO_TIME: Final = int(np.iinfo(np.int64).min)  # stands for an unknown time among microseconds
 NO_REASON: Final = -1
@@ -224,8 +225,8 @@ def _is_one_of(frame: pl.DataFrame, column: str, wanted: Collection[str]) -> NDA
 def _of_age(frame: pl.DataFrame, minimum_age: int, now: datetime) -> NDArray[np.bool_]:
     if "birth_date" not in frame.columns:
         return _none(frame)
-    latest = Period(months=12 * minimum_age).before(now).date()
-    earliest = Period(months=12 * _OLDEST).before(now).date()
+    latest = Period(minimum_age, "year").before(now).date()
+    earliest = Period(_OLDEST, "year").before(now).date()
     return frame["birth_date"].is_between(earliest, latest).fill_null(value=False).to_numpy()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audience_sync.period import Period
 from audience_sync.project.load import load_project
 from audience_sync.project.model import (
     ORDERS,
@@ -11,7 +12,6 @@ from audience_sync.project.model import (
     OrderReports,
     Project,
 )
-from audience_sync.project.period import Period
 from audience_sync.project.schema import project_schema
 from audience_sync.project.sections import (
     Guards,

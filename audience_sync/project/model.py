@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from audience_sync.connector import ConnectorSettings
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.project.period import Period
+from audience_sync.period import Period
 from audience_sync.project.sections import (
     Guards,
     OrdersSection,

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from audience_sync.connector import Connector, OrderConnector
+from audience_sync.period import Period
 from audience_sync.project.document import Findings
 from audience_sync.project.model import ORDERS, Audience, Destination
-from audience_sync.project.period import Period
 from audience_sync.project.sections import OrdersSection
 from audience_sync.project.wording import nearest
 

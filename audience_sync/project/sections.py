@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from audience_sync.project.period import Period
+from audience_sync.period import Period
 from audience_sync.project.source import Decisions, OrderLines, Section, Source
 from audience_sync.project.values import (
     CountOrOff,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from audience_sync.cron import next_due
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.project.period import Period, parse_period
+from audience_sync.period import Period, parse_period
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 PERCENTAGE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?%$"

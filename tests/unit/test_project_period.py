@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audience_sync.project.period import Period, parse_period
+from audience_sync.period import Period, parse_period
 
 periods = st.builds(Period, st.integers(1, 2000), st.sampled_from(["day", "week", "month", "year"]))
 moments = st.datetimes(timezones=st.just(UTC))
