@@ -20,6 +20,7 @@ from audience_sync.connector import (
     PartnerError,
     Receipt,
     Recipient,
+    RefusedError,
     Statistics,
     TemporaryPartnerError,
     Tokens,
@@ -118,8 +119,11 @@ class PinterestConnector(Connector[PinterestSettings]):
             return replace(receipt, reason="too_small")
         if listed.get("status") != "READY":
             return self._pending(receipt)
-        if on_top(self.client, self._account, number) is None:
-            put_on_top(self.client, self._account, listed)
+        try:
+            if on_top(self.client, self._account, number) is None:
+                put_on_top(self.client, self._account, listed)
+        except RefusedError:  # too small after all; status tells that there is no audience yet
+            return self._pending(receipt)
         return receipt
 
     def statistics(self, remote_id: str) -> Statistics:

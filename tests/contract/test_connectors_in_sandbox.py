@@ -177,6 +177,20 @@ def test_a_batch_that_x_did_not_take_whole_is_not_accepted(url: str) -> None:
     bench.client.close()
 
 
+def test_whoever_withdraws_is_put_on_the_do_not_reach_list_of_x(url: str) -> None:
+    """Where the destination wants it: e-mail and phone, once however often it is told."""
+    bench = Bench(url, "x", do_not_reach=True)
+    members = bench.members(3)
+    for _ in range(2):
+        receipt = bench.connector.withdraw(members)
+        assert receipt is not None
+        assert (receipt.accepted, receipt.sent) == (3, 3)
+    [listed] = control(url, "state")["x"]["lists"]
+    assert listed["kind"] == "do not reach"
+    assert bench.held(listed["id"]) == identifiers(members.only(*KINDS[:2]))
+    bench.client.close()
+
+
 def test_an_expired_token_at_meta_stops_the_destination(url: str) -> None:
     """Meta's expired tokens cannot be exchanged."""
     bench = Bench(url, "meta", access_token="expired-token")

@@ -292,6 +292,17 @@ def test_a_ready_list_gets_its_audience() -> None:
     }
 
 
+def test_a_refused_audience_is_tried_again_later() -> None:
+    """Pinterest may find the list too small after all; the members are on it all the same."""
+    refused = answered({"code": 1, "message": "too small"}, 400)
+    connector, partner = _started(_shown(status="READY"), answered({"items": []}), refused)
+    receipt = connector.poll("643/2")
+    assert (receipt.accepted, receipt.pending) == (2, True)
+    top = {"id": "2542620905473", "rule": {"customer_list_id": "643"}}
+    partner.answers.extend((_shown(status="READY"), answered({"items": []}), answered(top)))
+    assert not connector.poll("643/2").pending
+
+
 def test_an_audience_is_made_once() -> None:
     """One that rests on the list is there already, whoever made it."""
     top = {"id": "7", "rule": {"customer_list_id": 643}}
