@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from threading import Lock
 
 from audience_sync.connector import Limits, Upload
+from audience_sync.journal import carried
 from audience_sync.ledger.records import Batch, BatchState, Operation
 from audience_sync.runs.transfer import Intent, Outcome, Transfer
 
@@ -123,7 +124,8 @@ def _send_sessions(
     places = transfer.link.slots(transfer.run.audience, parallel)
     with places as threads, ThreadPoolExecutor(threads) as pool:
         try:
-            left = {pool.submit(_send_in_turn, transfer, queue, told) for _ in range(threads)}
+            send = carried(_send_in_turn)
+            left = {pool.submit(send, transfer, queue, told) for _ in range(threads)}
             while left:
                 ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
                 transfer.held.renew(transfer.lease_name)

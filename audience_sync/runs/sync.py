@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from audience_sync.errors import (
     TemporaryPartnerError,
     places,
 )
+from audience_sync.journal import about
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, Lease, Operation, Run, RunState, TransferLine
 from audience_sync.runs.confirm import ASK_AGAIN, Confirmer
@@ -271,6 +272,10 @@ class Pipeline:
             )
 
     def _deliver(self, run: Run, held: Held) -> Run:
+        with _about(run):
+            return self._delivered(run, held)
+
+    def _delivered(self, run: Run, held: Held) -> Run:
         self._refuse_unwanted(run)
         adopted = self.adopted(run.audience, run.destination)
         try:
@@ -322,11 +327,16 @@ class Pipeline:
     @contextmanager
     def _holding_run(self, run: Run) -> Iterator[Held]:
         name = run.lease_name
-        with Held(self.ledger, {name: self._take(name)}) as held:
+        with _about(run), Held(self.ledger, {name: self._take(name)}) as held:
             yield held
 
     def _take(self, name: str) -> Lease:
         return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
+
+
+def _about(run: Run) -> AbstractContextManager[None]:
+    """Let every line of the log that concerns the run name it."""
+    return about(run=run.id, audience=run.audience, destination=run.destination)
 
 
 def _of(run: Run, error: AudienceSyncError | None = None) -> Outcome:

@@ -16,6 +16,7 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError, places
+from audience_sync.journal import about
 from audience_sync.ledger.records import Run, RunState
 from audience_sync.stopping import StoppedError, within
 from audience_sync.worker.celery_app import GRACE, STUCK_PLAN, TURN
@@ -167,6 +168,10 @@ def _guarded(name: str, work: Work) -> Work:
 
     @wraps(work)
     def guarded(task: Any, *args: Any) -> None:
+        with about(**({"run": args[0]} if name in (DELIVER_RUN, POLL_RUN) else {})):
+            try_it(task, *args)
+
+    def try_it(task: Any, *args: Any) -> None:
         try:
             if task.request.delivery_info.get("redelivered"):
                 _after_crash(task, name, args)
