@@ -31,6 +31,8 @@ from connectors._google_upload import Uploads
 from connectors._google_wire import ROWS, places_of, written
 from connectors._google_words import explained
 
+__all__ = ["GoogleConnector", "GoogleSettings"]
+
 
 class GoogleConnector(Connector[GoogleSettings]):
     """Customer Match by the Data Manager API; a Google Ads list also serves YouTube.
