@@ -64,13 +64,13 @@ def sync(
         if as_json:
             _print_json(app, outcomes)
         else:
-            _print(app, outcomes)
+            _print(app, outcomes, kept=not dry_run)
             if dry_run:
                 print("\nThis was a dry run: nothing was sent, and the plan is forgotten.")
     return codes.of_outcomes(outcomes)
 
 
-def _print(app: App, outcomes: Sequence[Outcome]) -> None:
+def _print(app: App, outcomes: Sequence[Outcome], *, kept: bool = True) -> None:
     from audience_sync.cli.outcomes import (  # noqa: PLC0415 - keeps --help light
         print_funnels,
         print_outcomes,
@@ -79,7 +79,7 @@ def _print(app: App, outcomes: Sequence[Outcome]) -> None:
     runs = [outcome.run for outcome in outcomes if outcome.run is not None]
     if runs and len({run.audience for run in runs}) <= _FUNNELS:
         print_funnels(runs)
-    print_outcomes(outcomes, reached(app, outcomes))
+    print_outcomes(outcomes, reached(app, outcomes), kept=kept)
 
 
 def reached(app: App, outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -67,7 +67,9 @@ def _print_funnel(columns: Sequence[tuple[str, Mapping[str, int]]]) -> None:
     output.print()
 
 
-def print_outcomes(outcomes: Sequence[Outcome], reached: Mapping[str, str]) -> None:
+def print_outcomes(
+    outcomes: Sequence[Outcome], reached: Mapping[str, str], *, kept: bool = True
+) -> None:
     """One line a list, and below it a sentence for each that needs somebody."""
     from rich.table import Table  # noqa: PLC0415 - keeps --help light
 
@@ -85,7 +87,7 @@ def print_outcomes(outcomes: Sequence[Outcome], reached: Mapping[str, str]) -> N
         table.add_row(f"  {outcome.destination}", *_cells(outcome, reached))
     output = console()
     output.print(table)
-    for sentence in sentences(outcomes):
+    for sentence in sentences(outcomes, kept=kept):
         output.print(f"\n{sentence}")
 
 
@@ -112,8 +114,8 @@ def _signed(sign: str, count: int) -> str:
     return f"{sign}{number(count)}" if count else "[dim]0[/]"
 
 
-def sentences(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """What went otherwise than wished, and what a person can do about it."""
+def sentences(outcomes: Sequence[Outcome], *, kept: bool = True) -> Iterator[str]:
+    """What went otherwise than wished, and what a person can do about it while runs are kept."""
     for outcome in outcomes:
         where = f"[bold]{outcome.audience}[/] at [bold]{outcome.destination}[/]"
         run = outcome.run
@@ -122,11 +124,11 @@ def sentences(outcomes: Sequence[Outcome]) -> Iterator[str]:
         if outcome.error is not None:
             yield f"{where}: {outcome.error}{_remedy(run, outcome.error)}"
         elif run is not None and run.state is RunState.HELD:
-            yield (
-                f"{where} is held: {run.reason}.\n"
-                f"  audience-sync approve {run.id}   sends it as it is\n"
-                f"  audience-sync cancel {run.id}    drops it"
+            choices = (
+                f"\n  audience-sync approve {run.id}   sends it as it is"
+                f"\n  audience-sync cancel {run.id}    drops it"
             )
+            yield f"{where} is held: {run.reason}.{choices if kept else ''}"
         elif run is not None and run.state is RunState.FAILED:
             yield f"{where}: {run.reason}"
 

@@ -154,3 +154,13 @@ def test_a_wrong_state_key_is_told_as_such(
     [told] = [f for f in shop.run("check", "--json").json["findings"] if not f["ok"]]
     assert told["subject"] == "state"
     assert "AUDIENCE_SYNC_STATE_KEYS" in told["detail"]
+
+
+def test_a_dry_run_advises_nothing_about_a_plan_that_it_forgets(open_shop: Open) -> None:
+    """A held one is told with its reason, but there is no run to approve."""
+    shop = open_shop(people(3), destinations="[meta-se]", guards="{minimum_members: 10}")
+    told = shop.run("sync", "everyone", "--dry-run")
+    assert told.code == 3
+    assert "is held" in told.out
+    assert "audience-sync approve" not in told.out
+    assert "audience-sync approve" in shop.run("sync", "everyone").out

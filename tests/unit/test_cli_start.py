@@ -153,3 +153,21 @@ def test_wrong_usage_is_json_too(words: list[str], capsys: pytest.CaptureFixture
     told = capsys.readouterr()
     assert set(json.loads(told.out)) == {"error"}
     assert json.loads(told.out)["error"] in " ".join(told.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["sync", "--fast"], "no such option: --fast; see `audience-sync sync --help`"),
+        (["run"], "missing argument 'RUN'; see `audience-sync run --help`"),
+        (["log", "--since", "x"], "write 2026-05-01, 2026-05-01T03:00, 12h, 7d or 4w; see"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what is wrong and where to look, as every other error does."""
+    assert run(words) == codes.USAGE
+    told = capsys.readouterr().err
+    assert told.startswith(f"audience-sync: {sentence}")
+    assert told.count("\n") == 1
