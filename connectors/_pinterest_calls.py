@@ -1,11 +1,10 @@
-"""How Pinterest's API is called: settings, pages, and the audience on top of a list."""
+"""How Pinterest's API is called: the settings, pages, and what an answer holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 from pydantic import Field
 
 from audience_sync.connector import (
@@ -77,29 +76,3 @@ def numeric(remote_id: str) -> str:
     if not (remote_id.isascii() and remote_id.isdigit()):
         raise ConfigurationError("a list at Pinterest is named by digits; check remote_id")
     return remote_id
-
-
-def on_top(client: PartnerClient, account: str, number: str) -> dict[str, Any] | None:
-    """The audience that is made of a list; ads can use nothing else."""
-    for found in pages(client, f"{account}/audiences"):
-        rule = found.get("rule")
-        if isinstance(rule, dict) and str(rule.get("customer_list_id")) == number:
-            return found
-    return None
-
-
-def put_on_top(client: PartnerClient, account: str, listed: dict[str, Any]) -> None:
-    """Make the audience of a list, named like it without our marker.
-
-    Not repeated here: after a lost answer the next look-up finds what was made.
-    """
-    name = str(listed.get("name"))
-    wanted = {
-        "ad_account_id": account.rpartition("/")[2],
-        "name": name.partition(" [")[0],
-        "rule": {"customer_list_id": str(listed["id"])},
-        "audience_type": "CUSTOMER_LIST",
-        "description": name,
-    }
-    body = orjson.dumps(wanted)
-    numbered(client.request("POST", f"{account}/audiences", body=body, repeatable=False))

@@ -12,10 +12,12 @@ from requests_oauthlib import OAuth1
 
 from audience_sync.connector import (
     Answer,
+    AudienceRequest,
     ConfigurationError,
     ConnectorSettings,
     Kind,
     PartnerClient,
+    RefusedError,
     SecretStr,
     TemporaryPartnerError,
     known_forms,
@@ -87,6 +89,21 @@ def pages(
             raise TemporaryPartnerError("X did not list what there is; try again", answer.status)
         yield from (one for one in listed if isinstance(one, dict))
         cursor = str(found.get("next_cursor") or "")
+
+
+def find(client: PartnerClient, settings: XSettings, audience: AudienceRequest) -> str | None:
+    """The list that carries our marker, whatever it is called by now."""
+    taken, params = False, {"count": "1000", "permission_scope": "OWNER"}
+    for found in pages(client, settings, "custom_audiences", params=params):
+        if audience.marker in str(found.get("description", "")):
+            return id_of(found)
+        taken |= found.get("name") == audience.name
+    if taken:
+        raise RefusedError(
+            "a list of this name is not ours; rename the audience, or adopt the list by its "
+            "remote_id"
+        )
+    return None
 
 
 def data_of(answer: Answer) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from audience_sync.connector import (
     Receipt,
     RefusedError,
     Rejection,
+    Statistics,
     TemporaryPartnerError,
 )
 from connectors._x_calls import data_of
@@ -77,6 +79,16 @@ def change(
                 reasons[int(part[0])] = "invalid_user"
     rejected = tuple(Rejection(position=at, reason=why) for at, why in sorted(reasons.items()))
     return Receipt(accepted=len(members) - len(rejected), rejected=rejected)
+
+
+def statistics_of(found: Mapping[str, Any]) -> Statistics:
+    """What X tells of a list, which is one size and why ads cannot use it."""
+    told, reasons = str(found.get("audience_size")), found.get("reasons_not_targetable")
+    size = int(told) if told.isdigit() else None
+    words = [str(reason).lower().replace("_", " ") for reason in reasons or ()]
+    usable = found.get("targetable") is True
+    status = "targetable" if usable else ", ".join(["not targetable", *words])
+    return Statistics(size_lower=size, size_upper=size, status=status, usable=usable)
 
 
 def day_after(days: int) -> str:

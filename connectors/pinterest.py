@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import orjson
-
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
@@ -26,15 +24,9 @@ from audience_sync.connector import (
     Tokens,
     Upload,
 )
-from connectors._pinterest_calls import (
-    PinterestSettings,
-    numbered,
-    numeric,
-    on_top,
-    pages,
-    put_on_top,
-)
-from connectors._pinterest_wire import Operation, change, placeholder, without_placeholder
+from connectors._pinterest_calls import PinterestSettings, numbered, numeric, pages
+from connectors._pinterest_lists import on_top, our_list, put_on_top, statistics_of
+from connectors._pinterest_wire import Operation, change, without_placeholder
 from connectors._pinterest_words import explained
 
 TRIAL = 1_000  # requests a day
@@ -81,18 +73,7 @@ class PinterestConnector(Connector[PinterestSettings]):
 
         A list cannot be made empty: it begins with a record that belongs to nobody.
         """
-        url = f"{self._account}/customer_lists"
-        listed = pages(self.client, url)
-        found = next((one for one in listed if audience.marker in str(one.get("name"))), None)
-        if found is None:
-            wanted = {
-                "name": f"{audience.name} {audience.marker}",
-                "list_type": "EMAIL" if Kind.EMAIL in audience.kinds else "MAID",
-                "records": placeholder(audience.marker).decode(),
-            }
-            # Not repeated here: after a lost answer the next look-up finds what was made.
-            body = orjson.dumps(wanted)
-            found = numbered(self.client.request("POST", url, body=body, repeatable=False))
+        found = our_list(self.client, self._account, audience)
         number = numeric(str(found.get("id")))
         if found.get("num_batches") in (None, 1):  # nothing happened since it was made
             body = without_placeholder(audience.marker)
@@ -128,18 +109,8 @@ class PinterestConnector(Connector[PinterestSettings]):
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; the size is the audience's, since a list tells none."""
-        status = _words(self._shown(remote_id).get("status"))
-        audience = on_top(self.client, self._account, remote_id)
-        if audience is None:
-            return Statistics(status=f"list {status}, no audience yet", usable=False)
-        told, state = audience.get("size"), audience.get("status")
-        size = told if isinstance(told, int) and told >= 0 else None
-        return Statistics(
-            size_lower=size,
-            size_upper=size,
-            status=f"list {status}, audience {_words(state)}",
-            usable=state == "READY",
-        )
+        listed = self._shown(remote_id)
+        return statistics_of(listed, on_top(self.client, self._account, remote_id))
 
     def headers(self) -> Mapping[str, str]:
         """See `Connector.headers`; renews the token when it ends soon."""
@@ -175,7 +146,3 @@ class PinterestConnector(Connector[PinterestSettings]):
 
     def _list(self, remote_id: str) -> str:
         return f"{self._account}/customer_lists/{numeric(remote_id)}"
-
-
-def _words(status: Any) -> str:
-    return str(status).lower().replace("_", " ")

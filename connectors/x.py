@@ -22,12 +22,11 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     Upload,
 )
-from connectors._x_calls import XSettings, address, data_of, id_of, pages, plain, signed
-from connectors._x_wire import UNREACHED, change, day_after
+from connectors._x_calls import XSettings, address, data_of, find, id_of, pages, plain, signed
+from connectors._x_wire import UNREACHED, change, day_after, statistics_of
 from connectors._x_words import explained, pause
 
 MONTH = 30  # days
-_OTHERS = "a list of this name is not ours; rename the audience, or adopt the list by its remote_id"
 
 
 class XConnector(Connector[XSettings]):
@@ -73,7 +72,7 @@ class XConnector(Connector[XSettings]):
 
     def ensure_audience(self, audience: AudienceRequest) -> str:
         """See `Connector.ensure_audience`; names are unique at X, but no error surely says so."""
-        found = self._find(audience)
+        found = find(self.client, self.settings, audience)
         if found is not None:
             return found
         words = {"name": audience.name, "description": f"{audience.title} {audience.marker}"}
@@ -81,7 +80,7 @@ class XConnector(Connector[XSettings]):
             return id_of(self._post(self._address("custom_audiences", **words)))
         except RefusedError:
             # An earlier attempt made it and its answer was lost, or another run was faster.
-            found = self._find(audience)
+            found = find(self.client, self.settings, audience)
             if found is None:
                 raise
             return found
@@ -109,15 +108,8 @@ class XConnector(Connector[XSettings]):
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; the size comes some hours after an upload."""
-        found = data_of(
-            self.client.request("GET", self._address("custom_audiences", plain(remote_id)))
-        )
-        told, reasons = str(found.get("audience_size")), found.get("reasons_not_targetable")
-        size = int(told) if told.isdigit() else None
-        words = [str(reason).lower().replace("_", " ") for reason in reasons or ()]
-        usable = found.get("targetable") is True
-        status = "targetable" if usable else ", ".join(["not targetable", *words])
-        return Statistics(size_lower=size, size_upper=size, status=status, usable=usable)
+        url = self._address("custom_audiences", plain(remote_id))
+        return statistics_of(data_of(self.client.request("GET", url)))
 
     def sign(
         self,
@@ -141,17 +133,6 @@ class XConnector(Connector[XSettings]):
         except TemporaryPartnerError as unread:
             return plainly or unread
         return explained(answer, found, plainly)
-
-    def _find(self, audience: AudienceRequest) -> str | None:
-        params = {"count": "1000", "permission_scope": "OWNER"}
-        taken = False
-        for found in pages(self.client, self.settings, "custom_audiences", params=params):
-            if audience.marker in str(found.get("description", "")):
-                return id_of(found)
-            taken |= found.get("name") == audience.name
-        if taken:
-            raise RefusedError(_OTHERS)
-        return None
 
     def _post(self, url: str, body: bytes | None = None) -> dict[str, Any]:
         return data_of(self.client.request("POST", url, body=body))
