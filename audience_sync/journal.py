@@ -84,7 +84,9 @@ class Text(logging.Formatter):
         """The record as text; what another handler made of its exception is not trusted."""
         sentence = record.getMessage()
         said = set(re.findall(r"[\w.-]+", sentence))
-        marks = [f"{name}={value}" for name, value in _ABOUT.get().items() if str(value) not in said]
+        marks = [
+            f"{name}={value}" for name, value in _ABOUT.get().items() if str(value) not in said
+        ]
         if marks:
             sentence += f" [{' '.join(marks)}]"
         changed = {"exc_text": None, "msg": sentence, "args": None}

@@ -12,6 +12,11 @@ from typing import Any, BinaryIO, cast
 
 from audience_sync.errors import StateError
 
+# Libraries whose errors are no OSErrors; their words may hold addresses and keys.
+_DRIVERS = frozenset(
+    {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs"}
+)
+
 
 class StateLocation(ABC):
     """Files by relative path. A file appears whole or not at all; errors are StateErrors."""
@@ -114,13 +119,17 @@ class FolderLocation(StateLocation):
 
 
 class ObjectLocation(StateLocation):
-    """Object storage through fsspec; an object appears when its upload is complete."""
+    """Object storage through fsspec: what was uploaded completely appears, or replaces the older.
+
+    Of two who write the same one, the last to finish is read by everybody from then on.
+    """
 
     def __init__(self, url: str) -> None:
         import fsspec  # noqa: PLC0415 - folders, the default, do not need it
 
         try:
-            self._files, self._root = fsspec.url_to_fs(url)
+            # Others write here, too: what was listed a moment ago says nothing.
+            self._files, self._root = fsspec.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError, OSError):
             scheme = url.split("://", 1)[0]
             raise StateError(
@@ -133,18 +142,33 @@ class ObjectLocation(StateLocation):
 
     @contextmanager
     def _create(self, path: str, *, durable: bool) -> Iterator[BinaryIO]:  # noqa: ARG002 - objects always are
-        target = self._path(path)
-        self._files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         try:
-            with self._files.open(target, "wb") as file:
-                yield file
+            file = self._files.open(self._path(path), "wb")
+        except FileNotFoundError:
+            raise _no_bucket() from None
+        try:
+            yield file
         except BaseException:
-            # Closing uploads what was written so far, and half a file is worse than none.
+            self._discard(file, path)
+            raise
+        try:
+            file.close()
+        except FileNotFoundError:
+            raise _no_bucket() from None
+        finally:
+            _forget(file)
+
+    def _discard(self, file: Any, path: str) -> None:
+        """Leave what was there before; closing would upload half a file in its place."""
+        with suppress(Exception):
+            file.discard()
+        if not _forget(file):  # it wrote at once, without an upload
             with suppress(Exception):
                 self._delete(path)
-            raise
 
     def _read(self, path: str, start: int, length: int) -> bytes:
+        if length <= 0:
+            return b""
         return cast(
             "bytes", self._files.cat_file(self._path(path), start=start, end=start + length)
         )
@@ -153,13 +177,33 @@ class ObjectLocation(StateLocation):
         return int(self._files.size(self._path(path)))
 
     def _delete(self, path: str) -> None:
-        if self._files.exists(self._path(path)):
+        with suppress(FileNotFoundError):  # nothing there, or somebody else deletes the same
             self._files.rm(self._path(path), recursive=True)
 
     def _names(self, folder: str) -> list[str]:
-        if not self._files.exists(self._path(folder)):
+        inside = self._path(folder)
+        try:
+            found = self._files.ls(inside, detail=False)
+        except FileNotFoundError:
             return []
-        return sorted(name.rsplit("/", 1)[-1] for name in self._files.ls(self._path(folder), False))
+        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found if name != inside)
+
+
+def _forget(file: Any) -> bool:
+    """Keep an upload from being tried once more when the file is collected; whether it is one."""
+    from fsspec.spec import AbstractBufferedFile  # noqa: PLC0415 - as above
+
+    if isinstance(file, AbstractBufferedFile):
+        file.closed = True
+        return True
+    return False
+
+
+def _no_bucket() -> StateError:
+    return StateError(
+        "the bucket of the state location does not exist; make it, or correct "
+        "AUDIENCE_SYNC_STATE_URL"
+    )
 
 
 def _flush_folder(folder: Path) -> None:
@@ -201,5 +245,23 @@ def _translated(path: str) -> Iterator[None]:
             raise StateError(
                 "the state location is full; free some space and run again, nothing was lost"
             ) from None
-        reason = error.strerror or type(error).__name__
+        if isinstance(error, PermissionError) and error.errno is None:  # a store's, not a disk's
+            raise StateError(
+                "the state location refuses us; check its credentials and what they may do"
+            ) from None
+        reason = error.strerror if error.errno is not None else None
+        reason = reason or type(error).__name__
         raise StateError(f"the state file {path} cannot be used: {reason}") from None
+    except Exception as error:
+        kind = type(error)
+        if kind.__module__.partition(".")[0] not in _DRIVERS:
+            raise
+        if "Credentials" in kind.__name__:
+            raise StateError(
+                "the state location needs credentials; set them as its driver wants them, "
+                "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from None
+        raise StateError(
+            f"the state location does not answer ({kind.__name__}); check "
+            "AUDIENCE_SYNC_STATE_URL and the network, and run again"
+        ) from None
