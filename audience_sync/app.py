@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 from audience_sync.errors import AudienceSyncError, ConfigurationError, StateError
 from audience_sync.holder import alive, this_process
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records import Operation, Run, RunState
 from audience_sync.plugins import Installed, installed_connectors
-from audience_sync.project import Project, load_project
+from audience_sync.project import ORDERS, Project, load_project
 from audience_sync.runs.forget import forget_list
 from audience_sync.runs.leases import LEASE_SECONDS
 from audience_sync.runs.progress import Progress, Silent
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from audience_sync.connector import Connector
     from audience_sync.delivery.board import Board
     from audience_sync.delivery.limits import Gate
+    from audience_sync.fanning import Fanout
     from audience_sync.membership.location import StateLocation
     from audience_sync.membership.sealed import Keyring
     from audience_sync.runs.calendar import Calendar
@@ -56,19 +57,26 @@ class App:
     installed: Installed
     project: Project
     progress: Progress = field(default_factory=Silent)
+    sharing: bool = False  # whether other workers are there to do parts of a sync
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _links: dict[str, Link] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=Lock, repr=False)
 
     @classmethod
-    def open(cls, project: Path | None = None, progress: Progress | None = None) -> Self:
+    def open(
+        cls,
+        project: Path | None = None,
+        progress: Progress | None = None,
+        *,
+        sharing: bool = False,
+    ) -> Self:
         """The project named, or the one that the settings name."""
         settings = load_settings(project=project)
         installed = installed_connectors()
         folder = settings.project.parent
         found = installed.connectors
         loaded = load_project(settings.project, found, environment(folder), found.why)
-        return cls(settings, installed, loaded, progress or Silent())
+        return cls(settings, installed, loaded, progress or Silent(), sharing)
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +133,36 @@ class App:
             link=self.link,
             now=self.now,
         )
+
+    @cached_property
+    def order_pipeline(self) -> Pipeline:
+        """Plans and delivers reports of orders."""
+        from audience_sync.assembly import assembled_orders  # noqa: PLC0415 - the same
+
+        keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
+        return assembled_orders(
+            self.project,
+            self.installed.connectors,
+            ledger=self.ledger,
+            location=self.location,
+            keyring=keyring,
+            fingerprint_key=fingerprint_key,
+            progress=self.progress,
+            link=self.link,
+            now=self.now,
+        )
+
+    @cached_property
+    def fanout(self) -> Fanout:
+        """What lets many workers share a sync."""
+        from audience_sync.fanning import fanout_of  # noqa: PLC0415 - the same
+
+        return fanout_of(self)
+
+    def pipeline_of(self, run: Run) -> Pipeline:
+        """What plans and delivers runs of this sort."""
+        reports = any(b.operation is Operation.REPORT for b in self.ledger.batches(run.id)[:1])
+        return self.order_pipeline if reports else self.pipeline
 
     def link(self, destination: str) -> Link:
         """The destination's connector, ready to use; one for all threads."""
@@ -189,13 +227,31 @@ class App:
 
         return kept
 
-    def targets(self, audiences: Sequence[str], destination: str | None) -> list[Target]:
+    def targets(
+        self, audiences: Sequence[str], destination: str | None, *, alone: bool = True
+    ) -> list[Target]:
         """The lists that a command names, and those that the project named before."""
         from audience_sync.targeting import targets_of  # noqa: PLC0415 - the same
 
         connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
-        retired = self._retired()
-        return targets_of(self.project, connectors, audiences, destination, self.now(), retired)
+        retired = self.retired()
+        project, now = self.project, self.now()
+        return targets_of(project, connectors, audiences, destination, now, retired, alone=alone)
+
+    def _aims(
+        self, audiences: Sequence[str], destination: str | None
+    ) -> tuple[list[Target], list[Target]]:
+        """The lists that a command names, and the destinations that are told of orders."""
+        if self.project.orders is None or (audiences and ORDERS not in audiences):
+            return self.targets(audiences, destination), []
+        from audience_sync.ordering import order_targets  # noqa: PLC0415 - the same
+
+        connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
+        reports = order_targets(self.project, connectors, destination)
+        named = [audience for audience in audiences if audience != ORDERS]
+        if named or not audiences or not reports:
+            return self.targets(named, destination, alone=not reports), reports
+        return [], reports
 
     def sync(
         self,
@@ -210,15 +266,13 @@ class App:
         from audience_sync.runs.sweep import sweep  # noqa: PLC0415 - the same
         from audience_sync.runs.sync import late_failures  # noqa: PLC0415 - the same
 
-        targets = self.targets(audiences, destination)
+        lists, reports = self._aims(audiences, destination)
         sweep(self.ledger, self.location, alive, self.now())
-        outcomes = self.pipeline.sync(
-            self._selection(),
-            targets,
-            deliver=deliver,
-            keep=keep,
-            forced_by=operator() if force else None,
-        )
+        how: dict[str, Any] = {"deliver": deliver, "keep": keep}
+        how["forced_by"] = operator() if force else None
+        outcomes = self.pipeline.sync(self.selection(), lists, **how) if lists else []
+        if reports:
+            outcomes += self.order_pipeline.sync(self.selection(), reports, **how)
         if deliver and keep:
             late = late_failures(self.pipeline.poll_due(), outcomes)
             outcomes = [self._as_it_is_now(outcome) for outcome in outcomes]
@@ -253,6 +307,20 @@ class App:
         finally:
             self.ledger.release_lease(lease)
 
+    def settle_orders(self, run: Run, *, arrived: bool) -> int:
+        """Take orders whose answer was never seen for arrived or lost, as a person found out."""
+        from audience_sync.runs.orders.settle import settle_orders  # noqa: PLC0415 - the same
+
+        lease = self.ledger.take_lease(run.lease_name, this_process(), LEASE_SECONDS, alive=alive)
+        try:
+            link, now = self.link(run.destination), self.now()
+            run = self.ledger.run(run.id)
+            return settle_orders(
+                self.ledger, run, link, lease, arrived=arrived, actor=operator(), now=now
+            )
+        finally:
+            self.ledger.release_lease(lease)
+
     def ask_partners(self) -> list[Outcome]:
         """Ask about every delivery that has no final answer yet, and about every list."""
         outcomes = self.pipeline.poll_delivered()
@@ -265,20 +333,31 @@ class App:
         self, audiences: Sequence[str] = (), destination: str | None = None
     ) -> list[Outcome]:
         """Plan only; the runs to deliver, interrupted ones too, become due to be gone on with."""
-        targets = self.targets(audiences, destination)
+        targets, reports = self._aims(audiences, destination)
         # No schedule names an audience that is gone, so its lists come with any other's.
         targets += [
             target
-            for target in self._retired()
+            for target in self.retired()
             if target.audience not in {*audiences, *self.project.audiences}
             and destination in (None, target.destination)
             and audiences
         ]
         targets = [target for target in targets if not (target.retired and self._waits(target))]
-        found = self.pipeline.sync(self._selection(), targets, deliver=False)
-        return [replace(outcome, run=self._made_due(outcome.run)) for outcome in found]
+        found = self._planned(targets) if targets else []
+        if reports:
+            found += self.order_pipeline.sync(self.selection(), reports, deliver=False)
+        return [
+            outcome if outcome.run is None else replace(outcome, run=self.made_due(outcome.run))
+            for outcome in found
+        ]
 
-    def _selection(self) -> Selection:
+    def _planned(self, targets: Sequence[Target]) -> list[Outcome]:
+        if self.sharing:
+            return self.fanout.plan(self.selection(), targets)
+        return self.pipeline.sync(self.selection(), targets, deliver=False)
+
+    def selection(self) -> Selection:
+        """Which customers the project reads, and how it judges them."""
         from audience_sync.targeting import selection_of  # noqa: PLC0415 - the same
 
         return selection_of(self.project, self.installed.names)
@@ -292,7 +371,7 @@ class App:
 
     def plan_scheduled(self, audiences: Sequence[str]) -> list[Outcome]:
         """Plan the audiences whose due time nobody served yet; the others are left alone."""
-        known = self.project.audiences
+        known = self.project.scheduled
         found = [known[name] for name in audiences if name in known]
         with self.calendar.serving(found) as serving:
             outcomes = self.plan_for_later(list(serving.due)) if serving.due else []
@@ -305,14 +384,15 @@ class App:
 
     def overdue(self) -> list[list[str]]:
         """Audiences whose due time nobody serves, those of one schedule together."""
-        self.calendar.meet(self.project.audiences.values())
+        self.calendar.meet(self.project.scheduled.values())
         together: dict[tuple[str | None, str], list[str]] = {}
-        for audience in self.calendar.unserved(self.project.audiences.values()):
+        for audience in self.calendar.unserved(self.project.scheduled.values()):
             rule = audience.schedule, str(audience.timezone)
             together.setdefault(rule, []).append(audience.name)
         return list(together.values())
 
-    def _retired(self) -> list[Target]:
+    def retired(self) -> list[Target]:
+        """The lists that the project no longer names, but that hold members."""
         from audience_sync.targeting import retired_of  # noqa: PLC0415 - the same
 
         connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
@@ -325,8 +405,9 @@ class App:
             return False
         return self.now() - last.planned_at < _ASK_AGAIN
 
-    def _made_due(self, run: Run | None) -> Run | None:
-        if run is None or run.state not in (RunState.PLANNED, RunState.DELIVERING):
+    def made_due(self, run: Run) -> Run:
+        """A run that is to be delivered without a person's word, now or when its partner said."""
+        if run.state not in (RunState.PLANNED, RunState.DELIVERING):
             return run
         if run.next_attempt_at is not None:  # the partner asked us to wait
             return run
@@ -334,7 +415,11 @@ class App:
 
     def go_on(self, run_id: str) -> Run | None:
         """Deliver or ask about a run that is due, however often told to; None when it is not."""
-        run = self.pipeline.go_on(run_id)
+        known = self.ledger.run(run_id)
+        shares = self.sharing and known.state in (RunState.PLANNED, RunState.DELIVERING)
+        if shares and self.fanout.deliver(run_id):
+            return None
+        run = self.pipeline_of(known).go_on(run_id)
         if run is not None:
             self.read_statistics(run)
         return run
@@ -362,6 +447,8 @@ class App:
             ("source", lambda: checking.look_at_source(self.project)),
             ("decisions", lambda: checking.look_at_decisions(self.project, self.installed.names)),
         ]
+        if self.project.orders is not None:
+            steps.append(("orders", self._check_orders))
         chosen = [destination] if destination else list(self.project.destinations)
         steps += [(f"destination {name}", lambda name=name: self._check(name)) for name in chosen]  # type: ignore[misc]
         findings = []
@@ -377,6 +464,11 @@ class App:
         broken = "; ".join(f"{name}: {why}" for name, why in self.installed.broken.items())
         works = f"{len(self.installed.connectors)} installed"
         return f"{works}; left out is {broken}" if broken else works
+
+    def _check_orders(self) -> str:
+        from audience_sync.ordering import look_at_orders  # noqa: PLC0415 - as above
+
+        return look_at_orders(self.project, self.installed.connectors)
 
     def _check_forms(self) -> str:
         from audience_sync.identifiers.selftest import self_test  # noqa: PLC0415 - as above
@@ -400,9 +492,13 @@ class App:
 
     def _check(self, destination: str) -> str:
         from audience_sync.checking import look_at_lists  # noqa: PLC0415 - as above
+        from audience_sync.connector import OrderConnector  # noqa: PLC0415 - as above
 
         link = self.link(destination)
         link.connector.check()
+        if isinstance(link.connector, OrderConnector):
+            reported = self.ledger.reported_orders(destination)
+            return f"{link.connector.title} is told of orders, {reported:,} so far"
         lists = look_at_lists(self.project, self.ledger, link)
         return f"{link.connector.title} accepts the credentials, {lists}"
 

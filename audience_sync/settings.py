@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(
         None, description="Redis URL for Celery; without it everything runs in this process"
     )
+    split_rows: int = Field(
+        1_000_000,
+        gt=0,
+        description="customers in each part of a source that workers read at once; a source that "
+        "is no larger is planned by one",
+    )
     state_keys: SecretStr | None = Field(
         None,
         description="name:base64-of-32-bytes, comma-separated, the first encrypts; or file:/path",

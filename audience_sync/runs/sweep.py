@@ -12,6 +12,7 @@ from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 
 SCRATCH = "scratch"
+PLANS = "plan"  # the kind of job that works there
 _SWEPT = "last sweep"  # a lease that keeps nobody out; its end tells when it was taken
 _REMEMBERED = 24 * 3600.0  # seconds
 _KEEP = (*OPEN_STATES, RunState.DELIVERED)
@@ -23,9 +24,10 @@ def sweep(
     """Safe at any time; does nothing to outboxes and memberships while anybody plans.
 
     The names are read before the leases and the leases before the runs, so that whatever a
-    planner writes meanwhile is either protected by its lease or known by its run.
+    planner writes meanwhile is either protected by its lease or its job, or known by its run.
     """
     ledger.forget_expired(now)
+    ledger.forget_reported(now)
     spaces = location.names(SCRATCH)
     outboxes = location.names("outbox")
     memberships = [
@@ -35,6 +37,7 @@ def sweep(
         for folder in location.names(f"lists/{destination}/{audience}")
     ]
     planning = {lease.name for lease in ledger.leases_held(f"{SCRATCH}/") if alive(lease.holder)}
+    planning |= {f"{SCRATCH}/{job.id}" for job in ledger.jobs() if job.kind == PLANS}
     for space in spaces:
         if f"{SCRATCH}/{space}" not in planning:
             location.delete(f"{SCRATCH}/{space}")

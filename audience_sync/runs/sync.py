@@ -25,6 +25,8 @@ from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
+from audience_sync.runs.orders.deliver import OrderDeliverer
+from audience_sync.runs.orders.plan import OrderPlanner
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.sending import OPEN
@@ -45,8 +47,8 @@ class Pipeline:
     """
 
     ledger: Ledger
-    planner: Planner
-    deliverer: Deliverer
+    planner: Planner | OrderPlanner
+    deliverer: Deliverer | OrderDeliverer
     confirmer: Confirmer
     link: Callable[[str], Link]
     adopted: Callable[[str, str], str | None]
@@ -75,9 +77,7 @@ class Pipeline:
             older = self._waiting(free) if keep else {}
             if keep:
                 free = [
-                    target
-                    for target in free
-                    if self.clear(target, held, outcomes, deliver=deliver)
+                    target for target in free if self.clear(target, held, outcomes, deliver=deliver)
                 ]
             if free:
                 planned = self.planner.plan(selection, free, held, keep=keep)
@@ -249,6 +249,12 @@ class Pipeline:
         except AudienceSyncError as error:
             return _of(self.ledger.run(run.id), error)
 
+    def refuse(self, run: Run) -> None:
+        """A ConfigurationError when a run may not be delivered any more, as things stand now."""
+        if run.state is RunState.PLANNED:
+            self._refuse_old(run)
+        self._refuse_unwanted(run)
+
     def _refuse_unwanted(self, run: Run) -> None:
         """A ConfigurationError when people would be added where the project no longer wants them.
 
@@ -257,7 +263,7 @@ class Pipeline:
         if self.named(run.audience, run.destination):
             return
         batches = self.ledger.batches(run.id)
-        if any(batch.operation is Operation.ADD and batch.state in OPEN for batch in batches):
+        if any(b.operation is not Operation.REMOVE and b.state in OPEN for b in batches):
             raise ConfigurationError(
                 f"audience {run.audience} no longer names {run.destination}; "
                 f"drop this run with `audience-sync cancel {run.id}`"

@@ -15,7 +15,17 @@ DELIVER_RUN = "audience_sync.deliver"
 POLL_RUN = "audience_sync.poll"
 SWEEP = "audience_sync.sweep"
 SCHEDULED = "audience_sync.scheduled"
-QUEUE_OF = {SYNC: PLAN, SCHEDULED: PLAN, DELIVER_RUN: DELIVER, POLL_RUN: POLL, SWEEP: POLL}
+PLAN_PIECE = "audience_sync.plan_piece"
+DELIVER_PIECE = "audience_sync.deliver_piece"
+QUEUE_OF = {
+    SYNC: PLAN,
+    SCHEDULED: PLAN,
+    PLAN_PIECE: PLAN,
+    DELIVER_RUN: DELIVER,
+    DELIVER_PIECE: DELIVER,
+    POLL_RUN: POLL,
+    SWEEP: POLL,
+}
 
 # Seconds. Redis doubles a message that waits longer than the visibility timeout; what is to wait
 # longer than this is left to the sweep.
@@ -29,7 +39,7 @@ class Message:
     """A wake-up: lost or doubled it does no harm, because the ledger knows what is due."""
 
     task: str
-    args: tuple[str | Sequence[str] | None, ...] = ()
+    args: tuple[str | int | Sequence[str] | None, ...] = ()
     countdown: float | None = None  # seconds
     expires: float | None = None  # seconds
 

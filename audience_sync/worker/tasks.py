@@ -17,12 +17,14 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError, places
 from audience_sync.journal import about
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records import Job, JobState, Run, RunState
 from audience_sync.stopping import StoppedError, within
 from audience_sync.worker.celery_app import GRACE, STUCK_PLAN, TURN
 from audience_sync.worker.messages import (
+    DELIVER_PIECE,
     DELIVER_RUN,
     LONGEST_WAIT,
+    PLAN_PIECE,
     POLL_RUN,
     SCHEDULED,
     SWEEP,
@@ -33,6 +35,7 @@ from audience_sync.worker.schedule import SWEEP_EVERY, due_since
 
 if TYPE_CHECKING:
     from audience_sync.app import App
+    from audience_sync.runs.fanout.coordinator import PieceRef
 
 CRASHES = 3  # times that a message is tried again after its process died
 _AFTER_CRASH = 10.0  # seconds, doubled each time
@@ -48,6 +51,7 @@ def sync(task: Any, audiences: list[str], destination: str | None = None) -> Non
     with _opened() as app:
         for outcome in app.plan_for_later(audiences, destination):
             _send_all(task, _after_planning(outcome.run, outcome.error))
+        _wake_pieces(task, app)
 
 
 def scheduled(task: Any, audiences: list[str]) -> None:
@@ -55,12 +59,31 @@ def scheduled(task: Any, audiences: list[str]) -> None:
     with _opened() as app:
         for outcome in app.plan_scheduled(audiences):
             _send_all(task, _after_planning(outcome.run, outcome.error))
+        _wake_pieces(task, app)
 
 
 def deliver(task: Any, run: str) -> None:
     """Deliver one run, if it is due; what does not fit into a turn is handed back."""
     with _opened() as app, within(TURN):
         _send_all(task, _after_work(app, _gone_on(app, run)))
+        _wake_pieces(task, app)
+
+
+def piece(task: Any, job: str, stage: str, number: int) -> None:
+    """Do a piece of a job that plans or delivers, and wake what follows from it."""
+    from audience_sync.runs.fanout.coordinator import PieceRef  # noqa: PLC0415 - see above
+
+    with _opened() as app, within(TURN):
+        worked = app.fanout.work(PieceRef(job, stage, number))
+        app.fanout.wake.extend(worked.wake)
+        if worked.again is not None:
+            ref, at = worked.again
+            wait = max(0.0, (at - app.now()).total_seconds()) + _MARGIN
+            if wait <= LONGEST_WAIT:
+                _send_all(task, [_piece(ref, countdown=wait)])
+        if worked.ended is not None:
+            _send_all(task, _after_job(app, worked.ended))
+        _wake_pieces(task, app)
 
 
 def poll(task: Any, run: str) -> None:
@@ -72,6 +95,10 @@ def poll(task: Any, run: str) -> None:
 def sweep(task: Any) -> None:
     """Wake every run that is due and every due time that nobody serves; messages get lost."""
     with _opened() as app:
+        stalled, ended = app.fanout.stalled()  # keeps the leases of jobs, so it comes first
+        _send_all(task, [_piece(ref, expires=SWEEP_EVERY) for ref in stalled])
+        for job in ended:
+            _send_all(task, _after_job(app, job))
         for run in app.sweep():
             _send_all(task, [_wake(run, expires=SWEEP_EVERY)])
         for names in app.overdue():
@@ -84,7 +111,9 @@ def register(celery: Celery) -> None:
     known: tuple[tuple[str, Work, dict[str, int]], ...] = (
         (SYNC, sync, plans),
         (SCHEDULED, scheduled, plans),
+        (PLAN_PIECE, piece, {}),
         (DELIVER_RUN, deliver, {}),
+        (DELIVER_PIECE, piece, {}),
         (POLL_RUN, poll, {}),
         (SWEEP, sweep, {}),
     )
@@ -97,7 +126,7 @@ def _opened() -> Iterator[App]:
     """The project as it is now, with nothing left of the task before."""
     from audience_sync.app import App  # noqa: PLC0415 - only in the forked process, see above
 
-    with App.open() as app:
+    with App.open(sharing=True) as app:
         yield app
 
 
@@ -127,6 +156,35 @@ def _after_planning(run: Run | None, error: AudienceSyncError | None) -> list[Me
     elif run is not None:
         _tell(run)
     return [_wake(run)] if run is not None and run.state is RunState.PLANNED else []
+
+
+def _after_job(app: App, job: Job) -> list[Message]:
+    """Deliver what a job planned, ask about what it delivered; tell how it ended."""
+    fields = {"job": job.id}
+    if job.state is not JobState.DONE:
+        _log.warning("Job %s is %s: %s", job.id, job.state, job.reason, extra=fields)
+    for error in filter(None, job.spec.get("errors", ())):
+        _log.error("%s", error, extra=fields)
+    run = app.fanout.delivered(job)
+    if run is not None:
+        app.read_statistics(run)
+        _tell(run)
+        return _after_work(app, run)
+    planned = app.fanout.planned(job)
+    return [message for one in planned for message in _after_planning(one, None)]
+
+
+def _wake_pieces(task: Any, app: App) -> None:
+    """Send a message for each piece that waits for a worker."""
+    if "fanout" in vars(app):
+        _send_all(task, [_piece(ref) for ref in app.fanout.wake])
+        app.fanout.wake.clear()
+
+
+def _piece(ref: PieceRef, **timed: float) -> Message:
+    """Jobs that deliver have names with a d, those that plan with a j."""
+    name = DELIVER_PIECE if ref.job.startswith("d") else PLAN_PIECE
+    return Message(task=name, args=(ref.job, ref.stage, ref.number), **timed)
 
 
 def _after_work(app: App, run: Run | None) -> list[Message]:

@@ -27,7 +27,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"runs"},
             {"targeting", "holder", "ordering"},
             {"checking"},
-            {"assembly"},
+            {"assembly", "fanning"},
             {"app", "readiness"},
             {"worker", "cli", "web"},
         ),

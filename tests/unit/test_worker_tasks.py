@@ -85,6 +85,8 @@ class StandIn:
         known = {"vip": SimpleNamespace(schedule=schedule, timezone=ZoneInfo("UTC"))}
         self.project = SimpleNamespace(audiences=known, scheduled=known)
 
+        self.fanout = SimpleNamespace(wake=[], stalled=lambda: self._answer(([], [])))
+
     def now(self) -> datetime:
         return NOW
 

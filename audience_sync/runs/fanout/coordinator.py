@@ -95,8 +95,11 @@ class Coordinator:
         self.ledger.create_job(job, pieces)
         return [PieceRef(job.id, job.stage, number) for number in range(pieces)]
 
-    def work(self, ref: PieceRef) -> Worked:
-        """Do a piece, if nobody does or did. BusyError when somebody works on it."""
+    def work(self, ref: PieceRef, *, at_once: bool = False) -> Worked:
+        """Do a piece, if nobody does or did. BusyError when somebody works on it.
+
+        A piece that waits is done `at_once` only where a person asks for it.
+        """
         job = self.ledger.job(ref.job)
         if job.state is not JobState.OPEN or job.stage != ref.stage:
             return Worked()
@@ -105,7 +108,7 @@ class Coordinator:
             piece is None or piece.done
         ):  # perhaps whoever did the last one died before the next stage
             return self._after(job)
-        if piece.not_before is not None and piece.not_before > self.now():
+        if not at_once and piece.not_before is not None and piece.not_before > self.now():
             return Worked(again=(ref, piece.not_before))
         try:
             with self._holding(job, ref) as held:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audience_sync.connector import Connector
-from audience_sync.errors import AudienceSyncError, BusyError, RefusedError
+from audience_sync.errors import AudienceSyncError, BusyError, RefusedError, StateError
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
@@ -64,12 +64,26 @@ class DeliveryStages:
     def begin(
         self, coordinator: Coordinator, run: Run, lease: Lease, adopted: str | None
     ) -> list[PieceRef]:
-        """Begin a run under the lease of its list, which the job keeps; pieces to be woken."""
+        """Begin a run under the lease of its list, which the job keeps; pieces to be woken.
+
+        Raises what stops it at the beginning, as a delivery in one process does; the lease is
+        the caller's then.
+        """
         job = holder_of_run(run.id)
         with Held(self.ledger, {}, borrowed={lease.name: lease}) as held:
             begun = self.deliverer.begin(run, held)
             link = self.link(run.destination)
-            remote_id = self.deliverer.ensure_list(begun, link, adopted, held)
+            try:
+                self.deliverer.outbox(begun)
+                remote_id = self.deliverer.ensure_list(begun, link, adopted, held)
+            except RefusedError as error:
+                self.deliverer.give_up(begun, RunState.FAILED, str(error), held)
+                raise
+            except (BusyError, StateError):
+                raise
+            except AudienceSyncError as error:
+                self.deliverer.postpone(begun, error)
+                raise
         now = self.deliverer.now()
         cut = self._cut(run, link)
         written = Job(

@@ -42,13 +42,13 @@ from audience_sync.runs.plan import Planner
 from audience_sync.runs.reading import profiled
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.survey import Survey, Surveyed
-from audience_sync.runs.sweep import SCRATCH
+from audience_sync.runs.sweep import PLANS, SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order
 from audience_sync.runs.verdicts import Verdicts
 from audience_sync.runs.waiting import WaitingLines
 
-KIND = "plan"
+KIND = PLANS
 READ, SETTLE, CROSS, COMPARE, CONCLUDE = "read", "settle", "cross", "compare", "conclude"
 _PARTITIONS = 8  # in a piece; about a million rows
 
