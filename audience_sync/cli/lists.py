@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from rich.markup import escape
 from rich.table import Table
@@ -54,6 +55,19 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
         )
     output = console()
     output.print(table if places else "No audiences; add one under `audiences:`.")
+    _print_schedules(places)
+
+
+def _print_schedules(places: Sequence[Mapping[str, Any]]) -> None:
+    """When each audience is due next, on the clocks of its schedule, and what was skipped."""
+    scheduled = {place["audience"]: place for place in places if place["next_run_at"] is not None}
+    output = console()
+    for name, place in scheduled.items():
+        zone = place["timezone"]
+        due = place["next_run_at"].astimezone(ZoneInfo(zone))
+        output.print(f"[dim]{name} is due {due:%a %d %b %H:%M} {zone}[/]")
+        if place["schedule_note"]:
+            output.print(f"[yellow]{name}, last time: {escape(place['schedule_note'])}[/]")
 
 
 def _word(run: Run, place: Mapping[str, Any]) -> str:

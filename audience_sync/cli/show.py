@@ -110,8 +110,21 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
         "last_run": last,
         "schedule": audience.schedule,
         "next_run_at": next_run(audience, app.now()),
+        **_served(app, audience),
         "told_by_partner": dict(remote.statistics),
         "in_project": True,
+    }
+
+
+def _served(app: App, audience: Audience) -> dict[str, Any]:
+    """What became of the last due time; its note says what was skipped or failed."""
+    if audience.schedule is None:
+        return {}
+    served = app.ledger.served(audience.name)
+    return {
+        "timezone": str(audience.timezone),
+        "served_at": served and served.served_at,
+        "schedule_note": served and served.note,
     }
 
 
