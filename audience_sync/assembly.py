@@ -5,11 +5,13 @@ It brings the libraries of the data path, without which the ledger is looked at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from audience_sync.checking import know_fingerprint_key, know_state_keys
+from audience_sync.connector import Connector
 from audience_sync.holder import alive, this_process
 from audience_sync.identifiers.forms import IDENTITY_FORMS
 from audience_sync.identifiers.kinds import Kind
@@ -17,10 +19,13 @@ from audience_sync.identifiers.selftest import self_test
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
+from audience_sync.ordering import reporting_of
 from audience_sync.project import Project
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.link import Link
+from audience_sync.runs.orders.deliver import OrderDeliverer
+from audience_sync.runs.orders.plan import OrderPlanner
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.settle import Settlement
@@ -66,6 +71,48 @@ def assembled(
         holder=this_process(),
         alive=alive,
         now=now,
+    )
+
+
+def assembled_orders(
+    project: Project,
+    connectors: Mapping[str, type[Connector[Any]]],
+    *,
+    ledger: Ledger,
+    location: StateLocation,
+    keyring: Keyring,
+    fingerprint_key: bytes,
+    progress: Progress,
+    link: Callable[[str], Link],
+    now: Callable[[], datetime],
+) -> Pipeline:
+    """What plans and delivers the project's reports of orders, under the same leases and states."""
+    lists = assembled(
+        project,
+        ledger=ledger,
+        location=location,
+        keyring=keyring,
+        fingerprint_key=fingerprint_key,
+        progress=progress,
+        link=link,
+        now=now,
+    )
+    common: dict[str, Any] = {
+        "ledger": ledger,
+        "location": location,
+        "keyring": keyring,
+        "now": now,
+        "progress": progress,
+    }
+    return replace(
+        lists,
+        planner=OrderPlanner(
+            fingerprint_key=fingerprint_key,
+            reporting=reporting_of(project, connectors),
+            holder=this_process(),
+            **common,
+        ),
+        deliverer=OrderDeliverer(**common),
     )
 
 

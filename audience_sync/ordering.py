@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
+from itertools import islice
 from typing import Any
 
 from audience_sync.connector import Connector, OrderConnector
-from audience_sync.customers.orders import OrdersDescription
-from audience_sync.errors import ConfigurationError
+from audience_sync.customers.orders import OrdersDescription, open_orders
+from audience_sync.errors import ConfigurationError, SourceError
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.project import ORDERS, OrderReports, Project
 from audience_sync.runs.orders.plan import Reporting
 from audience_sync.runs.targets import Target
+
+_FEW = 1_000  # lines that a check looks at
 
 Connectors = Mapping[str, type[Connector[Any]]]
 
@@ -85,3 +89,21 @@ def _connector(
 def _needs(project: Project, connectors: Connectors, destination: str) -> tuple[str, ...]:
     connector = _connector(project, connectors, destination)
     return connector.needs_of(project.destinations[destination].settings)
+
+
+def look_at_orders(project: Project, connectors: Connectors) -> str:
+    """The order lines can be read, and the first of them are as the project says."""
+    source = open_orders(reporting_of(project, connectors).source)
+    with closing(source.batches(_FEW)) as frames:
+        for frame in islice(frames, 1):
+            readable = int(frame["readable"].sum())
+            if not readable and frame.height:
+                raise SourceError(
+                    f"none of the first {frame.height:,} order lines can be read; check the "
+                    "columns, `amounts:` and the currency under `orders:`"
+                )
+            if readable < frame.height:
+                bad = frame.height - readable
+                return f"{bad:,} of the first {frame.height:,} lines cannot be read"
+    rows = source.count()
+    return "readable" if rows is None else f"about {rows:,} lines"

@@ -62,10 +62,13 @@ def targets_of(
     destination: str | None,
     now: datetime,
     retired: Sequence[Target] = (),
+    *,
+    alone: bool = True,
 ) -> list[Target]:
     """The lists that a command names: all of the project's, retired ones too, when it names none.
 
-    An audience that is gone may be named as long as a list of it is left.
+    An audience that is gone may be named as long as a list of it is left. No list at all is an
+    error, unless the command is not `alone` about lists.
     """
     left = {target.audience for target in retired}
     for name in audiences:
@@ -96,7 +99,7 @@ def targets_of(
         if (not audiences or target.audience in audiences)
         and destination in (None, target.destination)
     ]
-    if not targets:
+    if not targets and alone:
         raise ConfigurationError(
             "nothing to do: no audience named goes there"
             if destination is not None

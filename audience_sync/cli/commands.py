@@ -13,6 +13,7 @@ from audience_sync.cli import (
     deliver,
     demo,
     describe,
+    orders,
     serve,
     setup,
     show,
@@ -38,6 +39,7 @@ def application() -> typer.Typer:
     for group in (setup, deliver, decide, show):
         group.register(made)
     transfers.register(made)
+    orders.register(made)
     for group in (describe, supervise, serve, demo):
         group.register(made)
     return made

@@ -31,7 +31,7 @@ def approve(context: typer.Context, run: options.RunId, as_json: options.Json = 
     from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
 
     def act(app: App, found: Run) -> Run:
-        return app.pipeline.approve(found, operator())
+        return app.pipeline_of(found).approve(found, operator())
 
     return _decided(context, run, act, as_json=as_json, tell_age=True)
 
@@ -40,7 +40,7 @@ def cancel(context: typer.Context, run: options.RunId, as_json: options.Json = F
     """End a planned, held or interrupted run. What a partner has accepted stays there."""
 
     def act(app: App, found: Run) -> Run:
-        return app.pipeline.cancel(found)
+        return app.pipeline_of(found).cancel(found)
 
     return _decided(context, run, act, as_json=as_json)
 
@@ -52,7 +52,7 @@ def resume(context: typer.Context, run: options.RunId, as_json: options.Json = F
     """
 
     def act(app: App, found: Run) -> Run:
-        return app.pipeline.resume(found)
+        return app.pipeline_of(found).resume(found)
 
     return _decided(context, run, act, as_json=as_json)
 

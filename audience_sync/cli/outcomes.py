@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from audience_sync.cli.written import console, number
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns
 _BESIDE = "unknown_consent_values"  # shown below the sum, since it is no part of it
-_ENDS = ("rows_read", "members")
+_ENDS = ("rows_read", "members", "order_lines")
 _COLOURS = {
     RunState.CONFIRMED: "green",
     RunState.DELIVERED: "green",
@@ -26,9 +27,11 @@ _COLOURS = {
 
 def print_funnels(runs: Sequence[Run]) -> None:
     """How many rows each judgement dropped, for each audience; equal funnels are shown once."""
-    columns = list(_columns(runs))
-    for start in range(0, len(columns), _SIDE_BY_SIDE):
-        _print_funnel(columns[start : start + _SIDE_BY_SIDE])
+    # Orders are judged for other reasons than customers, so they have a table of their own.
+    for _, alike in groupby(_columns(runs), key=lambda column: tuple(column[1])):
+        columns = list(alike)
+        for start in range(0, len(columns), _SIDE_BY_SIDE):
+            _print_funnel(columns[start : start + _SIDE_BY_SIDE])
 
 
 def _columns(runs: Sequence[Run]) -> Iterator[tuple[str, Mapping[str, int]]]:
@@ -131,6 +134,9 @@ def sentences(outcomes: Sequence[Outcome], *, kept: bool = True) -> Iterator[str
             yield f"{where} is held: {run.reason}.{choices if kept else ''}"
         elif run is not None and run.state is RunState.FAILED:
             yield f"{where}: {run.reason}"
+        elif run is not None and run.funnel.get("awaiting_answer"):
+            lines = number(run.funnel["awaiting_answer"])
+            yield f"{where}: {lines} lines wait for an answer; `audience-sync orders` tells which"
 
 
 def _remedy(run: Run | None, error: AudienceSyncError) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from audience_sync.app import App
     from audience_sync.ledger.records import Run
     from audience_sync.project import Audience
+    from audience_sync.project.model import Scheduled
 
 _SHOWN = 20  # runs
 
@@ -39,6 +40,7 @@ def status(
             for audience in app.project.audiences.values()
             for destination in audience.destinations
         ]
+        places += _reports(app)
         places += _left_over(app, places)
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
@@ -116,7 +118,34 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
     }
 
 
-def _served(app: App, audience: Audience) -> dict[str, Any]:
+def _reports(app: App) -> list[dict[str, Any]]:
+    """Destinations that are told of orders; those count in place of members."""
+    reports = app.project.orders
+    if reports is None:
+        return []
+    found: list[dict[str, Any]] = []
+    for destination in reports.destinations:
+        last = app.ledger.last_run(reports.name, destination)
+        found.append(
+            {
+                "audience": reports.name,
+                "title": reports.title,
+                "destination": destination,
+                "remote_id": None,
+                "members": app.ledger.reported_orders(destination),
+                "reached": None if last is None else _reached(app, last),
+                "last_run": last,
+                "schedule": reports.schedule,
+                "next_run_at": next_run(reports, app.now()),
+                **_served(app, reports),
+                "told_by_partner": {},
+                "in_project": True,
+            }
+        )
+    return found
+
+
+def _served(app: App, audience: Scheduled) -> dict[str, Any]:
     """What became of the last due time; its note says what was skipped or failed."""
     if audience.schedule is None:
         return {}
@@ -150,7 +179,7 @@ def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def next_run(audience: Audience, now: datetime) -> datetime | None:
+def next_run(audience: Scheduled, now: datetime) -> datetime | None:
     """When the schedule, in the audience's timezone, is due next."""
     if audience.schedule is None:
         return None

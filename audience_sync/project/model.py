@@ -78,6 +78,9 @@ class OrderReports:
     title: str = "Orders"
 
 
+Scheduled = Audience | OrderReports  # what may have a schedule
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """`audience-sync.yaml`, typed; relative paths in it became absolute ones."""
@@ -104,7 +107,7 @@ class Project:
         return found is not None and destination in found.destinations
 
     @property
-    def scheduled(self) -> Mapping[str, Audience | OrderReports]:
+    def scheduled(self) -> Mapping[str, Scheduled]:
         """All that may have a schedule, by name."""
         reports = {} if self.orders is None else {ORDERS: self.orders}
         return {**self.audiences, **reports}

@@ -15,7 +15,7 @@ from audience_sync.cron import last_due
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease, Served
-from audience_sync.project.model import Audience
+from audience_sync.project.model import Scheduled
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.stopping import StoppedError
 
@@ -41,7 +41,7 @@ class Calendar:
     alive: Callable[[str], bool]
     now: Callable[[], datetime]
 
-    def meet(self, audiences: Iterable[Audience]) -> None:
+    def meet(self, audiences: Iterable[Scheduled]) -> None:
         """Take note of schedules not seen before, or changed: what was due has passed.
 
         An audience that was synced before is due from its last run on.
@@ -53,7 +53,7 @@ class Calendar:
                 if self._known(audience) is None and audience.name in held:
                     self.ledger.save_served(self._first(audience), held[audience.name])
 
-    def unserved(self, audiences: Iterable[Audience]) -> list[Audience]:
+    def unserved(self, audiences: Iterable[Scheduled]) -> list[Scheduled]:
         """The audiences with a due time that nobody served and nobody serves."""
         busy = {lease.name for lease in self.ledger.leases_held(_LEASE) if self.alive(lease.holder)}
         return [
@@ -65,7 +65,7 @@ class Calendar:
         ]
 
     @contextmanager
-    def serving(self, audiences: Iterable[Audience]) -> Iterator[Serving]:
+    def serving(self, audiences: Iterable[Scheduled]) -> Iterator[Serving]:
         """Serve the due times that are still to be served; marked when the block has ended.
 
         When it fails they are tried again later, but where only a person can help.
@@ -102,7 +102,7 @@ class Calendar:
 
     def _mark(
         self,
-        found: Iterable[tuple[Audience, datetime]],
+        found: Iterable[tuple[Scheduled, datetime]],
         serving: Serving,
         held: Mapping[str, Lease],
     ) -> None:
@@ -116,7 +116,7 @@ class Calendar:
             )
             self.ledger.save_served(served, held[audience.name])
 
-    def _due(self, audience: Audience, served: Served | None) -> datetime | None:
+    def _due(self, audience: Scheduled, served: Served | None) -> datetime | None:
         """The last due time, unless it was served, or failed a moment ago."""
         if audience.schedule is None or served is None:
             return None
@@ -127,18 +127,18 @@ class Calendar:
             return None
         return last
 
-    def _known(self, audience: Audience) -> Served | None:
+    def _known(self, audience: Scheduled) -> Served | None:
         """What is known of the present schedule; another one's due times say nothing."""
         served = self.ledger.served(audience.name)
         return served if served is not None and served.rule == _rule(audience) else None
 
-    def _first(self, audience: Audience) -> Served:
+    def _first(self, audience: Scheduled) -> Served:
         newest = next(iter(self.ledger.runs(audience=audience.name, limit=1)), None)
         changed = self.ledger.served(audience.name) is not None
         since = self.now() if newest is None or changed else newest.planned_at
         return replace(self._before(audience), due_at=since)
 
-    def _before(self, audience: Audience) -> Served:
+    def _before(self, audience: Scheduled) -> Served:
         """As if nothing was served: whoever asks knows that the audience is due."""
         return Served(
             audience=audience.name,
@@ -147,7 +147,7 @@ class Calendar:
         )
 
     @contextmanager
-    def _holding(self, audiences: Iterable[Audience]) -> Iterator[Mapping[str, Lease]]:
+    def _holding(self, audiences: Iterable[Scheduled]) -> Iterator[Mapping[str, Lease]]:
         """The leases of those that nobody else serves just now, by audience."""
         leases = {}
         for audience in audiences:
@@ -159,5 +159,5 @@ class Calendar:
             yield leases
 
 
-def _rule(audience: Audience) -> str:
+def _rule(audience: Scheduled) -> str:
     return f"{audience.schedule} {audience.timezone}"

@@ -62,5 +62,7 @@ class SandboxOptions:
     tiktok_strict_minimum: bool = False  # refuse to take a list from files below 1,000
     tiktok_matching_seconds: float = 0.0  # no size is known so long after a change
 
+    rakuten_merchants: tuple[str, ...] = ()
+
     snapchat_accounts: tuple[str, ...] = ()
     snapchat_matching_seconds: float = 0.0  # a segment is not ready so long after an upload

@@ -27,6 +27,7 @@ from audience_sync.sandbox.google import GoogleSandbox
 from audience_sync.sandbox.meta import MetaSandbox
 from audience_sync.sandbox.options import SandboxOptions
 from audience_sync.sandbox.pinterest import PinterestSandbox
+from audience_sync.sandbox.rakuten import RakutenSandbox
 from audience_sync.sandbox.snapchat import SnapchatSandbox
 from audience_sync.sandbox.tiktok import TikTokSandbox
 from audience_sync.sandbox.webhook import WebhookSandbox
@@ -74,6 +75,7 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
             tiktok=TikTokSandbox(world),
             snapchat=SnapchatSandbox(world),
             webhook=WebhookSandbox(world),
+            rakuten=RakutenSandbox(world),
         )
         partners.update(pinterest=PinterestSandbox(world), x=XSandbox(world))
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from audience_sync.connector import OrderConnector, Orders, Receipt
+from audience_sync.delivery.circuit import WithheldError
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.errors import (
     AudienceSyncError,
@@ -131,7 +132,7 @@ class OrderTransfer:
         name = f"{self.run.id}-{batch.position}"
         order = frame["of_order"].rle_id().to_list()
         lines, held = _lines(frame, self.run)
-        return _Read(Orders(name, frame.select(COLUMNS)), lines, held, order)
+        return _Read(Orders(name, frame.select(*COLUMNS)), lines, held, order)
 
     def _line(self, batch: Batch) -> TransferLine:
         recipient = self.connector.recipient
@@ -236,7 +237,8 @@ def _after(error: AudienceSyncError, exchange: Exchange) -> BatchState:
         return BatchState.FAILED
     if isinstance(error, AuthenticationError):
         return BatchState.WAITING
-    surely_not = exchange.attempts > 0 or isinstance(error, UnreachedError)
+    told = isinstance(error, UnreachedError | WithheldError)
+    surely_not = exchange.attempts > 0 or told
     return BatchState.WAITING if surely_not and not exchange.uncertain else BatchState.UNKNOWN
 
 
