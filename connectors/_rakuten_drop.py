@@ -154,7 +154,7 @@ class Drop:
 
     @contextmanager
     def _connected(self) -> Iterator[paramiko.SFTPClient]:
-        settings = self.settings
+        settings, key = self.settings, self._own_key()
         try:
             line = socket.create_connection((settings.host, settings.port), PATIENCE)
         except OSError:
@@ -162,15 +162,17 @@ class Drop:
         transport = paramiko.Transport(line)
         transport.set_log_channel(_log.name)
         try:
-            yield self._logged_in(transport)
+            yield self._logged_in(transport, key)
         finally:
             with suppress(Exception):
                 transport.close()
+            line.close()
 
-    def _logged_in(self, transport: paramiko.Transport) -> paramiko.SFTPClient:
+    def _logged_in(
+        self, transport: paramiko.Transport, key: paramiko.PKey | None
+    ) -> paramiko.SFTPClient:
         """The server's key is compared before anything of ours is told."""
         settings = self.settings
-        key = self._own_key()
         try:
             transport.start_client(timeout=PATIENCE)
             _same_key(transport.get_remote_server_key(), settings.host_key)
