@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +194,35 @@ def test_a_job_knows_no_identifier_and_no_key(tmp_path: Path) -> None:
     told += "".join(str(here.ledger.pieces(job.id, job.stage)) for job in here.ledger.jobs())
     assert "example.com" not in told
     assert "@" not in told
+
+
+_DIGEST = """
+import sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from fanned_world import FannedWorld
+here = FannedWorld(Path(sys.argv[1]))
+here.partners = frozenset({{"meta", "google", "tiktok", "pinterest", "x"}})
+here.targets = [here.target]
+stages = here._starter().stages
+print(stages._definition(here.wanted([["vip", "memory-1"]], here.time)))
+"""
+
+
+def test_every_process_reads_the_project_alike(tmp_path: Path) -> None:
+    """Sets have another order in each process, and the folder another name on each machine."""
+    tests = Path(__file__).parents[1]
+    code = _DIGEST.format(paths=[str(tests), str(tests.parent)])
+    found = set()
+    for seed in ("1", "2", "3"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        told = subprocess.run(  # noqa: S603 - our own interpreter and words
+            [sys.executable, "-c", code, str(folder)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(told.stdout.strip())
+    assert len(found) == 1

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from audience_sync.customers.decisions import read_decisions
@@ -134,10 +136,12 @@ class PlanStages:
         )
 
     def _definition(self, wanted: Wanted) -> str:
-        """A keyed digest of all that a project says of a plan, the source's address included."""
-        source = wanted.selection.source.url
-        decisions = wanted.selection.decisions
-        words = repr((wanted, source, None if decisions is None else decisions.url))
+        """A keyed digest of all that a project says of a plan, the source's address included.
+
+        The same on every machine, wherever the project's folder is there.
+        """
+        said = [asdict(wanted.selection), [asdict(target) for target in wanted.targets]]
+        words = json.dumps(said, default=_plain, sort_keys=True)
         return hmac.new(self.fingerprint_key, words.encode(), hashlib.sha256).hexdigest()
 
     def same(self, job: Job) -> Wanted:
@@ -325,6 +329,13 @@ class _Work:
     def _partitions(self, number: int) -> range:
         start = number * _PARTITIONS
         return range(start, min(start + _PARTITIONS, self.space.partitions))
+
+
+def _plain(value: object) -> object:
+    """What JSON lacks: sets in order, times and numbers as text; folders differ by machine."""
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return None if isinstance(value, Path) else str(value)
 
 
 def _told(survey: Survey) -> dict[str, Any]:
