@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +85,28 @@ class OrderShop:
         """Write the project file anew."""
         text = PROJECT.format(guards=guards, url=self.url, more=self.more)
         (self.folder / "audience-sync.yaml").write_text(text)
+
+    def send_by_file(self, server: Mapping[str, Any]) -> None:
+        """Report to this file server from now on."""
+        (self.folder / "password").write_text(server["password"])
+        written = {**server, "password": f"file:{self.folder / 'password'}"}
+        path = self.folder / "audience-sync.yaml"
+        more = f"send_by: sftp\n    sftp: {json.dumps(written)}"
+        path.write_text(path.read_text().replace(self.more, more))
+
+    def started(self, *words: str) -> subprocess.Popen[str]:
+        """A command in a process of its own."""
+        return self._lines.started(*words)
+
+    def intents(self) -> int:
+        """How many requests are on their way, read beside the process that sends them."""
+        place = f"file:{self.folder}/.audience-sync/ledger.sqlite?mode=ro"
+        query = "SELECT count(*) FROM transfer_log WHERE event = 'intent'"
+        try:
+            with contextlib.closing(sqlite3.connect(place, uri=True)) as ledger:
+                return int(ledger.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
 
     def customers(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Make these the customers: id, email, phone, consent."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 from pathlib import Path
 
 import pytest
 from order_shop import OrderShop, order_line
+from shop import PATIENCE
 
 from audience_sync.sandbox import RunningSandbox
+from audience_sync.sandbox.rakuten.files import running_files
 
 CUSTOMERS = [
     (1, "anna@example.com", "070 1234567", "granted"),
@@ -231,3 +234,54 @@ def test_no_order_reaches_a_log(shop: OrderShop, caplog: pytest.LogCaptureFixtur
     ended = shop.run("--debug", "sync", "orders")
     said = ended.out + ended.err + caplog.text
     assert not [word for word in ("10004", "SKU1", "SKU2", "abcDEF") if word in said]
+
+
+def test_a_killed_report_is_visible_and_counts_nothing_twice(shop: OrderShop) -> None:
+    """SIGKILL between the request and its answer: unknown in the log, settled by a person (L5)."""
+    shop.control("latency", milliseconds=1_500)
+    process = shop.started("sync", "orders")
+    end = time.monotonic() + PATIENCE
+    while shop.intents() < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "no report was met in its middle"
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    shop.control("latency", milliseconds=0)
+    run = shop.must("runs", "--json").json["runs"][0]
+    assert run["state"] == "delivering"
+
+    resumed = shop.run("resume", run["id"])
+    assert resumed.code == 1
+    assert "audience-sync orders arrived" in " ".join(resumed.out.split())
+    assert [line["event"] for line in shop.log()].count("unknown") == 2
+    [waiting] = shop.must("orders", "--json").json["destinations"]
+    assert waiting == {"destination": "rakuten-se", "reported": 0, "unknown": {run["id"]: 2}}
+    end = time.monotonic() + PATIENCE
+    while shop.counted() != REPORTED:  # the partner had both requests all the same
+        assert time.monotonic() < end, "the partner never worked on what it was sent"
+        time.sleep(0.05)
+    shop.must("orders", "arrived", run["id"])
+    assert shop.synced()["reason"] == "nothing changed"
+    assert shop.counted() == REPORTED
+    assert shop.must("log", "verify").code == 0
+
+
+def test_orders_travel_by_file(shop: OrderShop) -> None:
+    """One file for all, then one of corrections; a broken line is settled by the server itself."""
+    with running_files() as server:
+        shop.send_by_file(server.settings())
+        shop.synced()
+        assert server.problems == []
+        assert server.book.written() == REPORTED
+        [line] = [line for line in shop.log() if line["event"] == "outcome"]
+        assert (line["sent"], line["accepted"]) == (2, 2)
+
+        shop.sql("UPDATE order_lines SET status = 'returned' WHERE article = 'SKU1'")
+        server.break_at = "renamed"
+        assert shop.run("sync", "orders").code == 1
+        assert shop.synced()["reason"] == "nothing changed"
+        assert server.book.written() == REPORTED[1:]
+        assert (server.problems, len(server.files)) == ([], 2)
+        assert shop.must("orders", "--json").json["destinations"][0]["unknown"] == {}
+        assert "is told of orders" in shop.must("check").out
