@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -52,6 +53,14 @@ def test_a_line_has_thirteen_fields() -> None:
     """The layout of the help pages: no e-mail, no member, a reason for what is taken back."""
     written = drop().write(taken_back(order(lines=1, sku="SKU1", name=None)))
     assert written == b"100045|abcDEF12345|2026-11-21|SKU1|-1|-4999|USD||||||returned\n"
+
+
+def test_the_page_shows_a_line() -> None:
+    """The example of the documentation is what this connector writes."""
+    page = (Path(__file__).parents[2] / "docs/partners/rakuten.md").read_text()
+    example = page.split("<!-- example: file -->\n```text\n")[1].split("```")[0]
+    back = taken_back(order(lines=1, sku="SKU1", name="Scarf"))
+    assert drop().write(back).decode() == example
 
 
 def test_the_layout_is_the_contracts() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +15,7 @@ from audience_sync.connector import (
     RefusedError,
     TemporaryPartnerError,
 )
+from audience_sync.orders import orders_of
 from audience_sync.testing.builders import FakePartner, answered
 from audience_sync.testing.orders import made_up_orders, taken_back
 from connectors.rakuten import LONGEST_REQUEST, RakutenConnector, RakutenSettings
@@ -68,6 +71,18 @@ def test_an_order_is_one_get() -> None:
         "source": "audience-sync",
     }
     assert "skulist=sku-canary-0%7Csku-canary-1" in urlencode(sent.params)
+
+
+def test_the_page_shows_what_is_sent() -> None:
+    """The example of the documentation is a request that this connector makes."""
+    page = (Path(__file__).parents[2] / "docs/partners/rakuten.md").read_text()
+    example = json.loads(page.split("<!-- example: order -->\n```json\n")[1].split("```")[0])
+    connector, partner = started(GOOD)
+    lines = {"sku": ["SKU1", "SKU2"], "name": ["Scarf", "Socks"], "amount": [4999, 1598]}
+    order = one(customer=example["custid"])
+    columns = {name: order.column(name) for name in order.frame.columns}
+    connector.report(orders_of("r1-0", columns | lines))
+    assert partner.requests[0].params == example
 
 
 def test_what_is_taken_back_is_negative_and_names_nobody() -> None:
