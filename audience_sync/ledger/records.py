@@ -143,6 +143,7 @@ class Run:
     forced: bool = False
     approved_by: str | None = None
     next_attempt_at: datetime | None = None  # a partner asked us to wait, or will answer later
+    planned_by: str | None = None  # who gave the command that planned it, or "schedule"
 
     @property
     def lease_name(self) -> str:
@@ -253,13 +254,42 @@ class LoggedLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A signed word about the lines `first` to `sequence` of the transfer log.
+
+    It also stands in for lines that were purged: all up to `purged_through`, of which the last
+    had the hash `purged_hash`. `salt` hides the other lines in a proof of one.
+    """
+
+    number: int  # counts from 1
+    first: int
+    sequence: int
+    head: str  # hash of the last line
+    merkle_root: str
+    salt: str
+    at: datetime
+    purged_through: int
+    purged_hash: str
+    previous: str  # SHA-256 of what the checkpoint before said
+    public_key: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What `log verify` found: how many lines, and the first thing wrong, in words."""
+    """What `log verify` found: how many lines, and the first thing wrong, in words.
+
+    `signed` lines are under checkpoints; older lines, up to `purged`, were purged.
+    """
 
     lines: int
     broken_at: int | None = None  # sequence number
     finding: str | None = None
     head: str | None = None  # hash of the last line when sound; noted elsewhere, it proves more
+    checkpoints: int = 0
+    signed: int = 0
+    purged: int = 0
+    broken_checkpoint: int | None = None  # its number
 
     @property
     def sound(self) -> bool:

@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0005"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0006"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -102,6 +102,7 @@ runs = sa.Table(
     _flag("forced"),
     _maybe("approved_by"),
     sa.Column("next_attempt_at", Moment),
+    _maybe("planned_by"),
     sa.Index("runs_by_list", "audience", "destination", "planned_at"),
     sa.Index("runs_by_state", "state", "planned_at"),
 )
@@ -230,6 +231,25 @@ transfer_log_head = sa.Table(
     sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),  # always 1
     _count("lines"),
     _text("hash"),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    _count("first"),
+    _count("sequence"),
+    _text("head"),
+    _text("merkle_root"),
+    _text("salt"),
+    sa.Column("at", Moment, nullable=False),
+    _count("purged_through"),
+    _text("purged_hash"),
+    _text("previous"),
+    _text("public_key"),
+    _text("signature"),
+    sa.Index("checkpoints_by_sequence", "sequence"),
+    sa.Index("checkpoints_by_purge", "purged_through"),
 )
 
 reported_lines = sa.Table(

@@ -19,9 +19,9 @@ _TIDY = """
     DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
     DELETE FROM remote_lists; DELETE FROM leases; DELETE FROM schedules;
     DELETE FROM fingerprints; DELETE FROM reported_lines;
-    DELETE FROM transfer_log; DELETE FROM transfer_log_head;
+    DELETE FROM transfer_log; DELETE FROM transfer_log_head; DELETE FROM checkpoints;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
-    ALTER TABLE transfer_log ENABLE TRIGGER USER;
+    ALTER TABLE transfer_log ENABLE TRIGGER USER; ALTER TABLE checkpoints ENABLE TRIGGER USER;
 """
 
 
