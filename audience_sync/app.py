@@ -413,6 +413,14 @@ class App:
             return run
         return self.ledger.change_run(run.id, next_attempt_at=self.now())
 
+    def cancel(self, run: Run) -> Run:
+        """End a run that did not end; workers that share its delivery stop."""
+        return self.fanout.cancel(run) or self.pipeline_of(run).cancel(run)
+
+    def resume(self, run: Run) -> Run:
+        """Go on with a delivery that was interrupted, or ask again about one that is pending."""
+        return self.fanout.resume(run) or self.pipeline_of(run).resume(run)
+
     def go_on(self, run_id: str) -> Run | None:
         """Deliver or ask about a run that is due, however often told to; None when it is not."""
         known = self.ledger.run(run_id)

@@ -172,6 +172,10 @@ class Fanout:
         self.coordinator.end(job, CancelledError(_CANCELLED), JobState.CANCELLED)
         return self.app.ledger.run(run.id)
 
+    def cancel_plan(self, job: Job) -> None:
+        """End the job that makes a plan; nothing of it is kept."""
+        self.coordinator.end(job, CancelledError(_CANCELLED), JobState.CANCELLED)
+
     def resume(self, run: Run) -> Run | None:
         """Do here what nobody does of the job that delivers a run, at once; None without a job."""
         if job_of(self.app.ledger, run.id) is None:

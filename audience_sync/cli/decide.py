@@ -37,10 +37,16 @@ def approve(context: typer.Context, run: options.RunId, as_json: options.Json = 
 
 
 def cancel(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
-    """End a planned, held or interrupted run. What a partner has accepted stays there."""
+    """End a planned, held or interrupted run. What a partner has accepted stays there.
+
+    Workers that deliver it stop after the batch under way. The plan that workers are making is
+    named by its job, as `status` shows it.
+    """
+    if _is_job(context, run):
+        return codes.DONE
 
     def act(app: App, found: Run) -> Run:
-        return app.pipeline_of(found).cancel(found)
+        return app.cancel(found)
 
     return _decided(context, run, act, as_json=as_json)
 
@@ -48,11 +54,12 @@ def cancel(context: typer.Context, run: options.RunId, as_json: options.Json = F
 def resume(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
     """Go on with an interrupted delivery.
 
-    Where the partner still works on a delivery, ask it for the outcome.
+    Where the partner still works on a delivery, ask it for the outcome. Of a delivery that workers
+    share, do what none of them is at.
     """
 
     def act(app: App, found: Run) -> Run:
-        return app.pipeline_of(found).resume(found)
+        return app.resume(found)
 
     return _decided(context, run, act, as_json=as_json)
 
@@ -68,6 +75,17 @@ def forget(
         app.forget(audience, destination)
     print(f"Forgotten. `audience-sync sync {audience}` makes a new list at {destination}.")
     return codes.DONE
+
+
+def _is_job(context: typer.Context, named: str) -> bool:
+    """Whether it names the job of a plan; it is ended then."""
+    with opened(debug=context.obj["debug"]) as app:
+        job = next((one for one in app.ledger.jobs() if one.id == named), None)
+        if job is None or job.kind != "plan":
+            return False
+        app.fanout.cancel_plan(job)
+    print("Cancelled. Nothing of it was sent; `audience-sync sync` plans anew.")
+    return True
 
 
 def _decided(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audience_sync.cli import codes, options
+from audience_sync.cli.jobs import jobs_under_way, print_jobs
 from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def status(
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            print_json({"lists": places})
+            print_json({"lists": places, "jobs": jobs_under_way(app)})
         else:
             from audience_sync.cli.lists import print_lists  # noqa: PLC0415 - keeps --help light
 
             print_lists(places, app.now())
+            print_jobs(jobs_under_way(app))
             _tell_interrupted(app, places)
         _tell_failures(outcomes)
     return codes.of_outcomes([o for o in outcomes if o.error is not None])
@@ -65,10 +67,12 @@ def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
         run: Run | None = place["last_run"]
         if run is None or run.state is not RunState.DELIVERING or run.lease_name in busy:
             continue
-        print(
-            f"\nThe delivery of {run.audience} to {run.destination} stopped on its way.\n"
-            f"  audience-sync resume {run.id}   goes on where it stopped"
-        )
+        told = f"\nThe delivery of {run.audience} to {run.destination} stopped on its way"
+        if run.reason is not None:
+            told += f": {run.reason}"
+        print(f"{told}.\n  audience-sync resume {run.id}   goes on where it stopped")
+        if run.next_attempt_at is not None:
+            print(f"  A worker does it by itself after {run.next_attempt_at:%H:%M:%S} UTC.")
 
 
 def _tell_failures(outcomes: list[Any]) -> None:
