@@ -26,6 +26,7 @@ import requests
 
 from audience_sync.app import App
 from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, RunState
+from audience_sync.ledger.runs import ENDED
 from audience_sync.sandbox.server import RunningSandbox, running_sandbox
 from audience_sync.settings import Settings
 from audience_sync.testing.project_template import write_demo_secrets
@@ -331,6 +332,36 @@ def _batches(shop: Shop, state: BatchState) -> list[Batch]:
         newest = app.ledger.last_run("vip", "meta-se")
         found = [] if newest is None else app.ledger.batches(newest.id)
     return [batch for batch in found if batch.state is state]
+
+
+def test_one_tired_partner_blocks_nobody(shop: Shop) -> None:
+    """One worker process: Meta asks for minutes of rest, and Google's lists are filled meanwhile.
+
+    Only the first request is spent to learn of the rest; all other deliveries to that account are
+    handed back without asking.
+    """
+    fault = {"partner": "meta", "kind": "rate-limit", "times": None, "minutes": 10}
+    requests.post(f"{shop.sandbox.url}/_control/faults", json=fault, timeout=5).raise_for_status()
+    worker = shop.start("worker", "--concurrency=1")
+    shop.ask(SYNC, list(AUDIENCES))
+
+    def settled() -> list[Run]:
+        runs = shop.runs()
+        google = [r for r in runs if r.destination == "google-se" and r.state in ENDED]
+        meta = [r for r in runs if r.destination == "meta-se" and r.next_attempt_at is not None]
+        waiting = [r for r in meta if r.state is RunState.DELIVERING and r.reason]
+        return waiting if len(google) == len(waiting) == len(AUDIENCES) else []
+
+    waiting = shop.until(settled)
+    assert ended(worker) == 0
+    now = datetime.now(UTC)
+    for run in waiting:
+        assert run.next_attempt_at is not None
+        assert timedelta(minutes=8) < run.next_attempt_at - now < timedelta(minutes=11)
+    journal = requests.get(f"{shop.sandbox.url}/_control/journal", timeout=5).json()["requests"]
+    assert len([sent for sent in journal if sent["partner"] == "meta"]) == 1
+    assert all(found == {digest(n) for n in range(100)} for found in shop.held().values())
+    assert shop.log.count("the partner asked all of us to wait") == len(AUDIENCES) - 1
 
 
 def test_a_killed_worker_costs_nothing_but_time(shop: Shop) -> None:
