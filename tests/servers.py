@@ -29,33 +29,42 @@ class MissingServerError(Exception):
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """A fresh PostgreSQL server; the URL of its maintenance database."""
-    binaries = _postgresql_binaries()
     with _folder() as folder:
         account = _account_for(folder)
-        cluster = folder / "cluster"
-        initdb = [binaries / "initdb", "--pgdata", cluster, "--username=tests", "--auth=trust"]
-        made = subprocess.run(  # noqa: S603 - Debian's own binary, our own words
-            [*initdb, "--encoding=UTF8", "--locale=C", "--no-sync"],
-            capture_output=True,
-            cwd=folder,
-            check=False,
-            **account,
-        )
-        if made.returncode != 0:
-            raise MissingServerError(f"initdb in {binaries} failed; reinstall `postgresql`")
+        cluster = initialised(folder, account)
 
         def command(port: int) -> list[str]:
-            quick = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-            own = (
-                f"listen_addresses={_LOOPBACK}",
-                f"port={port}",
-                f"unix_socket_directories={folder}",
-            )
-            settings = [word for setting in (*quick, *own) for word in ("-c", setting)]
-            return [str(binaries / "postgres"), "-D", str(cluster), *settings]
+            return postgresql_command(cluster, port, synchronous_commit="off")
 
         with _running(command, folder, _answers_postgresql, account) as port:
             yield f"postgresql+psycopg://tests@{_LOOPBACK}:{port}/postgres"
+
+
+def initialised(folder: Path, account: dict[str, Any]) -> Path:
+    """A new PostgreSQL cluster in a folder."""
+    binaries, cluster = _postgresql_binaries(), folder / "cluster"
+    initdb = [binaries / "initdb", "--pgdata", cluster, "--username=tests", "--auth=trust"]
+    made = subprocess.run(  # noqa: S603 - Debian's own binary, our own words
+        [*initdb, "--encoding=UTF8", "--locale=C", "--no-sync"],
+        capture_output=True,
+        cwd=folder,
+        check=False,
+        **account,
+    )
+    if made.returncode != 0:
+        raise MissingServerError(f"initdb in {binaries} failed; reinstall `postgresql`")
+    return cluster
+
+
+def postgresql_command(cluster: Path, port: int, *, synchronous_commit: str) -> list[str]:
+    """What starts a server; it may lose what a power cut takes, since no test cuts the power."""
+    settings = (
+        *("fsync=off", "full_page_writes=off", f"synchronous_commit={synchronous_commit}"),
+        *(f"listen_addresses={_LOOPBACK}", f"port={port}"),
+        f"unix_socket_directories={cluster.parent}",
+    )
+    words = [word for setting in settings for word in ("-c", setting)]
+    return [str(_postgresql_binaries() / "postgres"), "-D", str(cluster), *words]
 
 
 @contextlib.contextmanager
