@@ -14,8 +14,9 @@ from audience_sync.errors import AuthenticationError, BusyError
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.records import BatchState, Event, JobState, RunState
 from audience_sync.runs.fanout import delivering
-from audience_sync.runs.fanout.coordinator import PieceRef
+from audience_sync.runs.fanout.coordinator import TAKES, PieceRef
 from audience_sync.runs.fanout.delivering import CancelledError, job_of
+from audience_sync.stopping import StoppedError, within
 
 PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
 
@@ -189,5 +190,17 @@ def test_lost_messages_of_a_delivery_are_found(tmp_path: Path) -> None:
     for _ in range(30):
         for ref in here.coordinator().stalled()[0]:
             here.coordinator().work(PieceRef(*ref))
+    assert here.ledger.run(run_id).state is RunState.CONFIRMED
+    assert here.held() == here.partner.holds
+
+
+def test_work_that_is_handed_back_in_order_counts_as_no_death(tmp_path: Path) -> None:
+    """A worker that is told to stop again and again does not end the job."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    for _ in range(2 * TAKES):
+        with within(0.0), pytest.raises(StoppedError):
+            here.coordinator().work(wake[0])
+    here.work_off(wake)
     assert here.ledger.run(run_id).state is RunState.CONFIRMED
     assert here.held() == here.partner.holds

@@ -70,8 +70,8 @@ def test_a_lost_lease_fails_only_its_own_caller(tmp_path: Path) -> None:
         lost = ledger.take_lease("vip/meta-se", "a", 60)
         ledger.release_lease(lost)
 
-        calls = [_Call([line("one")], (), None), _Call([line("two")], (), lost)]
-        calls.append(_Call([line("three")], (), None))
+        calls = [_Call([line("one")], (), ()), _Call([line("two")], (), [lost])]
+        calls.append(_Call([line("three")], (), ()))
         ledger._write(calls)
         assert [call.numbers for call in calls] == [[1], [], [2]]
         assert isinstance(calls[1].error, BusyError)
@@ -82,8 +82,8 @@ def test_a_line_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     """A naive time is our own mistake; the calls beside it stand."""
     naive = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
-        calls = [_Call([line("one")], (), None)]
-        calls.append(_Call([replace(line("two"), started_at=naive)], (), None))
+        calls = [_Call([line("one")], (), ())]
+        calls.append(_Call([replace(line("two"), started_at=naive)], (), ()))
         ledger._write(calls)
         assert calls[0].error is None
         assert calls[1].error is not None

@@ -25,6 +25,7 @@ from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Job, JobState, Lease, Piece
 from audience_sync.runs.leases import LEASE_SECONDS, Held
+from audience_sync.stopping import StoppedError
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +162,9 @@ class Coordinator:
         try:
             result = self.kinds[job.kind].do(job, piece, held)
             left = self.ledger.finish_piece(piece, result, lease)
+        except StoppedError:  # handed back in order, which is no worker's death
+            self.ledger.postpone_piece(piece, until=None, note=None, lease=lease)
+            raise
         except BusyError:
             raise
         except TemporaryPartnerError as error:
