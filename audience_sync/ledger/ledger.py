@@ -6,6 +6,7 @@ from typing import Self
 
 from audience_sync.ledger.database import Clock, connect, translated, utc_now
 from audience_sync.ledger.fingerprints import Fingerprints
+from audience_sync.ledger.intake import Intake
 from audience_sync.ledger.jobs import Jobs
 from audience_sync.ledger.leases import Leases
 from audience_sync.ledger.lists import RemoteLists
@@ -16,8 +17,18 @@ from audience_sync.ledger.schema import migrate, prepare, version
 from audience_sync.ledger.transfer_log import TransferLog
 
 
-class Ledger(Runs, TransferLog, Leases, RemoteLists, Fingerprints, Jobs, ReportedLines, Schedules):
-    """Runs, leases, lists, fingerprints, jobs, order lines and the transfer log in one database.
+class Ledger(
+    Runs,
+    TransferLog,
+    Leases,
+    RemoteLists,
+    Fingerprints,
+    Jobs,
+    ReportedLines,
+    Schedules,
+    Intake,
+):
+    """Runs, leases, lists, fingerprints, jobs, order lines, the transfer log and what came in.
 
     It may be used from many threads. It is opened anew in a forked process, not inherited.
     """

@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0006"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0007"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -279,4 +279,38 @@ fingerprints = sa.Table(
     _text("reason"),
     sa.Column("expires_at", Moment, nullable=False),
     sa.Index("fingerprints_by_expiry", "expires_at"),
+)
+
+intake_marks = sa.Table(
+    "intake_marks",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("mark", sa.LargeBinary(32), primary_key=True),  # HMAC with our own key
+    sa.Column("body", sa.LargeBinary(32), nullable=False),  # the same
+    _text("receipt"),
+    _flag("answered"),
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("intake_marks_by_receipt", "receipt"),
+    sa.Index("intake_marks_by_expiry", "expires_at"),
+)
+
+intake_receipts = sa.Table(
+    "intake_receipts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    _text("source"),
+    sa.Column("received_at", Moment, nullable=False),
+    _json("answer"),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("intake_receipts_by_expiry", "expires_at"),
+)
+
+intake_counts = sa.Table(
+    "intake_counts",
+    metadata,
+    sa.Column("day", sa.Text, primary_key=True),  # in UTC, as 2026-11-22
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, primary_key=True),
+    _count("count"),
 )

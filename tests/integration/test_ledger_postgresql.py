@@ -6,6 +6,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from ledger_contract.fingerprints import FingerprintsContract
+from ledger_contract.intake import IntakeContract
 from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
@@ -19,6 +20,7 @@ _TIDY = """
     DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
     DELETE FROM remote_lists; DELETE FROM leases; DELETE FROM schedules;
     DELETE FROM fingerprints; DELETE FROM reported_lines;
+    DELETE FROM intake_marks; DELETE FROM intake_receipts; DELETE FROM intake_counts;
     DELETE FROM transfer_log; DELETE FROM transfer_log_head; DELETE FROM checkpoints;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
     ALTER TABLE transfer_log ENABLE TRIGGER USER; ALTER TABLE checkpoints ENABLE TRIGGER USER;
@@ -65,6 +67,9 @@ class TestFingerprints(OnPostgresql, FingerprintsContract): ...
 
 
 class TestReported(OnPostgresql, ReportedContract): ...
+
+
+class TestIntake(OnPostgresql, IntakeContract): ...
 
 
 class TestJobs(OnPostgresql, JobsContract): ...

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ledger_contract.fingerprints import FingerprintsContract
+from ledger_contract.intake import IntakeContract
 from ledger_contract.jobs import JobsContract
 from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
@@ -54,6 +55,9 @@ class TestFingerprints(OnSqlite, FingerprintsContract): ...
 
 
 class TestReported(OnSqlite, ReportedContract): ...
+
+
+class TestIntake(OnSqlite, IntakeContract): ...
 
 
 class TestJobs(OnSqlite, JobsContract): ...
