@@ -11,6 +11,7 @@ import pytest
 from order_shop import OrderShop, order_line
 from shop import PATIENCE
 
+from audience_sync.runs.orders.guard import FEW
 from audience_sync.sandbox import RunningSandbox
 from audience_sync.sandbox.rakuten.files import running_files
 
@@ -197,14 +198,19 @@ def test_a_rejected_order_waits_for_its_correction(shop: OrderShop) -> None:
 
 def test_many_cancellations_at_once_wait_for_a_person(shop: OrderShop) -> None:
     """A guard holds the report; `approve` sends the very outbox that was shown."""
+    shop.orders(*(order_line(f"9{number:03}", 1, "SKU1", "5.00") for number in range(FEW + 1)))
     shop.synced()
     shop.write(guards="{maximum_removals: 30%}")
+    shop.sql("UPDATE order_lines SET status = 'cancelled' WHERE number <> '9000'")
+    assert shop.synced()["delta"]["removals"] == FEW
+    shop.sql("UPDATE order_lines SET status = 'paid'")
+    shop.synced()
     shop.sql("UPDATE order_lines SET status = 'cancelled'")
     held = shop.run("sync", "orders", "--json")
     assert held.code == 3
     run = held.json["outcomes"][0]["run"]
-    assert "2 of 2 reported orders" in run["reason"]
-    assert shop.counted() == REPORTED
+    assert "21 of 21 reported orders (100.0%)" in run["reason"]
+    assert len(shop.counted()) == FEW + 1
     shop.must("approve", run["id"])
     assert shop.counted() == []
 

@@ -1,10 +1,15 @@
-"""Whether a report of orders looks like an accident (L12)."""
+"""Whether a report of orders looks like an accident (L12).
+
+Orders come in by the quarter of an hour, so that a share of a few of them says nothing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from audience_sync.membership.guard import GuardLimits
+
+FEW = 20  # orders or lines; so few wake nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,7 @@ def _source(facts: OrderFacts, limits: GuardLimits) -> str | None:
     if not facts.rows:
         return "the orders' source has no rows"
     before = facts.previous_rows
-    if before and facts.rows < before * (1 - limit):
+    if before and before > FEW and facts.rows < before * (1 - limit):
         return (
             f"the orders' source shrank from {before:,} to {facts.rows:,} rows "
             f"(maximum_source_drop is {limit:.0%})"
@@ -60,7 +65,7 @@ def _consent(facts: OrderFacts, limits: GuardLimits) -> str | None:
 
 def _unreadable(facts: OrderFacts, limits: GuardLimits) -> str | None:
     limit = limits.maximum_unusable
-    if limit is None or not facts.rows or facts.unreadable <= facts.rows * limit:
+    if limit is None or facts.unreadable <= max(FEW, facts.rows * limit):
         return None
     share = facts.unreadable / facts.rows
     return f"{share:.1%} of the order lines cannot be read (maximum_unusable is {limit:.0%})"
@@ -68,7 +73,7 @@ def _unreadable(facts: OrderFacts, limits: GuardLimits) -> str | None:
 
 def _taken_back(facts: OrderFacts, limits: GuardLimits) -> str | None:
     limit = limits.maximum_removals
-    if limit is None or not facts.held or facts.taken_back <= facts.held * limit:
+    if limit is None or not facts.held or facts.taken_back <= max(FEW, facts.held * limit):
         return None
     share = facts.taken_back / facts.held
     return (
@@ -79,7 +84,7 @@ def _taken_back(facts: OrderFacts, limits: GuardLimits) -> str | None:
 
 def _growth(facts: OrderFacts, limits: GuardLimits) -> str | None:
     limit = limits.maximum_growth
-    if limit is None or not facts.held or facts.fresh <= facts.held * limit:
+    if limit is None or not facts.held or facts.fresh <= max(FEW, facts.held * limit):
         return None
     return (
         f"{facts.fresh:,} orders would be reported on top of {facts.held:,} "
