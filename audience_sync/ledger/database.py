@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from audience_sync.errors import ConfigurationError, StateError
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+    Insert = sqlite.Insert | postgresql.Insert
 
 Clock = Callable[[], datetime]
 
 PATIENCE = 30  # seconds to wait for another process that writes
 _CONNECT_TIMEOUT = 10  # seconds
-DIALECTS: Mapping[str, Callable[[sa.Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
 _WRITES = "audience_sync_writes"
 
 # What SQLite and PostgreSQL call the failures that an operator can mend.
@@ -96,9 +97,13 @@ def _sentence(error: sa.exc.SQLAlchemyError) -> str:
     return f"the ledger's database refused a statement ({kind}); nothing of it was kept"
 
 
-def upsert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+def upsert(dialect: str, table: sa.Table) -> Insert:
     """An insert that can say `on_conflict_…`, in the words of this dialect."""
-    return DIALECTS[dialect](table)
+    if dialect == "postgresql":  # its module is a tenth of a second that SQLite needs not pay
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def storable(value: Any) -> Any:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from audience_sync.ledger.database import DIALECTS, Database, upsert
+from audience_sync.ledger.database import Database, upsert
 from audience_sync.ledger.records import LineState, ReportedLine
 from audience_sync.ledger.tables import reported_lines as table
 
@@ -34,13 +35,12 @@ class UnknownOrders:
     orders: int
 
 
+@cache
 def _rewrite(dialect: str) -> sa.Insert:
+    """Made once, since making a statement costs more than running it."""
     insert = upsert(dialect, table)
     newer = {name: insert.excluded[name] for name in _FIELDS if name not in _KEY}
     return insert.on_conflict_do_update(index_elements=_KEY, set_=newer)
-
-
-_REWRITE = {dialect: _rewrite(dialect) for dialect in DIALECTS}
 
 
 class ReportedLines(Database):
@@ -98,7 +98,7 @@ def write_reported(connection: sa.Connection, lines: Sequence[ReportedLine]) -> 
     """Insert these lines or put them in the place of their older selves."""
     if lines:
         connection.execute(
-            _REWRITE[connection.dialect.name],
+            _rewrite(connection.dialect.name),
             [{name: getattr(line, name) for name in _FIELDS} for line in lines],
         )
 

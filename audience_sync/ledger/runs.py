@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from audience_sync.errors import BusyError, ConfigurationError
-from audience_sync.ledger.database import DIALECTS, Database, storable, upsert
+from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
 from audience_sync.ledger.records import Batch, Lease, Run, RunState
 from audience_sync.ledger.tables import batches, runs
@@ -54,14 +55,12 @@ _BATCH_FIELDS = tuple(field.name for field in fields(Batch))
 _BATCH_KEY = ("run", "position")
 
 
+@cache
 def _rewrite(dialect: str) -> sa.Insert:
+    """Made once, since making a statement costs more than running it."""
     insert = upsert(dialect, batches)
     newer = {name: insert.excluded[name] for name in _BATCH_FIELDS if name not in _BATCH_KEY}
     return insert.on_conflict_do_update(index_elements=_BATCH_KEY, set_=newer)
-
-
-# Made once, since making a statement costs more than running it.
-_REWRITE = {dialect: _rewrite(dialect) for dialect in DIALECTS}
 
 
 class Runs(Database):
@@ -126,7 +125,7 @@ class Runs(Database):
         """Move a run on, only from a state that is expected and that leads there.
 
         BusyError when the run is elsewhere by now or the lease was lost. A run that ends
-        forgets which positions of its batches were rejected.
+        forgets which positions of its batches were rejected or withheld.
         """
         legal = [state for state in expect if to in MOVES[state]]
         if not legal:
@@ -163,14 +162,16 @@ def write_batches(connection: sa.Connection, changed: Sequence[Batch]) -> None:
     if not changed:
         return
     connection.execute(
-        _REWRITE[connection.dialect.name],
+        _rewrite(connection.dialect.name),
         [{name: storable(getattr(batch, name)) for name in _BATCH_FIELDS} for batch in changed],
     )
 
 
 def _forget_positions(connection: sa.Connection, run_id: str) -> None:
     connection.execute(
-        sa.update(batches).where(batches.c.run == run_id).values(rejected_positions=())
+        sa.update(batches)
+        .where(batches.c.run == run_id)
+        .values(rejected_positions=(), withheld_positions=())
     )
 
 
@@ -201,5 +202,6 @@ def _run(row: sa.Row[Any]) -> Run:
 
 def _batch(row: sa.Row[Any]) -> Batch:
     columns = dict(row._mapping)  # noqa: SLF001 - the public way to read a row by names
-    columns["rejected_positions"] = tuple(columns["rejected_positions"])
+    for name in ("rejected_positions", "withheld_positions"):
+        columns[name] = tuple(columns[name])
     return Batch(**columns)
