@@ -38,6 +38,7 @@ from audience_sync.project.sections import (
 from audience_sync.project.source import Decisions, Source
 from audience_sync.project.uses import adopted_once, destination_uses, sendable_forms
 from audience_sync.project.values import is_name
+from audience_sync.project.webhooks import WEBHOOKS, Webhooks, check_webhooks
 from audience_sync.project.wording import nearest, report
 
 Installed = Mapping[str, type[Connector[Any]]]
@@ -95,6 +96,7 @@ class _Loader:
         destinations = self._destinations()
         audiences = self._audiences(source, _Defaults(guards, timezone), destinations)
         orders = self._orders(_Defaults(guards, timezone), destinations, audiences)
+        webhooks = self._webhooks()
         if head is None or source is None:
             return None
         return Project(
@@ -110,6 +112,7 @@ class _Loader:
             destinations=destinations,
             audiences=audiences,
             orders=orders,
+            webhooks=webhooks,
             lines={
                 ".".join(map(str, place)): line
                 for place, line in self.findings.lines.items()
@@ -179,6 +182,17 @@ class _Loader:
             timezone=section.timezone or defaults.timezone,
             guards=defaults.guards.overridden_by(section.guards),
         )
+
+    def _webhooks(self) -> Webhooks | None:
+        written = self.tree.get(WEBHOOKS)
+        if written is None:
+            return None
+        place: Place = (WEBHOOKS,)
+        secrets = frozenset((WEBHOOKS, *steps) for steps in secret_places(Webhooks, written))
+        found = self._validated(Webhooks, self.references.fill(written, place, secrets), place)
+        if found is not None:
+            check_webhooks(found, self.connectors, self.findings)
+        return found
 
     def _policy(self, source: Source | None) -> Policy:
         policy = self._optional("policy", Policy) or Policy()

@@ -18,6 +18,7 @@ from audience_sync.project.sections import (
     Policy,
 )
 from audience_sync.project.source import Decisions, Source
+from audience_sync.project.webhooks import Webhooks
 
 ORDERS = "orders"  # stands for an audience's name where orders are reported
 
@@ -97,6 +98,7 @@ class Project:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     audiences: Mapping[str, Audience] = field(default_factory=dict)
     orders: OrderReports | None = None
+    webhooks: Webhooks | None = None
     lines: Mapping[str, int] = field(default_factory=dict)  # of keys that only reading proves right
 
     def names(self, audience: str, destination: str) -> bool:

@@ -29,6 +29,7 @@ from audience_sync.project.values import (
     ShareOrOff,
     Zone,
 )
+from audience_sync.project.webhooks import Webhooks
 
 PURPOSE = "advertising to consenting customers"
 OWN_ORIGINS = ("account", "purchase", "membership", "newsletter", "customer_service")
@@ -191,6 +192,9 @@ class ProjectFile(ProjectHead):
     guards: Guards = Field(default_factory=Guards, description="limits that hold a run")
     orders: OrdersSection | None = Field(
         None, description="orders that partners are told of, where they came by their links"
+    )
+    webhooks: Webhooks | None = Field(
+        None, description="who may send withdrawals by HTTP, to `audience-sync serve`"
     )
     destinations: dict[str, Any] = Field(
         default_factory=dict, description="accounts at partners, by a name of your own"
