@@ -15,6 +15,7 @@ from audience_sync.ledger.runs import Runs
 from audience_sync.ledger.schedules import Schedules
 from audience_sync.ledger.schema import migrate, prepare, version
 from audience_sync.ledger.transfer_log import TransferLog
+from audience_sync.ledger.withdrawals import Withdrawals
 
 
 class Ledger(
@@ -27,6 +28,7 @@ class Ledger(
     ReportedLines,
     Schedules,
     Intake,
+    Withdrawals,
 ):
     """Runs, leases, lists, fingerprints, jobs, order lines, the transfer log and what came in.
 

@@ -121,6 +121,8 @@ class Batch:
     reference: str | None = None
     attempts: int = 0
     error: str | None = None
+    withheld: int = 0  # members who withdrew after the plan and were not sent, at the last attempt
+    withheld_positions: tuple[int, ...] = ()  # the same as positions; cleared when the run ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,7 @@ class Run:
     approved_by: str | None = None
     next_attempt_at: datetime | None = None  # a partner asked us to wait, or will answer later
     planned_by: str | None = None  # who gave the command that planned it, or "schedule"
+    withdrawals: int = 0  # the newest one that the plan knew, by its sequence
 
     @property
     def lease_name(self) -> str:

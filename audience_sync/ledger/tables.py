@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0007"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0008"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -103,6 +103,7 @@ runs = sa.Table(
     _maybe("approved_by"),
     sa.Column("next_attempt_at", Moment),
     _maybe("planned_by"),
+    sa.Column("withdrawals", sa.BigInteger, server_default="0"),
     sa.Index("runs_by_list", "audience", "destination", "planned_at"),
     sa.Index("runs_by_state", "state", "planned_at"),
 )
@@ -122,6 +123,8 @@ batches = sa.Table(
     _maybe("reference"),
     _count("attempts"),
     _maybe("error"),
+    sa.Column("withheld", sa.BigInteger, server_default="0"),
+    sa.Column("withheld_positions", sa.JSON, server_default="[]"),
 )
 
 remote_lists = sa.Table(

@@ -28,6 +28,7 @@ from audience_sync.ledger.reported import write_reported
 from audience_sync.ledger.runs import write_batches
 from audience_sync.ledger.tables import transfer_log as log
 from audience_sync.ledger.tables import transfer_log_head as head
+from audience_sync.ledger.withdrawals import OvertakenError, refuse_overtaken
 
 PAGE = 1_000  # lines in memory at a time
 _LINE_FIELDS = tuple(field.name for field in fields(TransferLine))
@@ -59,6 +60,7 @@ class _Call:
     batches: Sequence[Batch]
     leases: Sequence[Lease | None]
     reported: Sequence[ReportedLine] = ()
+    withdrawals: int | None = None
     numbers: list[int] = field(default_factory=list)
     error: Exception | None = None
     done: bool = False
@@ -78,14 +80,16 @@ class TransferLog(Database):
         batches: Sequence[Batch] = (),
         *leases: Lease | None,
         reported: Sequence[ReportedLine] = (),
+        withdrawals: int | None = None,
     ) -> list[int]:
         """Append lines, write batches and order lines in one transaction; the sequence numbers.
 
-        BusyError, and nothing written, when one of the leases was lost. Threads that call while
+        BusyError, and nothing written, when one of the leases was lost; OvertakenError, and nothing
+        written, when there are newer withdrawals than the caller knew. Threads that call while
         another one commits are written together by the next: a commit waits for the disk, and
         uploads should not wait for one another's.
         """
-        call = _Call(lines, batches, leases, reported)
+        call = _Call(lines, batches, leases, reported, withdrawals)
         self._calls.append(call)
         with self._commits:
             if not call.done:
@@ -118,7 +122,10 @@ class TransferLog(Database):
                 try:
                     for lease in call.leases:
                         fence(connection, lease)
-                except BusyError as error:
+                    if call.withdrawals is not None:
+                        connection.execute(_LOCKED_HEAD)  # as whoever withdraws does
+                        refuse_overtaken(connection, call.withdrawals)
+                except (BusyError, OvertakenError) as error:
                     call.error = error
                     continue
                 call.numbers = self._append(connection, call.lines) if call.lines else []
