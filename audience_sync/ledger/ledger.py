@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from audience_sync.ledger.checkpoints import Checkpoints
 from audience_sync.ledger.database import Clock, connect, translated, utc_now
 from audience_sync.ledger.fingerprints import Fingerprints
 from audience_sync.ledger.intake import Intake
@@ -21,6 +22,7 @@ from audience_sync.ledger.withdrawals import Withdrawals
 class Ledger(
     Runs,
     TransferLog,
+    Checkpoints,
     Leases,
     RemoteLists,
     Fingerprints,

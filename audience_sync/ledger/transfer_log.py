@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from threading import Lock
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from audience_sync.errors import BusyError, StateError
 from audience_sync.ledger.chain import Head, check, seal
+from audience_sync.ledger.checkpoints import read_all
 from audience_sync.ledger.database import Clock, Database, storable
 from audience_sync.ledger.leases import fence
 from audience_sync.ledger.records import (
@@ -26,8 +27,10 @@ from audience_sync.ledger.records import (
 )
 from audience_sync.ledger.reported import write_reported
 from audience_sync.ledger.runs import write_batches
+from audience_sync.ledger.tables import checkpoints
 from audience_sync.ledger.tables import transfer_log as log
 from audience_sync.ledger.tables import transfer_log_head as head
+from audience_sync.ledger.trail import Trail
 from audience_sync.ledger.withdrawals import OvertakenError, refuse_overtaken
 
 PAGE = 1_000  # lines in memory at a time
@@ -37,6 +40,7 @@ _HEAD = sa.select(head.c.lines, head.c.hash).where(head.c.id == 1)
 _LOCKED_HEAD = _HEAD.with_for_update()
 _MOVE_HEAD = sa.update(head).where(head.c.id == 1)
 _APPEND = sa.insert(log)
+_NEWEST = sa.select(checkpoints.c.purged_through).order_by(checkpoints.c.number.desc()).limit(1)
 _LAST = sa.select(sa.func.max(log.c.sequence)).scalar_subquery()
 
 
@@ -163,26 +167,39 @@ class TransferLog(Database):
         left = (logged for intents in waiting.values() for logged in intents)
         return sorted(left, key=lambda logged: logged.sequence)
 
-    def verify_log(self) -> Verification:
+    def verify_log(self, trusted: Collection[str] | None = None) -> Verification:
         """Read the whole log, a page at a time, and name the first line that is not as written.
 
+        Signatures count when they are of a `trusted` public key; without any, of every key.
         Lines that others append meanwhile are left for the next time.
         """
         with self._reading() as connection:
             end = connection.execute(_HEAD.add_columns(_LAST.label("last"))).first()
-        if end is None:
-            return check((), None)
+            trail = Trail(read_all(connection), trusted)
+        found = self._verified(end, trail)
+        if found.sound or self._purged() == trail.purged_through:
+            return found
+        return self.verify_log(trusted)  # lines were purged meanwhile
+
+    def _verified(self, end: sa.Row[Any] | None, trail: Trail) -> Verification:
+        fault = trail.fault()
+        if end is None or fault is not None:
+            return fault or check((), None)
         query = sa.select(log).where(log.c.sequence <= end.lines)
+        last = Head(lines=end.lines, hash=end.hash, last=end.last)
+        chain = trail.chain()
         try:
-            return check(
-                map(_columns_in, self._rows(query)),
-                Head(lines=end.lines, hash=end.hash, last=end.last),
-            )
+            found = check(map(_columns_in, self._rows(query)), last, chain, trail.see)
         except _DamagedLineError as error:
-            number = error.sequence
-            return Verification(
-                lines=number - 1, broken_at=number, finding=f"line {number} was changed"
-            )
+            return chain.broken(error.sequence, f"line {error.sequence} was changed")
+        finding = trail.end(chain.last) if found.sound else None
+        if finding is not None:
+            return chain.broken(chain.last + 1, finding)
+        return trail.told(found) if found.sound else found
+
+    def _purged(self) -> int:
+        with self._reading() as connection:
+            return connection.execute(_NEWEST).scalar() or 0
 
     def _append(self, connection: sa.Connection, lines: Sequence[TransferLine]) -> list[int]:
         end = connection.execute(_LOCKED_HEAD).first()

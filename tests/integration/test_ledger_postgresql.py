@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 import sqlalchemy as sa
+from ledger_contract.checkpoints import CheckpointsContract
 from ledger_contract.fingerprints import FingerprintsContract
 from ledger_contract.intake import IntakeContract
 from ledger_contract.jobs import JobsContract
@@ -61,6 +62,9 @@ class TestTransferLog(OnPostgresql, TransferLogContract): ...
 
 
 class TestTamper(OnPostgresql, TamperContract): ...
+
+
+class TestCheckpoints(OnPostgresql, CheckpointsContract): ...
 
 
 class TestFingerprints(OnPostgresql, FingerprintsContract): ...

@@ -19,7 +19,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"errors"},
-            {"cron", "identifiers", "keys", "period", "stopping"},
+            {"cron", "identifiers", "keys", "period", "signing", "stopping"},
             {"members", "oauth", "orders"},
             {"connector"},
             {"__init__", "journal", "plugins", "project", "settings"},

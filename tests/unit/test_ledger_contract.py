@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ledger_contract.checkpoints import CheckpointsContract
 from ledger_contract.fingerprints import FingerprintsContract
 from ledger_contract.intake import IntakeContract
 from ledger_contract.jobs import JobsContract
@@ -49,6 +50,9 @@ class TestTransferLog(OnSqlite, TransferLogContract): ...
 
 
 class TestTamper(OnSqlite, TamperContract): ...
+
+
+class TestCheckpoints(OnSqlite, CheckpointsContract): ...
 
 
 class TestFingerprints(OnSqlite, FingerprintsContract): ...
