@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 __all__ = ["main"]
 
@@ -15,6 +16,12 @@ _OBJECTS = 100_000
 def main() -> None:
     """Run `audience-sync` with the arguments of this process, and end the process."""
     gc.set_threshold(_OBJECTS)
+    # Nothing has begun while modules are loaded: Ctrl-C ends the process without an exception,
+    # which would be told as a traceback and makes some compiled modules crash.
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from audience_sync.cli.start import run_and_exit  # noqa: PLC0415 - keeps the import light
 
+    signal.signal(signal.SIGINT, before)
     run_and_exit()

@@ -25,6 +25,18 @@ print("started", flush=True)  # what befalls Python itself before is not our doi
 from audience_sync.cli import main
 main()
 """
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_more):
+        if name == "orjson":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from audience_sync.cli import main
+main()
+"""
 LATENCY = 400  # milliseconds a request
 
 
@@ -116,3 +128,10 @@ def test_ctrl_c_at_any_moment(open_shop: Callable[..., Shop], moment: float) -> 
     shop.must("sync", "everyone")
     assert shop.held() == expected(rows)
     assert shop.must("log", "verify").code == 0
+
+
+def test_ctrl_c_while_the_command_is_loaded(open_shop: Callable[..., Shop]) -> None:
+    """Nothing has begun, so the process ends at once and has nothing to say."""
+    process = open_shop().started("status", program=("-c", INTERRUPTED_WHILE_LOADING))
+    assert process.communicate(timeout=PATIENCE) == ("", "")
+    assert process.returncode == -signal.SIGINT
