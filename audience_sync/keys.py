@@ -20,7 +20,9 @@ from audience_sync.errors import ConfigurationError
 
 STATE_KEYS = "AUDIENCE_SYNC_STATE_KEYS"
 FINGERPRINT_KEY = "AUDIENCE_SYNC_FINGERPRINT_KEY"
+SIGNING_KEY = "AUDIENCE_SYNC_SIGNING_KEY"
 KEY_FILE = "state.key"
+SIGNING_FILE = "signing.key"
 
 _KEY_LENGTH = 32  # bytes, for AES-256 and HMAC-SHA-256
 _FIRST_NAME = "first"
@@ -80,18 +82,77 @@ def load_or_make_keys(state_folder: Path) -> tuple[Keys, bool]:
     ), made
 
 
+def parse_signing_keys(written: SecretStr) -> tuple[bytes, ...]:
+    """The signing keys that the environment gives; the first signs."""
+    parts = re.split(r"[,\s]+", _referred(written, SIGNING_KEY).strip(" ,\r\n\t"))
+    return tuple(_key(part, SIGNING_KEY) for part in parts)
+
+
+def load_or_make_signing_keys(state_folder: Path) -> tuple[tuple[bytes, ...], bool]:
+    """The signing keys beside the state, and whether one was made just now."""
+    path = state_folder / SIGNING_FILE
+    try:
+        made = not path.exists() and _write_once(path, _new_signing_key())
+        text = _own_text(path)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text"
+        raise ConfigurationError(
+            f"the signing key {path} cannot be read or made: {reason}"
+        ) from None
+    found = re.findall(r"(?m)^signing_key=(\S*)$", text)
+    if not found:
+        raise ConfigurationError(
+            f"{path} is damaged: it needs a line signing_key=; restore it from a backup"
+        )
+    return tuple(_key(part, str(path)) for part in found), made
+
+
+def _new_signing_key() -> str:
+    key = b64encode(os.urandom(_KEY_LENGTH)).decode()
+    return (
+        "# The key that signs the transfer log. Whoever has it can sign another history.\n"
+        "# Keep this file secret, and keep a copy in another place. To change the key, write a\n"
+        "# new line above this one, and leave this one: what it signed is still this project's.\n"
+        f"signing_key={key}\n"
+    )
+
+
 def _make(path: Path) -> bool:
     """Write new keys whole or not at all; false when another process was first."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state, fingerprint = (b64encode(os.urandom(_KEY_LENGTH)).decode() for _ in range(2))
-    text = (
+    return _write_once(
+        path, _text_of(Keys(StateKeys(_FIRST_NAME, {_FIRST_NAME: new_key()}), new_key()))
+    )
+
+
+def _text_of(keys: Keys) -> str:
+    current = keys.state.current
+    ordered = [current, *(name for name in keys.state.keys if name != current)]
+    state = ",".join(f"{name}:{b64encode(keys.state.keys[name]).decode()}" for name in ordered)
+    fingerprint = ",".join(b64encode(key).decode() for key in (keys.fingerprint, *keys.older))
+    return (
         "# Keys of the state in this folder. Whoever has them can read it; "
         "without them nobody can.\n"
         "# Keep this file secret, and keep a copy in another place.\n"
-        f"state_keys={_FIRST_NAME}:{state}\n"
+        f"state_keys={state}\n"
         f"fingerprint_key={fingerprint}\n"
     )
-    unfinished = path.with_name(f".{KEY_FILE}.{os.getpid()}.{os.urandom(4).hex()}")
+
+
+def _write_once(path: Path, text: str) -> bool:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = _written(path, text)
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return True
+
+
+def _written(path: Path, text: str) -> Path:
+    """A file beside the one named that holds the text and survives a power cut."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:

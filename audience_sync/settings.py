@@ -14,7 +14,13 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from audience_sync.errors import ConfigurationError
-from audience_sync.keys import Keys, load_or_make_keys, parse_keys
+from audience_sync.keys import (
+    Keys,
+    load_or_make_keys,
+    load_or_make_signing_keys,
+    parse_keys,
+    parse_signing_keys,
+)
 
 PREFIX = "AUDIENCE_SYNC_"
 PROJECT_FILES = ("audience-sync.yaml", "audience-sync.yml")
@@ -104,6 +110,11 @@ class Settings(BaseSettings):
     fingerprint_key: SecretStr | None = Field(
         None, description="base64 of 32 bytes, or file:/path; never changes"
     )
+    signing_key: SecretStr | None = Field(
+        None,
+        description="base64 of 32 bytes, or file:/path; signs the transfer log; after a comma, "
+        "keys that signed before",
+    )
     log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
         "text", description="text or json"
     )
@@ -115,6 +126,17 @@ class Settings(BaseSettings):
     def state_folder(self) -> Path | None:
         """The folder where bulk state rests; None when it is object storage."""
         return None if "://" in self.state_url else Path(self.state_url)
+
+    def signing_keys(self) -> tuple[tuple[bytes, ...], bool]:
+        """The keys that sign the transfer log, the present one first; whether it was just made.
+
+        None at all where the state rests in object storage and no key was given.
+        """
+        if self.signing_key is not None:
+            return parse_signing_keys(self.signing_key), False
+        if self.state_folder is None:
+            return (), False
+        return load_or_make_signing_keys(self.state_folder)
 
     def keys(self) -> tuple[Keys, bool]:
         """The keys from the environment, else from the state folder; whether they were just made.

@@ -155,6 +155,17 @@ class TransferLog(Database):
             query = query.where(log.c.at >= since)
         return (_logged(row) for row in self._rows(query, after, limit))
 
+    def log_between(self, since: datetime | None, until: datetime | None) -> tuple[int, int]:
+        """The numbers of the first and the last line of a time; (1, 0) when it has none."""
+        query = sa.select(sa.func.min(log.c.sequence), sa.func.max(log.c.sequence))
+        if since is not None:
+            query = query.where(log.c.at >= since)
+        if until is not None:
+            query = query.where(log.c.at <= until)
+        with self._reading() as connection:
+            first, last = connection.execute(query).one()
+        return (1, 0) if first is None else (first, last)
+
     def unanswered(self, run_id: str) -> list[LoggedLine]:
         """The intents of a run that no outcome and no `unknown` line has answered."""
         waiting: dict[tuple[str | None, int | None], list[LoggedLine]] = {}
