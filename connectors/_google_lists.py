@@ -95,7 +95,7 @@ class Lists:
         return Statistics(
             size_lower=min(every, default=None),
             size_upper=max(every, default=None),
-            match_range=", ".join(rates) or None,
+            match_range=", ".join(dict.fromkeys(rates)) or None,
             status=", ".join(words) or None,
             usable=set(states) == {"OPEN"} and all(large) if len(large) == len(found) else None,
         )

@@ -26,48 +26,68 @@ _COLOURS = {
 
 
 def print_funnels(runs: Sequence[Run]) -> None:
-    """How many rows each judgement dropped, for each audience; equal funnels are shown once."""
+    """How many rows each judgement dropped, for each audience; equal funnels are shown once.
+
+    Where destinations differ and there is no room for a column each, counts are spans.
+    """
     # Orders are judged for other reasons than customers, so they have a table of their own.
-    for _, alike in groupby(_columns(runs), key=lambda column: tuple(column[1])):
-        columns = list(alike)
+    for _, alike in groupby(_by_audience(runs), key=lambda found: tuple(found[1][0].funnel)):
+        audiences = list(alike)
+        columns = [column for name, of_it in audiences for column in _columns(name, of_it)]
+        if len(columns) > _SIDE_BY_SIDE:
+            columns = [(name, [run.funnel for run in of_it]) for name, of_it in audiences]
         for start in range(0, len(columns), _SIDE_BY_SIDE):
             _print_funnel(columns[start : start + _SIDE_BY_SIDE])
 
 
-def _columns(runs: Sequence[Run]) -> Iterator[tuple[str, Mapping[str, int]]]:
-    by_audience: dict[str, list[Run]] = {}
+_Column = tuple[str, Sequence[Mapping[str, int]]]  # its head, and the funnels that it sums up
+
+
+def _by_audience(runs: Sequence[Run]) -> Iterator[tuple[str, Sequence[Run]]]:
+    found: dict[str, list[Run]] = {}
     for run in runs:
-        by_audience.setdefault(run.audience, []).append(run)
-    for audience, of_it in by_audience.items():
-        if all(dict(run.funnel) == dict(of_it[0].funnel) for run in of_it):
-            yield audience, of_it[0].funnel
-        else:
-            yield from ((f"{audience}\nat {run.destination}", run.funnel) for run in of_it)
+        found.setdefault(run.audience, []).append(run)
+    yield from found.items()
 
 
-def _print_funnel(columns: Sequence[tuple[str, Mapping[str, int]]]) -> None:
+def _columns(audience: str, runs: Sequence[Run]) -> list[_Column]:
+    """One for all destinations where they are alike, else one each."""
+    if all(dict(run.funnel) == dict(runs[0].funnel) for run in runs):
+        return [(audience, [runs[0].funnel])]
+    return [(f"{audience}\nat {run.destination}", [run.funnel]) for run in runs]
+
+
+def _print_funnel(columns: Sequence[_Column]) -> None:
     from rich.table import Table  # noqa: PLC0415 - keeps --help light
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", min_width=22)
     for name, _ in columns:
         table.add_column(name, justify="right", overflow="fold")
-    for key in columns[0][1]:
-        counts = [funnel.get(key, 0) for _, funnel in columns]
-        if key == _BESIDE or (key not in _ENDS and not any(counts)):
+    for key in columns[0][1][0]:
+        counts = [[funnel.get(key, 0) for funnel in funnels] for _, funnels in columns]
+        if key == _BESIDE or (key not in _ENDS and not any(map(any, counts))):
             continue
         sign = "" if key in _ENDS else "- "
-        cells = [f"{sign}{number(count)}" if count else "[dim]0[/]" for count in counts]
+        cells = [_spanned(sign, min(each), max(each)) for each in counts]
         table.add_row(key.replace("_", " "), *cells, style="bold" if key in _ENDS else None)
     output = console()
     output.print(table)
-    unknown = max(funnel.get(_BESIDE, 0) for _, funnel in columns)
+    unknown = max(funnel.get(_BESIDE, 0) for _, funnels in columns for funnel in funnels)
     if unknown:
         output.print(
             f"[yellow]{number(unknown)} rows hold a consent value that nobody knows; "
             "they count as no consent[/]"
         )
+    if any(len({tuple(funnel.items()) for funnel in funnels}) > 1 for _, funnels in columns):
+        output.print("[dim]Destinations take different kinds; `audience-sync run RUN` has each[/]")
     output.print()
+
+
+def _spanned(sign: str, least: int, most: int) -> str:
+    if not most:
+        return "[dim]0[/]"
+    return f"{sign}{number(most)}" if least == most else f"{sign}{number(least)} to {number(most)}"
 
 
 def print_outcomes(

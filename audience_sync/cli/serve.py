@@ -51,8 +51,14 @@ def sandbox(
 
 
 def _ready(url: str) -> None:
-    print(f"The sandbox serves {url}/meta and {url}/google", flush=True)
-    print(f"What it holds: {url}/_control/state   Ctrl-C ends it", flush=True)
+    from audience_sync.sandbox.access import accesses  # noqa: PLC0415 - keeps --help light
+
+    print("Simulated partners, and what a destination writes to reach them:\n")
+    for access in accesses(url):
+        print(f"{access.connector:11}base_url: {access.base_url}")
+        for name, text in access.settings.items():
+            print(f"{'':11}{name}: {text}")
+    print(f"\nWhat they hold: {url}/_control/state   Ctrl-C ends them", flush=True)
 
 
 def worker(context: typer.Context) -> int:

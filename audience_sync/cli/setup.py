@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audience_sync.app import Finding
 
 CUSTOMERS = 200_000
+CUSTOMERS_AN_ORDER = 400  # of those that are made up
 _UNFOLDED = 10_000  # columns; what reads a pipe needs no folding
 SANDBOX = "http://127.0.0.1:8600"
 
@@ -60,7 +61,7 @@ def init(
 
 
 def write_demo(path: Path, customers: int, sandbox: str) -> None:
-    """The demonstration's project, secrets and customers."""
+    """The demonstration's project, secrets, customers and orders."""
     from audience_sync.testing.customer_base import (  # noqa: PLC0415 - keeps --help light
         write_customer_base,
     )
@@ -69,12 +70,14 @@ def write_demo(path: Path, customers: int, sandbox: str) -> None:
         demo_project,
         write_demo_secrets,
     )
+    from audience_sync.testing.shop_orders import write_orders  # noqa: PLC0415 - the same
 
     database = path.with_name(DEMO_DATABASE)
     if database.exists():
         raise ConfigurationError(f"{database} exists already; choose an empty folder")
     write_demo_secrets(path.parent, sandbox)
     write_customer_base(database, customers)
+    write_orders(database, -(-customers // CUSTOMERS_AN_ORDER))
     _write(path, demo_project(sandbox))
 
 

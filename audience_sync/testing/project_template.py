@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 
 from audience_sync.errors import ConfigurationError
+from audience_sync.testing.demo_partners import DESTINATIONS, demo_secrets
 
 DEMO_DATABASE = "customers.db"
 COMMENTED_VARIABLES = ("META_ACCESS_TOKEN", "GOOGLE_CREDENTIALS")
-
-_META_SECRET = "secrets/meta-token"  # noqa: S105 - the name of a file
-_GOOGLE_SECRET = "secrets/google.json"  # noqa: S105 - the name of a file
 
 _COMMENTED = """\
 # What audience-sync shares, with whom, and under which rules.
@@ -126,35 +123,44 @@ policy:
   origins: [account, purchase, membership, newsletter, customer_service]
   default_country: SE
 
-destinations:
-  meta-se:
-    connector: meta
-    base_url: {sandbox}/meta
-    ad_account_id: "1234567890"
-    access_token: file:{meta_secret}
-  google-se:
-    connector: google
-    base_url: {sandbox}/google
-    operating_account: "1234567890"
-    credentials: file:{google_secret}
-    poll_after: {poll_after}                  # seconds; the sandbox answers sooner than Google
-
+{destinations}
 audiences:
   lapsed-vip:
     title: VIP customers who have not bought for 180 days
     where: "lifetime_value > 4000 AND last_purchase_at < date('now', '-180 days')"
-    destinations: [meta-se, google-se]
+    destinations: [meta-se, google-se, x-se]
     schedule: "0 3 * * *"
   newsletter-readers:
     title: Newsletter readers in the Nordic countries
     where: "collected_through = 'newsletter' AND market IN ('SE', 'NO', 'DK', 'FI')"
-    destinations: [meta-se, google-se]
+    destinations: [meta-se, google-se, pinterest-se, webhook-se]
     schedule: "30 3 * * *"
   all-members:
     title: Everybody who may be shared
-    destinations: [meta-se, google-se]
+    # TikTok and Snapchat serve no list of less than 1,000, so they get the large one.
+    destinations: [meta-se, google-se, tiktok-se, snapchat-se, pinterest-se, x-se, webhook-se]
     schedule: "0 4 * * *"
     holdout: 5%
+
+orders:                            # those that an affiliate's link led to
+  url: sqlite:///{database}
+  table: order_lines
+  columns:
+    order_id: order_number
+    customer_id: customer_id
+    ordered_at: ordered_at
+    sku: sku
+    name: article
+    quantity: quantity
+    amount: amount
+    currency: currency
+    status: status
+    click_id: affiliate_click
+    landed_at: clicked_at
+    customer_status: new_or_existing
+  amounts: major
+  destinations: [rakuten-se]
+  schedule: "15 * * * *"
 """
 
 
@@ -170,22 +176,17 @@ def commented_project(project: str = "my-shop", controller: str = "My Shop AB") 
 def demo_project(
     sandbox_url: str, *, database: str = DEMO_DATABASE, poll_after: float = 1.0
 ) -> str:
-    """The demonstration's project: three audiences to Meta and Google in a sandbox.
+    """The demonstration's project: three audiences and orders, to every partner in a sandbox.
 
     Its secrets are the files that `write_demo_secrets` makes beside it.
     """
-    return _DEMO.format(
-        sandbox=sandbox_url.rstrip("/"),
-        database=database,
-        poll_after=poll_after,
-        meta_secret=_META_SECRET,
-        google_secret=_GOOGLE_SECRET,
-    )
+    there = DESTINATIONS.format(sandbox=sandbox_url.rstrip("/"), poll_after=poll_after)
+    return _DEMO.format(destinations=there, database=database)
 
 
 def write_demo_secrets(folder: Path, sandbox_url: str) -> None:
     """Write what the sandbox takes for credentials into files that only their owner may read."""
-    for name, text in _demo_secrets(sandbox_url.rstrip("/")).items():
+    for name, text in demo_secrets(sandbox_url.rstrip("/")).items():
         path = folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -194,11 +195,3 @@ def write_demo_secrets(folder: Path, sandbox_url: str) -> None:
             raise ConfigurationError(f"{path} exists already; choose an empty folder") from None
         with os.fdopen(opened, "w", encoding="utf-8") as file:
             file.write(text)
-
-
-def _demo_secrets(sandbox_url: str) -> Mapping[str, str]:
-    from audience_sync.sandbox.google.oauth import OAuth  # noqa: PLC0415 - only for the demo
-    from audience_sync.sandbox.options import META_TOKEN  # noqa: PLC0415 - only for the demo
-
-    google = orjson.dumps(OAuth.refresh_token(sandbox_url), option=orjson.OPT_INDENT_2)
-    return {_META_SECRET: META_TOKEN, _GOOGLE_SECRET: google.decode()}
