@@ -10,7 +10,8 @@ import os
 import re
 import stat
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,10 +42,14 @@ class StateKeys:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """All that must be kept secret and backed up; never prints a key."""
+    """All that must be kept secret and backed up; never prints a key.
+
+    `fingerprint` makes fingerprints; what the `older` ones made, newest first, is recognised.
+    """
 
     state: StateKeys
     fingerprint: bytes = field(repr=False)
+    older: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def parse_keys(state_keys: SecretStr, fingerprint_key: SecretStr | None) -> Keys:
@@ -55,7 +60,7 @@ def parse_keys(state_keys: SecretStr, fingerprint_key: SecretStr | None) -> Keys
         )
     written = _referred(state_keys, STATE_KEYS)
     fingerprint = _referred(fingerprint_key, FINGERPRINT_KEY)
-    return Keys(_state_keys(written, STATE_KEYS), _key(fingerprint, FINGERPRINT_KEY))
+    return _keys(written, STATE_KEYS, fingerprint, FINGERPRINT_KEY)
 
 
 def load_or_make_keys(state_folder: Path) -> tuple[Keys, bool]:
@@ -77,9 +82,69 @@ def load_or_make_keys(state_folder: Path) -> tuple[Keys, bool]:
             "restore it from a backup, the state cannot be read without it"
         )
     where = str(path)
-    return Keys(
-        _state_keys(lines["state_keys"], where), _key(lines["fingerprint_key"], where)
-    ), made
+    return _keys(lines["state_keys"], where, lines["fingerprint_key"], where), made
+
+
+def new_key() -> bytes:
+    """A new key of either sort."""
+    return os.urandom(_KEY_LENGTH)
+
+
+def with_new_key(keys: StateKeys, name: str) -> StateKeys:
+    """The same keys with a new one of this name, which encrypts from now on."""
+    if not _NAME.fullmatch(name) or name in keys.keys:
+        raise ConfigurationError(
+            f"{name!r} cannot name a new state key; choose letters and digits that no key has"
+        )
+    return StateKeys(name, {name: new_key(), **keys.keys})
+
+
+def keep_keys(state_folder: Path, keys: Keys, before: Keys) -> None:
+    """Replace the keys beside the state, whole; refused where they are not as they were `before`.
+
+    Processes that run notice by themselves, see `Watched`.
+    """
+    path = state_folder / KEY_FILE
+    if load_or_make_keys(state_folder)[0] != before:
+        raise ConfigurationError(f"{path} was changed by another command meanwhile; run again")
+    unfinished = _written(path, _text_of(keys))
+    try:
+        unfinished.replace(path)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Watched:
+    """Keys as they are now: read again once one of their files has changed."""
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[], Keys]) -> None:
+        self._paths = tuple(paths)
+        self._read = read
+        self._keys, self._seen = read(), self._look()
+
+    def now(self) -> Keys:
+        """The keys; as they were last where a file cannot be read just now."""
+        seen = self._look()
+        if seen != self._seen:
+            with suppress(ConfigurationError):
+                self._keys, self._seen = self._read(), seen
+        return self._keys
+
+    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(map(_stamp, self._paths))
+
+
+def referred_file(secret: SecretStr | None) -> Path | None:
+    """The file that a variable names, if it names one."""
+    text = "" if secret is None else secret.get_secret_value().strip()
+    if not text.startswith("file:"):
+        return None
+    return Path(text.removeprefix("file:").removeprefix("//")).expanduser()
 
 
 def parse_signing_keys(written: SecretStr) -> tuple[bytes, ...]:
@@ -159,12 +224,18 @@ def _written(path: Path, text: str) -> Path:
             opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())
-        os.link(unfinished, path)
-    except FileExistsError:
-        return False
-    finally:
+    except BaseException:
         unfinished.unlink(missing_ok=True)
-    return True
+        raise
+    return unfinished
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _own_text(path: Path) -> str:
@@ -178,15 +249,22 @@ def _own_text(path: Path) -> str:
 
 def _referred(secret: SecretStr, variable: str) -> str:
     """What a variable holds, or the file that it names."""
-    text = secret.get_secret_value().strip()
-    if not text.startswith("file:"):
-        return text
-    path = Path(text.removeprefix("file:").removeprefix("//")).expanduser()
+    path = referred_file(secret)
+    if path is None:
+        return secret.get_secret_value().strip()
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ConfigurationError(f"{variable}: {path} cannot be read: {reason}") from None
+
+
+def _keys(state: str, where: str, fingerprint: str, where_fingerprint: str) -> Keys:
+    parts = [part for part in re.split(r"[,\s]+", fingerprint) if part] or [""]
+    current, *older = (_key(part, where_fingerprint) for part in parts)
+    if current in older:
+        raise ConfigurationError(f"{where_fingerprint}: one key stands there twice; take one out")
+    return Keys(_state_keys(state, where), current, tuple(older))
 
 
 def _state_keys(written: str, where: str) -> StateKeys:

@@ -15,11 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from audience_sync.errors import ConfigurationError
 from audience_sync.keys import (
+    KEY_FILE,
     Keys,
+    Watched,
     load_or_make_keys,
     load_or_make_signing_keys,
     parse_keys,
     parse_signing_keys,
+    referred_file,
 )
 
 PREFIX = "AUDIENCE_SYNC_"
@@ -108,7 +111,9 @@ class Settings(BaseSettings):
         description="name:base64-of-32-bytes, comma-separated, the first encrypts; or file:/path",
     )
     fingerprint_key: SecretStr | None = Field(
-        None, description="base64 of 32 bytes, or file:/path; never changes"
+        None,
+        description="base64 of 32 bytes, comma-separated, the first makes fingerprints and the "
+        "others recognise their own; or file:/path",
     )
     signing_key: SecretStr | None = Field(
         None,
@@ -155,6 +160,19 @@ class Settings(BaseSettings):
                 f"and {PREFIX}FINGERPRINT_KEY"
             )
         return load_or_make_keys(self.state_folder)
+
+    @property
+    def own_keys(self) -> Path | None:
+        """The folder whose key file is ours to change; None when keys come from outside."""
+        return self.state_folder if self.state_keys is None else None
+
+    def watched_keys(self) -> Watched:
+        """The keys as they are at any time from now on, made before."""
+        named = (referred_file(self.state_keys), referred_file(self.fingerprint_key))
+        files = [path for path in named if path is not None]
+        if self.own_keys is not None:
+            files = [self.own_keys / KEY_FILE]
+        return Watched(files, lambda: self.keys()[0])
 
 
 def load_settings(folder: Path | None = None, *, project: Path | None = None) -> Settings:
