@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from audience_sync.checking import know_fingerprint_key, know_state_keys
@@ -45,7 +46,7 @@ def assembled(
     now: Callable[[], datetime],
 ) -> Pipeline:
     """What plans and delivers a project; its forms have been tested on their vectors (L14)."""
-    self_test(forms_in_use(project))
+    _tested(forms_in_use(project))
     know_state_keys(ledger, location, keyring, keep=True)
     know_fingerprint_key(location, fingerprint_key, keep=True)
     suppression = Suppression(ledger, fingerprint_key, now)
@@ -114,6 +115,12 @@ def assembled_orders(
         ),
         deliverer=OrderDeliverer(**common),
     )
+
+
+@cache
+def _tested(names: frozenset[str]) -> None:
+    """Once in a process: its forms do not change while it runs."""
+    self_test(names)
 
 
 def forms_in_use(project: Project) -> frozenset[str]:
