@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _PORT = 8600
 _PROCESSING = 0.5  # seconds that the simulated Google works on an upload
 _PARTNERS = (
-    "Meta, Google (Google Ads and Display & Video 360), TikTok, Snapchat, Pinterest, X,\n"
-    "an HTTPS endpoint, and Rakuten for orders; all below"
+    "Meta, Google (Google Ads and Display & Video 360), TikTok, Snapchat, Pinterest,\n"
+    "X, an HTTPS endpoint, and Rakuten for orders; all below"
 )
 _CHANGE = (  # the sqlite3 program is not everywhere, Python is
     'python3 -c \'import sqlite3; sqlite3.connect("customers.db").executescript('

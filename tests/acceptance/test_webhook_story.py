@@ -55,7 +55,7 @@ def test_what_leaves_is_what_was_agreed(open_shop: Open) -> None:
     """Members arrive in requests of the agreed size; who withdraws is removed; silence after."""
     rows = people(50)
     shop = _shop(open_shop, rows)
-    assert "HTTPS endpoint accepts the credentials" in shop.must("check").out
+    assert "HTTPS endpoint takes the credentials" in shop.must("check").out
     assert counts(shop.must("sync", "everyone", "--json"))["additions"] == 50
     assert _held(shop) == expected(rows)
     added = [entry["rows"] for entry in shop.journal("webhook") if entry["operation"] == "add"]
