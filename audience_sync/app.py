@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,6 @@ from audience_sync.runs.leases import LEASE_SECONDS
 from audience_sync.runs.progress import Progress, Silent
 from audience_sync.runs.reported import read_statistics
 from audience_sync.settings import Settings, environment, load_settings
-from audience_sync.signing import Signer
 from audience_sync.stopping import StoppedError
 
 if TYPE_CHECKING:
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.sync import Pipeline
     from audience_sync.runs.targets import Selection, Target
-
-_log = logging.getLogger(__name__)
 
 _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
@@ -97,54 +93,7 @@ class App:
         from audience_sync.membership.sealed import Keyring  # noqa: PLC0415 - keeps status light
 
         keys, made = self.settings.keys()
-        watched = self.settings.watched_keys()
-
-        def renewed() -> Keyring:
-            state = watched.now().state
-            return Keyring(state.current, state.keys)
-
-        return Keyring(keys.state.current, keys.state.keys, renewed), keys.fingerprint, made
-
-    @cached_property
-    def fingerprint_keys(self) -> tuple[bytes, ...]:
-        """The fingerprint key, and the older ones, whose fingerprints are still recognised."""
-        return self.keyring_and_fingerprint_key[1], *self.settings.keys()[0].older
-
-    @property
-    def order_key(self) -> bytes:
-        """The fingerprint key that reported orders are known by."""
-        from audience_sync.checking import order_key  # noqa: PLC0415 - keeps status light
-
-        return order_key(self.ledger, self.location, self.fingerprint_keys, keep=False)
-
-    @cached_property
-    def signer_and_made(self) -> tuple[Signer | None, bool]:
-        """What signs the transfer log, and whether its key was just made; none was given: None."""
-        keys, made = self.settings.signing_keys()
-        return (Signer(keys[0], keys[1:]) if keys else None), made
-
-    @property
-    def signer(self) -> Signer:
-        """What signs the transfer log; a ConfigurationError where no key was given."""
-        found = self.signer_and_made[0]
-        if found is None:
-            raise ConfigurationError(
-                "the transfer log cannot be signed: set AUDIENCE_SYNC_SIGNING_KEY, "
-                "base64 of 32 bytes, since the state rests in object storage"
-            )
-        return found
-
-    def sign_log(self) -> None:
-        """Sign what the transfer log holds by now; where that fails the log of this program says so.
-
-        What was sent stays sent, so nothing ends for it.
-        """
-        if not self.ledger.unsigned():
-            return
-        try:
-            self.ledger.make_checkpoints(self.signer)
-        except AudienceSyncError as error:
-            _log.error("%s", error)
+        return Keyring(keys.state.current, keys.state.keys), keys.fingerprint, made
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -183,7 +132,6 @@ class App:
             progress=self.progress,
             link=self.link,
             now=self.now,
-            older_keys=self.fingerprint_keys[1:],
         )
 
     @cached_property
@@ -202,7 +150,6 @@ class App:
             progress=self.progress,
             link=self.link,
             now=self.now,
-            older_keys=self.fingerprint_keys[1:],
         )
 
     @cached_property
@@ -333,7 +280,6 @@ class App:
                 if outcome.run is not None:
                     self.read_statistics(outcome.run)
             outcomes += late
-            self.sign_log()
         return outcomes
 
     def _as_it_is_now(self, outcome: Outcome) -> Outcome:
@@ -493,7 +439,6 @@ class App:
 
         sweep(self.ledger, self.location, alive, self.now())
         note_sweep(self.ledger, this_process())
-        self.sign_log()
         return due_runs(self.ledger, self.now(), alive)
 
     def check(self, destination: str | None = None) -> list[Finding]:
@@ -505,7 +450,6 @@ class App:
             ("connectors", self._check_connectors),
             ("forms", self._check_forms),
             ("keys", self._check_keys),
-            ("signing", self._check_signing),
             ("ledger", lambda: f"{len(self.ledger.remote_lists())} lists known"),
             ("state", self._check_state),
             ("source", lambda: checking.look_at_source(self.project)),
@@ -540,14 +484,11 @@ class App:
         self_test()
         return "every form writes its vectors"
 
-    def _check_signing(self) -> str:
-        return f"the transfer log is signed with the key {self.signer.public_key}"
-
     def _check_keys(self) -> str:
         from audience_sync.checking import know_fingerprint_key  # noqa: PLC0415 - as above
 
-        keyring = self.keyring_and_fingerprint_key[0]
-        know_fingerprint_key(self.location, self.fingerprint_keys, keep=False)
+        keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
+        know_fingerprint_key(self.location, fingerprint_key, keep=False)
         return f"state key {keyring.current}"
 
     def _check_state(self) -> str:
