@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from audience_sync.checking import know_fingerprint_key, know_state_keys
+from audience_sync.checking import know_fingerprint_key, know_state_keys, order_key
 from audience_sync.connector import Connector
 from audience_sync.holder import alive, this_process
 from audience_sync.identifiers.forms import IDENTITY_FORMS
@@ -44,11 +44,12 @@ def assembled(
     progress: Progress,
     link: Callable[[str], Link],
     now: Callable[[], datetime],
+    older_keys: tuple[bytes, ...] = (),
 ) -> Pipeline:
     """What plans and delivers a project; its forms have been tested on their vectors (L14)."""
     _tested(forms_in_use(project))
     know_state_keys(ledger, location, keyring, keep=True)
-    know_fingerprint_key(location, fingerprint_key, keep=True)
+    know_fingerprint_key(location, (fingerprint_key, *older_keys), keep=True)
     suppression = Suppression(ledger, fingerprint_key, now)
     common: dict[str, Any] = {
         "ledger": ledger,
@@ -86,6 +87,7 @@ def assembled_orders(
     progress: Progress,
     link: Callable[[str], Link],
     now: Callable[[], datetime],
+    older_keys: tuple[bytes, ...] = (),
 ) -> Pipeline:
     """What plans and delivers the project's reports of orders, under the same leases and states."""
     lists = assembled(
@@ -97,6 +99,7 @@ def assembled_orders(
         progress=progress,
         link=link,
         now=now,
+        older_keys=older_keys,
     )
     common: dict[str, Any] = {
         "ledger": ledger,
@@ -105,10 +108,11 @@ def assembled_orders(
         "now": now,
         "progress": progress,
     }
+    keys = fingerprint_key, *older_keys
     return replace(
         lists,
         planner=OrderPlanner(
-            fingerprint_key=fingerprint_key,
+            fingerprint_key=order_key(ledger, location, keys, keep=True),
             reporting=reporting_of(project, connectors),
             holder=this_process(),
             **common,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import islice
 
 from audience_sync.customers.decisions import read_decisions
@@ -24,6 +25,7 @@ from audience_sync.targeting import selection_of
 
 _FEW = 1_000  # rows that are looked at
 _MARKS = "keys"  # the folder in the state location
+_ORDER_MARKS = "order-key"  # the same, of the one that reported orders are known by
 _STATE_MARKS = "state-keys"  # the same, by name and fingerprint of a state key
 _STATE_MARK = b"audience-sync: which state key this is"
 _MARK = b"audience-sync: which fingerprint key this state belongs to"
@@ -77,22 +79,71 @@ def look_at_state(ledger: Ledger, location: StateLocation, keyring: Keyring) -> 
     return f"{found} memberships readable"
 
 
-def know_fingerprint_key(location: StateLocation, key: bytes, *, keep: bool) -> None:
-    """A ConfigurationError when the state began with another fingerprint key.
+def know_fingerprint_key(location: StateLocation, keys: Sequence[bytes], *, keep: bool) -> None:
+    """A ConfigurationError when none of the fingerprint keys is one that this state knows.
 
-    With that, partners' rejections would be forgotten. `keep` marks a state that has no key yet.
+    With that, partners' rejections would be forgotten. `keep` notes the first one, which is new
+    after a rotation and in a state that has no key yet.
     """
-    mark = hmac.digest(key, _MARK, "sha256").hex()[:16]
-    known = location.names(_MARKS)
-    if mark in known:
-        return
-    if known:
+    marks = [fingerprint_mark(key) for key in keys]
+    known = set(location.names(_MARKS))
+    if known and known.isdisjoint(marks):
         raise ConfigurationError(
             "AUDIENCE_SYNC_FINGERPRINT_KEY is not the key that this state began with; set that one"
         )
-    if keep:
-        with location.create(f"{_MARKS}/{mark}") as file:
-            file.write(b"\n")
+    if keep and marks[0] not in known:
+        _note(location, f"{_MARKS}/{marks[0]}")
+
+
+def fingerprint_mark(key: bytes) -> str:
+    """By what a fingerprint key is told from others."""
+    return hmac.digest(key, _MARK, "sha256").hex()[:16]
+
+
+def state_mark(name: str, key: bytes) -> str:
+    """By what a state key is told from others, of the same name too."""
+    return f"{name}.{hmac.digest(key, _STATE_MARK, 'sha256').hex()[:16]}"
+
+
+def key_known_since(location: StateLocation, mark: str) -> datetime | None:
+    """When the state met a key by its mark; None where that was not noted."""
+    for folder in (_MARKS, _STATE_MARKS):
+        if mark in location.names(folder):
+            path = f"{folder}/{mark}"
+            written = location.read(path, 0, location.size(path)).decode().strip()
+            return datetime.fromisoformat(written) if written else None
+    return None
+
+
+def order_key(
+    ledger: Ledger, location: StateLocation, keys: Sequence[bytes], *, keep: bool
+) -> bytes:
+    """The fingerprint key that reported orders are known by.
+
+    It stays the same as long as any order is remembered, whichever key is current: orders that
+    nobody recognises would be reported, and counted, twice. So a ConfigurationError without it.
+    """
+    by_mark = {fingerprint_mark(key): key for key in keys}
+    known = location.names(_ORDER_MARKS)
+    chosen = next((key for mark, key in by_mark.items() if mark in known), None)
+    if ledger.any_reported():
+        if known and chosen is None:
+            raise ConfigurationError(
+                "AUDIENCE_SYNC_FINGERPRINT_KEY: the key that reported orders are known by is gone; "
+                "put it back behind the current one, or every order would be counted twice"
+            )
+        chosen = chosen or keys[-1]  # a state from before this was noted has one key only
+    elif chosen is not keys[0]:
+        chosen = keys[0]
+    if keep and fingerprint_mark(chosen) not in known:
+        location.delete(_ORDER_MARKS)
+        _note(location, f"{_ORDER_MARKS}/{fingerprint_mark(chosen)}")
+    return chosen
+
+
+def _note(location: StateLocation, path: str) -> None:
+    with location.create(path) as file:
+        file.write(datetime.now(UTC).isoformat().encode())
 
 
 def know_state_keys(
@@ -102,10 +153,7 @@ def know_state_keys(
 
     A key may be added, which is noted when `keep` is set, and one that no file names be taken out.
     """
-    marks = {
-        name: f"{name}.{hmac.digest(key, _STATE_MARK, 'sha256').hex()[:16]}"
-        for name, key in keyring.keys.items()
-    }
+    marks = {name: state_mark(name, key) for name, key in keyring.keys.items()}
     known = set(location.names(_STATE_MARKS))
     if not known:
         look_at_state(ledger, location, keyring)  # one that began before keys were marked
@@ -121,8 +169,7 @@ def know_state_keys(
             "set that one, nothing is lost"
         )
     if keep and marks[keyring.current] not in known:
-        with location.create(f"{_STATE_MARKS}/{marks[keyring.current]}") as file:
-            file.write(b"\n")
+        _note(location, f"{_STATE_MARKS}/{marks[keyring.current]}")
 
 
 def look_at_lists(project: Project, ledger: Ledger, link: Link) -> str:

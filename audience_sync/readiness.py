@@ -103,7 +103,8 @@ def _matching_keys(settings: Settings) -> str:
     if _unmade(settings):
         return "made by the first run"
     keys, _ = settings.keys()
-    know_fingerprint_key(open_location(settings.state_url), keys.fingerprint, keep=False)
+    known = (keys.fingerprint, *keys.older)
+    know_fingerprint_key(open_location(settings.state_url), known, keep=False)
     return f"state key {keys.state.current}, and the fingerprint key of this state"
 
 

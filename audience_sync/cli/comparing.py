@@ -103,7 +103,7 @@ def _orders(app: App, sandbox: str, destination: str) -> Compared:
 
     settings: Any = app.project.destinations[destination].settings
     shown = simulated.order_lines(sandbox, settings.merchant_id)
-    keys = OrderKeys.derive(app.keyring_and_fingerprint_key[1], destination)
+    keys = OrderKeys.derive(app.order_key, destination)
     more, fewer = unlike(app.ledger, keys, destination, shown)
     reported = number(app.ledger.reported_orders(destination))
     return Compared(ORDERS, f"{destination}: {reported} orders", {}, more, fewer, "lines")

@@ -46,6 +46,11 @@ def _rewrite(dialect: str) -> sa.Insert:
 class ReportedLines(Database):
     """Reading what was reported, and what a person says of unknown answers."""
 
+    def any_reported(self) -> bool:
+        """Whether any order line is remembered, at any destination."""
+        with self._reading() as connection:
+            return connection.execute(sa.select(table.c.line).limit(1)).first() is not None
+
     def reported(self, destination: str, orders: Sequence[bytes]) -> list[ReportedLine]:
         """Every line known of these orders, by their fingerprints."""
         found: list[ReportedLine] = []
