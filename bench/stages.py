@@ -39,7 +39,7 @@ STAGES: tuple[tuple[str, tuple[tuple[Any, str], ...]], ...] = (
     ("compare", ((Comparison, "compare"),)),
     ("membership + outbox", ((ListPlan, "store"), (ListPlan, "take"), (OutboxWriter, "finish"))),
     ("deliver", ((Transfer, "_call"),)),
-    ("log each transfer", ((Transfer, "_record"),)),
+    ("log each transfer", ((Transfer, "record"),)),
     ("settle", ((Settlement, "settle"),)),
 )
 PHASES = (

@@ -106,11 +106,16 @@ def upsert(dialect: str, table: sa.Table) -> Insert:
     return sqlite.insert(table)
 
 
+_PLAIN = frozenset({bool, bytes, datetime, float, int, tuple, type(None)})
+
+
 def storable(value: Any) -> Any:
     """The value itself, but no NUL and no half a character, which no database takes as text.
 
     A mapping becomes the dict that JSON columns take.
     """
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return dict(value)
     if type(value) is str and not value.isprintable():
