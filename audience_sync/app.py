@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from audience_sync.runs.leases import LEASE_SECONDS
 from audience_sync.runs.progress import Progress, Silent
 from audience_sync.runs.reported import read_statistics
 from audience_sync.settings import Settings, environment, load_settings
+from audience_sync.signing import Signer
 from audience_sync.stopping import StoppedError
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.sync import Pipeline
     from audience_sync.runs.targets import Selection, Target
+
+_log = logging.getLogger(__name__)
 
 _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
@@ -94,6 +98,35 @@ class App:
 
         keys, made = self.settings.keys()
         return Keyring(keys.state.current, keys.state.keys), keys.fingerprint, made
+
+    @cached_property
+    def signer_and_made(self) -> tuple[Signer | None, bool]:
+        """What signs the transfer log, and whether its key was just made; none was given: None."""
+        keys, made = self.settings.signing_keys()
+        return (Signer(keys[0], keys[1:]) if keys else None), made
+
+    @property
+    def signer(self) -> Signer:
+        """What signs the transfer log; a ConfigurationError where no key was given."""
+        found = self.signer_and_made[0]
+        if found is None:
+            raise ConfigurationError(
+                "the transfer log cannot be signed: set AUDIENCE_SYNC_SIGNING_KEY, "
+                "base64 of 32 bytes, since the state rests in object storage"
+            )
+        return found
+
+    def sign_log(self) -> None:
+        """Sign what the transfer log holds by now; where that fails our own log says so.
+
+        What was sent stays sent, so nothing ends for it.
+        """
+        if not self.ledger.unsigned():
+            return
+        try:
+            self.ledger.make_checkpoints(self.signer)
+        except AudienceSyncError as error:
+            _log.error("%s", error)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -280,6 +313,7 @@ class App:
                 if outcome.run is not None:
                     self.read_statistics(outcome.run)
             outcomes += late
+            self.sign_log()
         return outcomes
 
     def _as_it_is_now(self, outcome: Outcome) -> Outcome:
@@ -439,6 +473,7 @@ class App:
 
         sweep(self.ledger, self.location, alive, self.now())
         note_sweep(self.ledger, this_process())
+        self.sign_log()
         return due_runs(self.ledger, self.now(), alive)
 
     def check(self, destination: str | None = None) -> list[Finding]:
@@ -450,6 +485,7 @@ class App:
             ("connectors", self._check_connectors),
             ("forms", self._check_forms),
             ("keys", self._check_keys),
+            ("signing", self._check_signing),
             ("ledger", lambda: f"{len(self.ledger.remote_lists())} lists known"),
             ("state", self._check_state),
             ("source", lambda: checking.look_at_source(self.project)),
@@ -483,6 +519,11 @@ class App:
 
         self_test()
         return "every form writes its vectors"
+
+    def _check_signing(self) -> str:
+        if self.signer_and_made[0] is None:
+            return "the transfer log is not signed: set AUDIENCE_SYNC_SIGNING_KEY"
+        return f"key {self.signer.public_key}"
 
     def _check_keys(self) -> str:
         from audience_sync.checking import know_fingerprint_key  # noqa: PLC0415 - as above

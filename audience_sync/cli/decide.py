@@ -108,6 +108,7 @@ def _decided(
         with working(app.progress):
             run = act(app, app.ledger.run(run_id))
             app.read_statistics(run)
+            app.sign_log()
         outcomes = [Outcome(audience=run.audience, destination=run.destination, run=run)]
         if as_json:
             print_json({"outcomes": outcome_objects(app, outcomes)})

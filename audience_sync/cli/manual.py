@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 _COMMANDS = (
     "init", "check", "plan", "sync", "approve", "cancel", "resume", "forget", "status", "runs",
-    "run", "log", "log verify", "orders", "orders arrived", "orders lost",
+    "run", "log", "log verify", "log export", "log prove",
+    "orders", "orders arrived", "orders lost",
     "connectors", "connectors show", "connectors new", "schema",
     "migrate", "health", "ready", "sandbox", "worker", "beat", "demo",
 )  # fmt: skip

@@ -46,6 +46,12 @@ def _tell_of_new_keys(app: App) -> None:
             f"made state keys in {folder / KEY_FILE}\n"
             "back them up: the state cannot be read without them"
         )
+    if vars(app).get("signer_and_made", (None, False))[1] and folder is not None:
+        from audience_sync.keys import SIGNING_FILE  # noqa: PLC0415 - only on a first run
+
+        ending.say(
+            f"made the key that signs the transfer log in {folder / SIGNING_FILE}; back it up, too"
+        )
 
 
 def _interrupted(app: App) -> None:

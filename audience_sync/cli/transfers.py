@@ -1,4 +1,4 @@
-"""`log` and `log verify`: the transfer log, which holds counts and never people."""
+"""`log`: the transfer log, which holds counts and never people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audience_sync.cli import codes, options
+from audience_sync.cli import codes, options, proofs
 from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 
 
 def register(application: typer.Typer) -> None:
-    """Add `log`, which is a command and has one below it."""
+    """Add `log`, which is a command and has others below it."""
     group = typer.Typer(rich_markup_mode=None)
     group.callback(invoke_without_command=True)(log)
-    group.command()(verify)
+    for command in (proofs.verify, proofs.export, proofs.prove):
+        group.command()(command)
     application.add_typer(group, name="log")
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
     """A time as ISO 8601 (UTC where it names no zone), or a span back from now."""
     if text is None:
         return None
@@ -58,7 +59,7 @@ def log(
     """Show the transfer log: counts, never people."""
     if context.invoked_subcommand is not None:
         return None
-    from_time = _moment(since)
+    from_time = moment(since)
     with opened(debug=context.obj["debug"]) as app:
         lines = app.ledger.log_lines(
             audience=audience,
@@ -94,25 +95,3 @@ def _print_json(lines: Iterator[LoggedLine]) -> None:
         sys.stdout.write(",\n" if number else "\n")
         sys.stdout.write(orjson.dumps(line).decode())
     sys.stdout.write("\n]}\n")
-
-
-def verify(context: typer.Context, as_json: options.Json = False) -> int:
-    """Verify that no line of the log was changed, deleted or inserted."""
-    from audience_sync.cli.written import number, print_json  # noqa: PLC0415 - keeps --help light
-
-    with opened(debug=context.obj["debug"]) as app:
-        found = app.ledger.verify_log()
-    if as_json:
-        print_json({"sound": found.sound, **_fields(found)})
-    elif found.sound:
-        print(f"{number(found.lines)} lines, none changed, deleted or inserted.")
-        if found.head is not None:
-            print("The hash of the last one, noted elsewhere, proves later that none of them")
-            print(f"was rewritten:\n{found.head}")
-    else:
-        print(f"The transfer log is not as it was written: {found.finding}.")
-    return codes.DONE if found.sound else codes.FAILED
-
-
-def _fields(found: object) -> dict[str, object]:
-    return {name: getattr(found, name) for name in ("lines", "broken_at", "finding", "head")}

@@ -37,6 +37,13 @@ class Checkpoints(Database):
         with self._reading() as connection:
             return [_checkpoint(row) for row in connection.execute(_ALL)]
 
+    def unsigned(self) -> int:
+        """How many lines no checkpoint signs yet."""
+        with self._reading() as connection:
+            lines = connection.execute(sa.select(head.c.lines)).scalar() or 0
+            newest = _newest(connection)
+        return max(0, lines - (newest.sequence if newest else 0))
+
     def make_checkpoints(self, signer: Signer) -> list[Checkpoint]:
         """Sign all lines that are not signed yet; nothing where there are none.
 
