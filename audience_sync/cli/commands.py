@@ -13,6 +13,7 @@ from audience_sync.cli import (
     deliver,
     demo,
     describe,
+    keys,
     orders,
     serve,
     setup,
@@ -40,6 +41,7 @@ def application() -> typer.Typer:
         group.register(made)
     transfers.register(made)
     orders.register(made)
+    keys.register(made)
     for group in (describe, supervise, serve, demo):
         group.register(made)
     return made

@@ -27,7 +27,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"runs"},
             {"targeting", "holder", "ordering"},
             {"checking"},
-            {"assembly", "fanning"},
+            {"assembly", "fanning", "rotating"},
             {"app", "readiness"},
             {"worker", "cli", "web"},
         ),
