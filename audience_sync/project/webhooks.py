@@ -54,7 +54,6 @@ class Platform(Section):
     refused: tuple[str | bool, ...] = Field(min_length=1, description="answers that withdraw")
     granted: tuple[str | bool, ...] = Field((), description="answers that withdraw nothing")
     at: Path | None = Field(None, description="path to the time of the receipt")
-    id: Path | None = Field(None, description="path to the receipt's own id")
     purposes: dict[str, Literal["all", "none"] | tuple[str, ...]] = Field(
         min_length=1,
         description="id of a purpose: all, none, or a list of partners such as [meta]",
@@ -89,7 +88,6 @@ class OneTrust(Platform):
         "NO_CHOICE",
     )  # fmt: skip
     at: Path | None = "eventTime"
-    id: Path | None = "eventId"
 
 
 class Usercentrics(Platform):
@@ -102,7 +100,6 @@ class Usercentrics(Platform):
     refused: tuple[str | bool, ...] = (False,)
     granted: tuple[str | bool, ...] = (True,)
     at: Path | None = "timestamp"
-    id: Path | None = None
 
 
 class Webhooks(Section):

@@ -84,8 +84,7 @@ webhooks:
             "name partners such as [meta]",
         ),
         (
-            "webhooks: {onetrust: {keys: {a: '${SECRET}'}, purposes: {a: all}, granted: [EXPIRED]"
-            "}}",
+            "webhooks: {onetrust: {keys: {a: '${SECRET}'}, purposes: {a: all}, granted: [CANCEL]}}",
             "an answer stands under both",
         ),
         (
