@@ -25,6 +25,7 @@ from audience_sync.project.model import (
     Project,
 )
 from audience_sync.project.orders import check_orders, window_of
+from audience_sync.project.privacy import Approval, RecordsSection, Retention
 from audience_sync.project.references import References, secret_places
 from audience_sync.project.sections import (
     OWN_ORIGINS,
@@ -97,6 +98,7 @@ class _Loader:
         audiences = self._audiences(source, _Defaults(guards, timezone), destinations)
         orders = self._orders(_Defaults(guards, timezone), destinations, audiences)
         webhooks = self._webhooks()
+        privacy = self._privacy()
         if head is None or source is None:
             return None
         return Project(
@@ -113,12 +115,18 @@ class _Loader:
             audiences=audiences,
             orders=orders,
             webhooks=webhooks,
+            **privacy,
+            report_threshold=head.report_threshold,
             lines={
                 ".".join(map(str, place)): line
                 for place, line in self.findings.lines.items()
                 if len(place) > 1 and (place[0] in _READ or place[-1] == "where")
             },
         )
+
+    def _privacy(self) -> dict[str, Any]:
+        sections = {"approval": Approval, "retention": Retention, "records": RecordsSection}
+        return {name: self._optional(name, model) or model() for name, model in sections.items()}
 
     def _unknown_keys(self) -> None:
         known = ProjectFile.model_fields.keys()
@@ -296,4 +304,5 @@ def _audience(
         holdout=section.holdout or 0.0,
         expires_after=section.expires_after,
         guards=defaults.guards.overridden_by(section.guards),
+        acknowledged=section.acknowledged,
     )

@@ -12,6 +12,13 @@ from zoneinfo import ZoneInfo
 from audience_sync.connector import ConnectorSettings
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.period import Period
+from audience_sync.project.privacy import (
+    REPORT_THRESHOLD,
+    Acknowledged,
+    Approval,
+    RecordsSection,
+    Retention,
+)
 from audience_sync.project.sections import (
     Guards,
     OrdersSection,
@@ -63,6 +70,7 @@ class Audience:
     holdout: float
     expires_after: Period | None
     guards: Guards
+    acknowledged: Acknowledged = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +107,10 @@ class Project:
     audiences: Mapping[str, Audience] = field(default_factory=dict)
     orders: OrderReports | None = None
     webhooks: Webhooks | None = None
+    approval: Approval = field(default_factory=Approval)
+    retention: Retention = field(default_factory=Retention)
+    records: RecordsSection = field(default_factory=RecordsSection)
+    report_threshold: int | None = REPORT_THRESHOLD  # None: every count is shown
     lines: Mapping[str, int] = field(default_factory=dict)  # of keys that only reading proves right
 
     def names(self, audience: str, destination: str) -> bool:

@@ -16,6 +16,14 @@ from pydantic import (
 )
 
 from audience_sync.period import Period
+from audience_sync.project.privacy import (
+    REPORT_THRESHOLD,
+    Acknowledged,
+    Approval,
+    RecordsSection,
+    Retention,
+    Threshold,
+)
 from audience_sync.project.source import Decisions, OrderLines, Section, Source
 from audience_sync.project.values import (
     CountOrOff,
@@ -140,6 +148,11 @@ class AudienceSection(Section):
         None, description="members are removed at the partner after this long"
     )
     guards: Guards | None = Field(None, description="limits of this audience alone")
+    acknowledged: Acknowledged = Field(
+        default_factory=dict,
+        description="why a warning about this audience is none, such as "
+        '{health: "gym shoes, no patients"}',
+    )
 
 
 class OrdersSection(OrderLines):
@@ -172,6 +185,10 @@ class ProjectHead(Section):
         PURPOSE, description="why customers are shared; appears in the transfer log"
     )
     timezone: Zone = Field(ZoneInfo("UTC"), description="IANA zone of all schedules; default: UTC")
+    report_threshold: Threshold = Field(
+        REPORT_THRESHOLD,
+        description="counts of people below this are shown as `fewer than`, or off",
+    )
 
     @field_validator("controller", "purpose")
     @classmethod
@@ -190,6 +207,11 @@ class ProjectFile(ProjectHead):
     decisions: Decisions | None = Field(None, description="a consent log, if there is one")
     policy: Policy = Field(default_factory=Policy, description="who may be shared at all")
     guards: Guards = Field(default_factory=Guards, description="limits that hold a run")
+    approval: Approval = Field(default_factory=Approval, description="who sends held runs")
+    retention: Retention = Field(default_factory=Retention, description="how long things are kept")
+    records: RecordsSection = Field(
+        default_factory=RecordsSection, description="for the record of processing activities"
+    )
     orders: OrdersSection | None = Field(
         None, description="orders that partners are told of, where they came by their links"
     )
