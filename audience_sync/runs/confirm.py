@@ -25,6 +25,7 @@ from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.settle import Settlement, needs_taking_back
+from audience_sync.runs.transfer import in_batch
 from audience_sync.runs.whole import STRANGERS, drop_stale
 
 ASK_AGAIN = 600.0  # seconds
@@ -169,7 +170,7 @@ class Confirmer:
             purpose=link.purpose,
             operation=batch.operation,
             batch=batch.position,
-            sent=batch.members,
+            sent=batch.members - batch.withheld,
             accepted=batch.accepted,
             rejected=batch.rejected,
             unattributed=batch.unattributed,
@@ -198,7 +199,7 @@ class Confirmer:
         failed = [b for b in self.ledger.batches(run.id) if b.state is BatchState.FAILED]
         reason = None
         if failed:
-            members = sum(batch.members - batch.accepted for batch in failed)
+            members = sum(b.members - b.withheld - b.accepted for b in failed)
             reason = f"the partner failed {members:,} members after all; they are sent again"
         elif unanswered:
             reason = f"the partner never told the outcome of {unanswered} batches"
@@ -228,7 +229,7 @@ def _final(batch: Batch, receipt: Receipt, link: Link) -> _Answer:
             "report this to its author"
         )
         receipt = Receipt(accepted=0, unattributed=batch.accepted, reason=reason)
-    positions = tuple(rejection.position for rejection in receipt.rejected)
+    positions = in_batch(batch, (rejection.position for rejection in receipt.rejected))
     missing = receipt.lost or (receipt.unattributed > 0 and receipt.accepted == 0)
     if batch.operation is Operation.REMOVE:
         missing = receipt.lost or receipt.unattributed > 0 or bool(positions)
@@ -246,7 +247,10 @@ def _final(batch: Batch, receipt: Receipt, link: Link) -> _Answer:
 
 def _adds_up(batch: Batch, receipt: Receipt) -> bool:
     """Whether a last word accounts once for each member that was called accepted (L3)."""
-    positions = [rejection.position for rejection in receipt.rejected]
+    told = [rejection.position for rejection in receipt.rejected]
+    if not all(0 <= position < batch.members - batch.withheld for position in told):
+        return False
+    positions = in_batch(batch, told)
     free = set(range(batch.members)) - set(batch.rejected_positions)
     counted = min(receipt.accepted, receipt.unattributed) >= 0 and receipt.sent == batch.accepted
     return counted and len(set(positions) & free) == len(positions)

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from audience_sync.customers.policy import NO_TIME, Word, believed, words
 from audience_sync.errors import SourceError
-from audience_sync.identifiers.digests import digests
-from audience_sync.identifiers.texts import trimmed
 from audience_sync.membership.crossing import ALWAYS, NEVER
 from audience_sync.membership.digests import Bytes, match, sort_order, starts
 from audience_sync.membership.spill import Kept
+from audience_sync.runs.standing import customer_keys
 from audience_sync.runs.survey import EARLIEST, Judged, Survey, column_name
 from audience_sync.runs.targets import Workspace
 
@@ -150,15 +149,6 @@ class DecisionJoin:
                 word[rows, column] = words_[place[rows]]
                 at[rows, column] = times[place[rows]]
         return word, at
-
-
-def customer_keys(ids: pl.Series) -> Bytes:
-    """A digest of each customer id, to bring rows of one customer together; shape (n, 32).
-
-    Whatever text stands there is the id, even what no partner would take; zeros for none at all.
-    """
-    written = trimmed(ids.cast(pl.String))
-    return digests(written.set(written == "", None))
 
 
 def _refuse_nobodys(word: NDArray[np.uint8], customer: Bytes) -> None:

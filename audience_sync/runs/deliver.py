@@ -31,7 +31,8 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.sending import OPEN, send_batches
-from audience_sync.runs.settle import ANSWERED, Settlement
+from audience_sync.runs.settle import ANSWERED, Settlement, planned_on
+from audience_sync.runs.standing import Screen, Standing
 from audience_sync.runs.transfer import Transfer, unknown_lines
 from audience_sync.runs.whole import STRANGERS, drop_stale, starts_afresh
 
@@ -173,7 +174,7 @@ class Deliverer:
     def refuse_outdated(self, run: Run) -> None:
         """A ConfigurationError when the membership is not the one that the run was planned on."""
         remote = self.ledger.remote_list(run.audience, run.destination)
-        if remote.generation != run.generation and not self.settled(run):
+        if not planned_on(run, remote) and not self.settled(run):
             raise ConfigurationError(
                 f"the membership of {run.audience} at {run.destination} has changed since run "
                 f"{run.id} was planned; cancel it and plan again"
@@ -249,12 +250,12 @@ class Deliverer:
             adopted=adopted is not None,
             remote_id=adopted,
         )
-        self._save(intended, run, held)
+        self._save(intended, remote.generation, run, held)
         if adopted is not None:
             return adopted
         with faults_of(link.connector.name):
             remote_id = link.connector.ensure_audience(request)
-        self._save(replace(intended, remote_id=remote_id), run, held)
+        self._save(replace(intended, remote_id=remote_id), remote.generation, run, held)
         return remote_id
 
     def _arrived(self, remote: RemoteList, run: Run) -> bool:
@@ -276,13 +277,9 @@ class Deliverer:
                 lease=held[run.lease_name],
             )
 
-    def _save(self, remote: object, run: Run, held: Held) -> None:
+    def _save(self, remote: RemoteList, generation: int, run: Run, held: Held) -> None:
         lease = held[run.lease_name]
-        self.ledger.save_remote_list(
-            remote,  # type: ignore[arg-type]  # a RemoteList; replace() keeps its type
-            expect_generation=run.generation,
-            lease=lease,
-        )
+        self.ledger.save_remote_list(remote, expect_generation=generation, lease=lease)
 
     def transfer(
         self,
@@ -307,7 +304,13 @@ class Deliverer:
             now=self.now,
             afresh=starts_afresh(remote, self.ledger.batches(run.id)),
             lease=lease,
+            screen=Screen(self.standing, run.withdrawals, link.connector.name),
         )
+
+    @property
+    def standing(self) -> Standing:
+        """The withdrawals, whose people no addition may bring."""
+        return Standing(self.ledger, self.location, self.keyring)
 
     def _send(self, run: Run, link: Link, remote_id: str, outbox: Outbox, held: Held) -> float:
         batches = self.ledger.batches(run.id)

@@ -27,6 +27,8 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.listplan import ListPlan, Stored, files_for
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
+from audience_sync.runs.refusals import Refusals
+from audience_sync.runs.standing import Standing
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.survey import Surveyed
 from audience_sync.runs.sweep import SCRATCH
@@ -55,6 +57,11 @@ class Planner:
     now: Callable[[], datetime]
     progress: Progress
 
+    @property
+    def standing(self) -> Standing:
+        """The withdrawals that every plan takes as refusals."""
+        return Standing(self.ledger, self.location, self.keyring)
+
     def plan(
         self, selection: Selection, targets: Sequence[Target], held: Held, *, keep: bool = True
     ) -> dict[str, Run | AudienceSyncError]:
@@ -66,9 +73,11 @@ class Planner:
         source = open_source(selection.source)
         mapped = selection.source.columns
         check_rules(selection.rules, mapped, decisions=selection.decisions is not None)
+        # Known before the customers are read: what is withdrawn later is withheld at delivery.
+        refusals = Refusals(self.standing, self.ledger.newest_withdrawal())
         with self._workspace(partitions_for(source.count() or _UNKNOWN_SIZE)) as space:
             survey = survey_customers(
-                source, selection, list(targets), space, held, self.now(), self.progress
+                source, selection, list(targets), space, held, self.now(), self.progress, refusals
             )
             verdicts = Verdicts(survey, space)
             verdicts.cross()
@@ -189,6 +198,7 @@ class Planner:
             forms={kind.value: versioned(form) for kind, form in target.forms.items()},
             generation=plan.generation,
             outbox=None if plan.silent else fingerprint,
+            withdrawals=survey.withdrawals,
         )
         if plan.silent or not keep:
             plan.abandon()

@@ -15,6 +15,7 @@ from audience_sync.identifiers.profile import ColumnProfile, profile, refuse_mis
 from audience_sync.runs.decided import DecisionJoin
 from audience_sync.runs.leases import Held
 from audience_sync.runs.progress import Progress
+from audience_sync.runs.refusals import Refusals
 from audience_sync.runs.survey import Survey, Surveyed
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order
@@ -31,10 +32,13 @@ def survey_customers(
     held: Held,
     now: datetime,
     progress: Progress,
+    refusals: Refusals,
 ) -> Surveyed:
     """One pass over the source, in threads; what may be sent."""
-    groups = partner_groups(targets, by_partner=selection.decisions is not None)
-    survey = Survey(selection, targets, groups, space, now)
+    limited = selection.decisions is not None or refusals.limited
+    groups = partner_groups(targets, by_partner=limited)
+    survey = Survey(selection, targets, groups, space, now, refusals)
+    survey.refuse()
     wheres = {target.audience: target.where for target in targets if target.where is not None}
     join = None if selection.decisions is None else DecisionJoin(survey, groups, space)
     advance = progress.stage("Reading and hashing customers", source.count())
@@ -51,8 +55,8 @@ def survey_customers(
         for frame in read_decisions(selection.decisions):
             join.take_decisions(frame)
             held.proceed()
-    # Only decisions from elsewhere ask whose row it is; reading a key of each costs a tenth.
-    without = ("customer_id",) if join is None else ()
+    # Only what was said elsewhere asks whose row it is; reading a key of each costs a tenth.
+    without = ("customer_id",) if join is None and not refusals.customers else ()
     frames = source.batches(wheres, without=without)
     in_order(take, profiled(frames, selection.hashed), done)
     if join is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from queue import SimpleQueue
 from threading import Lock
 
 from audience_sync.connector import Limits, Upload
+from audience_sync.errors import AudienceSyncError
 from audience_sync.journal import carried
 from audience_sync.ledger.records import Batch, BatchState, Operation
+from audience_sync.ledger.withdrawals import OvertakenError
 from audience_sync.runs.transfer import Intent, Outcome, Transfer
 
 OPEN = frozenset({BatchState.WAITING, BatchState.SENDING, BatchState.UNKNOWN})
@@ -29,12 +31,51 @@ def send_batches(
     """
     for operation in (Operation.REMOVE, Operation.ADD):
         waiting = [b for b in batches if b.operation is operation and b.state in OPEN]
-        if transfer.afresh and waiting:  # others wait: a partner may clear the list with the first
-            first, waiting = waiting[:1], waiting[1:]
-            session = _sessions(transfer, operation, first, limits, afresh=True)
-            _send_sessions(transfer, session, 1, done)
-        sessions = _sessions(transfer, operation, waiting, limits)
-        _send_sessions(transfer, sessions, max(1, limits.parallel_uploads), done)
+        while True:
+            try:
+                _send_all(transfer, operation, _not_withheld(transfer, waiting, done), limits, done)
+                break
+            except _GapError:
+                wanted = {batch.position for batch in waiting}
+                now = transfer.ledger.batches(transfer.run.id)
+                if any(batch.attempts for batch in now):
+                    transfer = replace(transfer, afresh=False)
+                waiting = [b for b in now if b.position in wanted and b.state in OPEN]
+
+
+class _GapError(AudienceSyncError):
+    """All members of a batch withdrew after its session had begun; the rest needs a new one."""
+
+
+def _not_withheld(
+    transfer: Transfer, batches: Sequence[Batch], done: Callable[[Batch], None]
+) -> list[Batch]:
+    """The batches of which anybody may still be sent; the others are answered by that.
+
+    Before they are cut into sessions, so that a session has no gap.
+    """
+    if transfer.screen is not None and batches and batches[0].operation is Operation.ADD:
+        transfer.screen.refresh()
+    out = [batch for batch in batches if transfer.withholds_all(batch)]
+    for batch in out:
+        transfer.record(None, transfer.intend(batch))
+        done(batch)
+    return [batch for batch in batches if batch not in out] if out else list(batches)
+
+
+def _send_all(
+    transfer: Transfer,
+    operation: Operation,
+    waiting: Sequence[Batch],
+    limits: Limits,
+    done: Callable[[Batch], None],
+) -> None:
+    if transfer.afresh and waiting:  # others wait: a partner may clear the list with the first
+        first, waiting = waiting[:1], waiting[1:]
+        session = _sessions(transfer, operation, first, limits, afresh=True)
+        _send_sessions(transfer, session, 1, done)
+    sessions = _sessions(transfer, operation, waiting, limits)
+    _send_sessions(transfer, sessions, max(1, limits.parallel_uploads), done)
 
 
 def _sessions(
@@ -145,8 +186,12 @@ def _send_in_turn(transfer: Transfer, queue: _Queue, told: SimpleQueue[Batch]) -
             batch, upload, opened = item
             intent = _intended(transfer, outcome, batch)
             outcome = None
-            outcome = transfer.send(intent, upload)
-            told.put(outcome.batch)
+            if intent.line is None:
+                told.put(intent.sending)
+                _refuse_gap(upload)
+            else:
+                outcome = transfer.send(intent, upload)
+                told.put(outcome.batch)
             queue.answered(opened)
             item = queue.take()
         transfer.record(outcome, None)
@@ -155,12 +200,22 @@ def _send_in_turn(transfer: Transfer, queue: _Queue, told: SimpleQueue[Batch]) -
         raise
 
 
+def _refuse_gap(upload: Upload) -> None:
+    """A session that nobody is left of needs nothing; any other would have a gap."""
+    if upload.afresh or upload.sequence > 1 or not upload.last:
+        raise _GapError
+
+
 def _intended(transfer: Transfer, outcome: Outcome | None, batch: Batch) -> Intent:
     """The intent of a batch, recorded; what was answered before is recorded whatever happens."""
-    try:
-        intent = transfer.intend(batch)
-    except BaseException:
-        transfer.record(outcome, None)
-        raise
-    transfer.record(outcome, intent)
-    return intent
+    while True:
+        try:
+            intent = transfer.intend(batch)
+        except BaseException:
+            transfer.record(outcome, None)
+            raise
+        try:
+            transfer.record(outcome, intent)
+        except OvertakenError:  # somebody withdrew between looking and writing
+            continue
+        return intent

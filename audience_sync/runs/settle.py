@@ -49,8 +49,9 @@ class Settlement:
             return remote
         batches = self.ledger.batches(run.id)
         foreseen = following = read_following(self.location, self.keyring, run.id)
-        smooth = all(
-            batch.state in ANSWERED and not batch.rejected_positions and not _stayed_on(batch)
+        smooth = remote.generation == run.generation and all(
+            batch.state in ANSWERED
+            and not (batch.rejected_positions or batch.withheld or _stayed_on(batch))
             for batch in batches
         )
         if not smooth:
@@ -58,7 +59,12 @@ class Settlement:
         answered = all(batch.state in ANSWERED for batch in batches)
         if remote.refreshed_at is None or (answered and sends_everybody(run)):
             remote = replace(remote, refreshed_at=run.started_at)
-        settled = self._point(run, remote, following, held)
+        known = run.withdrawals
+        if any(b.operation is Operation.REMOVE and b.state not in ANSWERED for b in batches) or any(
+            map(_stayed_on, batches)
+        ):
+            known = min(known, known_withdrawals(remote))  # those who stayed are asked for again
+        settled = self._point(run, remote, following, held, known=known)
         self._sweep(foreseen, following)
         return settled
 
@@ -82,7 +88,9 @@ class Settlement:
             returned = apply(held_now, nothing, nothing, doubtful=back.at(partition))
             return doubt(returned, again.at(partition))
 
-        self._rewrite(run, remote, partitions, lines, held)
+        removals = any(batch.operation is Operation.REMOVE for batch in told)
+        known = remote.manifest.get("known_before", 0) if removals else None
+        self._rewrite(run, remote, partitions, lines, held, known=known)
 
     def doubt_everybody(self, run: Run, held: Held) -> bool:
         """The outbox is lost: all whom the partner perhaps holds are in doubt from now on.
@@ -131,11 +139,12 @@ class Settlement:
         held: Held,
         *,
         mark: bool = False,
+        known: int | None = None,
     ) -> Manifest:
         # Under the run's own name, which a sweep respects while the run is open.
         folder = f"{run.id}/taken-back-{remote.generation}"
         manifest = self._write(folder, remote, partitions, lines_of)
-        self._point(run, remote, manifest, held, mark=mark)
+        self._point(run, remote, manifest, held, mark=mark, known=known)
         return manifest
 
     def _patched(
@@ -150,11 +159,10 @@ class Settlement:
         before = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
         foreseen = Membership(self.location, self.keyring, following)
         partitions = following.partitions
-        unsure = [batch for batch in batches if batch.state in _UNSURE]
         off = _Aligned(by_partition(_removed(answered, outbox), partitions))
         still = _Aligned(by_partition(_not_removed(batches, outbox), partitions))
         on = _Aligned(by_partition(self._accepted(run, answered, outbox), partitions))
-        perhaps = _Aligned(by_partition(_lines(unsure, outbox, Operation.ADD), partitions))
+        perhaps = _Aligned(by_partition(_perhaps_added(batches, outbox), partitions))
 
         def lines(partition: int) -> Lines:
             settled = apply(
@@ -190,11 +198,12 @@ class Settlement:
         for batch in batches:
             if batch.operation is Operation.ADD:
                 lines = outbox.batch(batch.position)
+                sent = ~of_members(lines, batch.withheld_positions)
                 if batch.rejected_positions:
                     bad = of_members(lines, batch.rejected_positions)
                     self.suppression.remember(run.destination, lines.take(bad))
-                    lines = lines.take(~bad)
-                yield lines
+                    sent &= ~bad
+                yield lines if sent.all() else lines.take(sent)
 
     def _not_added(self, run: Run, batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
         """Added lines that a late answer put in doubt; rejected members are remembered (L9)."""
@@ -216,18 +225,23 @@ class Settlement:
         held: Held,
         *,
         mark: bool = True,
+        known: int | None = None,
     ) -> RemoteList:
+        before = known_withdrawals(remote)
         settled = replace(
             remote,
             generation=remote.generation + 1,
             members=manifest.members,
             forms=run.forms if mark else remote.forms,
             manifest=manifest.as_json()
-            | ({"run": run.id} if mark else {"run": remote.manifest.get("run")}),
+            | {"run": run.id if mark else remote.manifest.get("run")}
+            | {"known": before if known is None else known, "known_before": before},
         )
         lease = held[run.lease_name]
         self.ledger.save_remote_list(settled, expect_generation=remote.generation, lease=lease)
         self._sweep(Manifest.of(remote.manifest), manifest)
+        for path in set(remote.manifest.get("kept", ())) - set(manifest.files.values()):
+            self.location.delete(path)
         return settled
 
     def _sweep(self, other: Manifest, manifest: Manifest) -> None:
@@ -296,7 +310,35 @@ def _not_removed(batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
         yield lines
 
 
-def _lines(batches: Sequence[Batch], outbox: Outbox, operation: Operation) -> Iterator[Lines]:
+def _perhaps_added(batches: Sequence[Batch], outbox: Outbox) -> Iterator[Lines]:
+    """Lines that were sent without a clear answer, and not sent again since."""
     for batch in batches:
-        if batch.operation is operation:
-            yield outbox.batch(batch.position)
+        if batch.operation is not Operation.ADD:
+            continue
+        once = was_sent_before(batch)
+        if batch.state in _UNSURE:
+            lines = outbox.batch(batch.position)
+            yield lines if once else lines.take(~of_members(lines, batch.withheld_positions))
+        elif batch.withheld and once:
+            lines = outbox.batch(batch.position)
+            yield lines.take(of_members(lines, batch.withheld_positions))
+
+
+def was_sent_before(batch: Batch) -> bool:
+    """Whether those whom a batch withheld at its last attempt were perhaps sent at an earlier."""
+    return batch.attempts > (0 if batch.withheld == batch.members else 1)
+
+
+def planned_on(run: Run, remote: RemoteList) -> bool:
+    """Whether the membership is the one that a run was planned on, but for whoever withdrew."""
+    return (
+        int(remote.manifest.get("base", remote.generation)) <= run.generation <= (remote.generation)
+    )
+
+
+def known_withdrawals(remote: RemoteList) -> int:
+    """The newest withdrawal that the membership of a list knows: nobody of it is held any more.
+
+    Whoever granted it again since may be.
+    """
+    return int(remote.manifest.get("known", 0))

@@ -32,6 +32,8 @@ from audience_sync.identifiers.writing import write_forms
 from audience_sync.membership.crossing import ALWAYS, NEVER, Denials
 from audience_sync.membership.digests import Bytes, present, rows_at
 from audience_sync.membership.spill import Kept
+from audience_sync.runs.refusals import Refusals, refused_at
+from audience_sync.runs.standing import customer_keys
 from audience_sync.runs.targets import FormOf, Selection, Target, Workspace
 
 EARLIEST = NEVER + 1  # a grant at an unknown time: any denial outlasts it
@@ -85,6 +87,7 @@ class Surveyed:
     rows: Kept  # that may be sent, by identity
     denials: Mapping[Kind, Denials]
     tally: Tally
+    withdrawals: int = 0  # the newest one that is known, by its sequence
 
 
 class Survey:
@@ -97,8 +100,10 @@ class Survey:
         groups: Mapping[str, int],
         space: Workspace,
         now: datetime,
+        refusals: Refusals | None = None,
     ) -> None:
         self.selection = selection
+        self._refusals = refusals
         self.audiences = tuple(dict.fromkeys(target.audience for target in targets))
         self._named = {target.audience for target in targets if not target.retired}
         self.identity = {kind: selection.identity_form(kind) for kind in selection.mapped}
@@ -151,7 +156,43 @@ class Survey:
             self.tally.rows += frame.height
             self.tally.unknown_consent_values += unknown
         wide = (1, self.groups)
-        return Judged(bits, np.tile(word[:, None], wide), np.tile(at[:, None], wide), selected)
+        judged = Judged(bits, np.tile(word[:, None], wide), np.tile(at[:, None], wide), selected)
+        self._withdraw(frame, judged)
+        return judged
+
+    def _withdraw(self, frame: pl.DataFrame, judged: Judged) -> None:
+        """Let a customer's withdrawal win over what the row itself says, unless that is later."""
+        if self._refusals is None or not self._refusals.customers:
+            return
+        keys = customer_keys(frame["customer_id"])
+        for refused in self._refusals.customers:
+            rows, refused_then = refused_at(keys, refused)
+            for group in self._concerned(refused.partner) if len(rows) else ():
+                said, then = judged.word[rows, group], judged.at[rows, group]
+                later = (then > refused_then) | ((then == NO_TIME) & (said >= Word.DENIED))
+                stronger = (then == refused_then) & (said >= Word.WITHDRAWN)
+                won = ~((later & (said != Word.NONE)) | stronger)
+                judged.word[rows[won], group] = Word.WITHDRAWN
+                judged.at[rows[won], group] = refused_then[won]
+
+    def _concerned(self, partner: str | None) -> Sequence[int]:
+        """The groups of a partner, which is perhaps not synced now; all for None."""
+        if partner is None:
+            return range(self.groups)
+        return [self.group_of[partner]] if partner in self.group_of else []
+
+    def refuse(self) -> None:
+        """Take the identifiers that were withdrawn in; once, whoever else surveys with this one."""
+        if self._refusals is None:
+            return
+        for kind, refused in self._refusals.of(frozenset(self.identity)):
+            groups = list(self._concerned(refused.partner))
+            shape = (len(refused.digests), self.groups)
+            at, reason = np.full(shape, NEVER), np.full(shape, np.int8(127))
+            at[:, groups] = refused.at[:, None]
+            reason[:, groups] = Reason.CONSENT_WITHDRAWN
+            if groups:
+                self.denials[kind].deny(refused.digests, at, reason)
 
     def write(
         self, frame: pl.DataFrame, forms: Sequence[FormOf]
@@ -187,6 +228,7 @@ class Survey:
             self.rows,
             self.denials,
             self.tally,
+            0 if self._refusals is None else self._refusals.through,
         )
 
     def _reasons(self, judged: Judged) -> NDArray[np.int8]:

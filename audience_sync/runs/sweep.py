@@ -68,7 +68,8 @@ def _used(ledger: Ledger) -> Mapping[str, Collection[str]]:
     """The names in use by the folder that they are directly in."""
     used: defaultdict[str, set[str]] = defaultdict(set)
     for remote in ledger.remote_lists():
-        for path in Manifest.of(remote.manifest).files.values():
+        kept = remote.manifest.get("kept", ())  # open plans may still look at them
+        for path in (*Manifest.of(remote.manifest).files.values(), *kept):
             folder, _, name = path.rpartition("/")
             while name:
                 used[folder].add(name)

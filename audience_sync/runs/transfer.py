@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from audience_sync.connector import Consent, Receipt, Upload
 from audience_sync.delivery.circuit import WithheldError
@@ -25,6 +27,7 @@ from audience_sync.membership.outbox import Outbox
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
+from audience_sync.runs.standing import Screen
 
 # Every member was judged to have granted sharing for advertising before it reached an outbox.
 _GRANTED = Consent(ad_user_data=True, ad_personalization=True)
@@ -35,12 +38,17 @@ class _UnaccountedError(RefusedError):
 
 
 class Intent(NamedTuple):
-    """A batch about to be sent: as it was, as it is on its way, its members, its line."""
+    """A batch about to be sent: as it was, as it is on its way, its members, its line.
+
+    There is no line where all its members withdrew, so that nothing is sent. `withdrawals` is the
+    newest withdrawal that was looked at, where any matters.
+    """
 
     batch: Batch
     sending: Batch
     members: Members
-    line: TransferLine
+    line: TransferLine | None
+    withdrawals: int | None = None
 
 
 class Outcome(NamedTuple):
@@ -64,6 +72,7 @@ class Transfer:
     now: Callable[[], datetime] = field(repr=False)
     afresh: bool = False  # whether nobody of ours is on the list
     lease: str | None = None  # that fences what is written; without a name the list's own
+    screen: Screen | None = None  # keeps out who withdrew since the plan
     waits: list[float] = field(default_factory=list)  # seconds until polling is worth while
 
     @property
@@ -72,16 +81,40 @@ class Transfer:
         return self.lease or self.run.lease_name
 
     def intend(self, batch: Batch) -> Intent:
-        """Read a batch and write the line that must be in the log before it is sent."""
-        members = self.outbox.batch(batch.position).members()
+        """Read a batch and write the line that must be in the log before it is sent.
+
+        Whoever withdrew since the plan is withheld; what the transfer log has of it is less.
+        """
+        lines = self.outbox.batch(batch.position)
+        if self.screen is None or batch.operation is not Operation.ADD:
+            return self._intent(batch, lines.members(), None)
+        known = self.screen.refresh()
+        out = self.screen.keeps_out(lines)
+        withheld = tuple(np.flatnonzero(out[lines.starts]).tolist())
+        batch = replace(batch, withheld=len(withheld), withheld_positions=withheld)
+        if withheld:
+            lines = lines.take(~out)
+        if not len(lines):
+            return Intent(batch, nothing_sent(batch), lines.members(), None)
+        return self._intent(batch, lines.members(), known)
+
+    def _intent(self, batch: Batch, members: Members, known: int | None) -> Intent:
         sending = replace(batch, state=BatchState.SENDING, attempts=batch.attempts + 1, error=None)
-        return Intent(batch, sending, members, self._line(Event.INTENT, batch, members))
+        return Intent(batch, sending, members, self._line(Event.INTENT, batch, members), known)
+
+    def withholds_all(self, batch: Batch) -> bool:
+        """Whether nobody of a batch may be sent any more, as far as is known now."""
+        if self.screen is None or batch.operation is not Operation.ADD or self.screen.idle:
+            return False
+        return bool(self.screen.keeps_out(self.outbox.batch(batch.position)).all())
 
     def send(self, intent: Intent, upload: Upload) -> Outcome:
         """Send a batch whose intent is on record. Raises the error after logging it.
 
         The outcome is to be recorded by the caller, at once.
         """
+        if intent.line is None:
+            raise StateError("a batch without an intent in the log cannot be sent")
         with self.link.recording() as exchange:
             try:
                 receipt = self._call(intent.batch, upload, intent.members)
@@ -100,12 +133,15 @@ class Transfer:
         """Record what became of one batch together with the intent of the next (L5).
 
         One transaction for both: a commit waits for the disk, and there is one for each batch.
+        OvertakenError, and nothing written, when somebody withdrew since the intent was made.
         """
-        entries = [] if outcome is None else [(outcome.line, outcome.batch)]
+        entries: list[tuple[TransferLine | None, Batch]] = []
+        if outcome is not None:
+            entries.append((outcome.line, outcome.batch))
         if intent is not None:
             entries.append((intent.line, intent.sending))
         if entries:
-            self._write(entries)
+            self._write(entries, None if intent is None else intent.withdrawals)
 
     def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
         connector = self.link.connector
@@ -182,11 +218,26 @@ class Transfer:
             body_sha256=exchange.body_sha256,
         )
 
-    def _write(self, entries: Sequence[tuple[TransferLine, Batch]]) -> None:
-        lines = [line for line, _ in entries]
+    def _write(
+        self, entries: Sequence[tuple[TransferLine | None, Batch]], known: int | None = None
+    ) -> None:
+        lines = [line for line, _ in entries if line is not None]
         batches = [batch for _, batch in entries]
         leases = (self.held[name] for name in {self.lease_name, self.run.lease_name})
-        self.ledger.record(lines, batches, *leases)
+        self.ledger.record(lines, batches, *leases, withdrawals=known)
+
+
+def nothing_sent(batch: Batch) -> Batch:
+    """A batch all of whose members withdrew before it was sent."""
+    return replace(batch, state=BatchState.ACCEPTED, accepted=0, error=None)
+
+
+def in_batch(batch: Batch, positions: Iterable[int]) -> tuple[int, ...]:
+    """Positions among the members that were sent, as positions in the batch."""
+    if not batch.withheld_positions:
+        return tuple(positions)
+    sent = np.delete(np.arange(batch.members), batch.withheld_positions).tolist()
+    return tuple(sent[position] for position in positions if 0 <= position < len(sent))
 
 
 def _answered(sending: Batch, receipt: Receipt) -> Batch:
@@ -196,7 +247,7 @@ def _answered(sending: Batch, receipt: Receipt) -> Batch:
         accepted=receipt.accepted,
         rejected=len(receipt.rejected),
         unattributed=receipt.unattributed,
-        rejected_positions=tuple(rejection.position for rejection in receipt.rejected),
+        rejected_positions=in_batch(sending, (one.position for one in receipt.rejected)),
         reference=receipt.reference,
     )
 

@@ -42,7 +42,7 @@ def drop_stale(
     """
     remote = ledger.remote_list(run.audience, run.destination)
     sure = all(
-        batch.state in _SURE and batch.accepted + batch.rejected == batch.members
+        batch.state in _SURE and batch.accepted + batch.rejected + batch.withheld == batch.members
         for batch in ledger.batches(run.id)
     )
     able = type(link.connector).drop_stale is not Connector.drop_stale

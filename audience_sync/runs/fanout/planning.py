@@ -42,6 +42,7 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.listplan import ListPlan, files_for
 from audience_sync.runs.plan import Planner
 from audience_sync.runs.reading import profiled
+from audience_sync.runs.refusals import Refusals
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.survey import Survey, Surveyed
 from audience_sync.runs.sweep import PLANS, SCRATCH
@@ -83,6 +84,7 @@ class PlanStages:
             "runs": [self.ledger.new_run_id() for _ in names],
             "splits": [split.as_json() for split in splits],
             "partitions": partitions,
+            "withdrawals": self.ledger.newest_withdrawal(),
             "definition": self._definition(self.wanted(names, now)),
         }
 
@@ -163,8 +165,9 @@ class _Work:
         self.selection, targets = stages.same(job)
         self.targets = list(targets)
         self.now = datetime.fromisoformat(job.spec["now"])
-        decided = self.selection.decisions is not None
-        self.groups = partner_groups(self.targets, by_partner=decided)
+        self.refusals = Refusals(stages.planner.standing, job.spec.get("withdrawals", 0))
+        limited = self.selection.decisions is not None or self.refusals.limited
+        self.groups = partner_groups(self.targets, by_partner=limited)
 
     def read(self, number: int) -> Mapping[str, Any]:
         """Read and hash one split of the customers, or the decisions."""
@@ -177,13 +180,15 @@ class _Work:
         check_rules(self.selection.rules, self.selection.source.columns, decisions=join is not None)
         frames = open_source(self.selection.source).batches(
             wheres,
-            without=("customer_id",) if join is None else (),
+            without=("customer_id",) if join is None and not self.refusals.customers else (),
             split=Split(**splits[number]),
         )
         take = survey.take if join is None else join.take
         in_order(take, profiled(frames, self.selection.hashed), lambda _: self.proceed())
         if join is not None:
             join.finish()
+        elif number == 0:
+            survey.refuse()
         return {"customers": 0 if join is None else join.customers, **_told(survey)}
 
     def _read_decisions(self, join: DecisionJoin | None) -> Mapping[str, Any]:
@@ -199,6 +204,8 @@ class _Work:
     def settle(self, number: int) -> Mapping[str, Any]:
         """Give the customers of some partitions their latest words."""
         survey = self._survey()
+        if number == 0:
+            survey.refuse()
         *customers, decisions = [one.result for one in self.ledger.pieces(self.job.id, READ)]
         found = (
             gathered(self.space, "customers", customers, "customers"),
@@ -278,7 +285,8 @@ class _Work:
                 plan.abandon()
 
     def _survey(self) -> Survey:
-        return Survey(self.selection, self.targets, self.groups, self.space, self.now)
+        space, now = self.space, self.now
+        return Survey(self.selection, self.targets, self.groups, space, now, self.refusals)
 
     def _surveyed(self) -> Surveyed:
         """What all pieces of the survey found, as one."""
@@ -294,7 +302,9 @@ class _Work:
         }
         rows = gathered(self.space, "rows", found, "kept")
         identity, audiences = blank.identity, blank.audiences
-        return Surveyed(identity, audiences, blank.group_of, blank.groups, rows, denials, tally)
+        groups, known = blank.groups, self.refusals.through
+        group_of = blank.group_of
+        return Surveyed(identity, audiences, group_of, groups, rows, denials, tally, known)
 
     def _denials(self, kind: Kind, found: Sequence[Mapping[str, Any]]) -> Any:
         parts = [

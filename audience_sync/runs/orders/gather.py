@@ -14,9 +14,9 @@ from audience_sync.customers.orders import OrderSource
 from audience_sync.customers.policy import microseconds
 from audience_sync.membership.digests import partition_of, present
 from audience_sync.membership.frames import FrameSpill
-from audience_sync.runs.decided import customer_keys
 from audience_sync.runs.leases import Held
 from audience_sync.runs.progress import Progress
+from audience_sync.runs.standing import customer_keys
 from audience_sync.runs.targets import Workspace
 
 _CLOCK_TOLERANCE = timedelta(days=1)

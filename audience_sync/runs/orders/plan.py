@@ -18,7 +18,6 @@ from audience_sync.membership.digests import partitions_for
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import destroy_outbox
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.decided import customer_keys
 from audience_sync.runs.leases import Held
 from audience_sync.runs.orders.compare import Counts, Rules, compare, lines_of
 from audience_sync.runs.orders.gather import Gathered, gather_lines
@@ -27,6 +26,8 @@ from audience_sync.runs.orders.keys import OrderKeys
 from audience_sync.runs.orders.outbox import OrderOutboxWriter
 from audience_sync.runs.orders.shareable import Shareable, judge_customers
 from audience_sync.runs.progress import Progress
+from audience_sync.runs.refusals import Refusals
+from audience_sync.runs.standing import Standing, customer_keys
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace
 
@@ -86,7 +87,10 @@ class OrderPlanner:
         with self._workspace(partitions_for(rows)) as space:
             window, now = self.reporting.window, self.now()
             lines = gather_lines(source, window, space, held, now, self.progress)
-            customers = judge_customers(selection, list(targets), space, held, now, self.progress)
+            standing = Standing(self.ledger, self.location, self.keyring)
+            refusals = Refusals(standing, self.ledger.newest_withdrawal())
+            aims, progress = list(targets), self.progress
+            customers = judge_customers(selection, aims, space, held, now, progress, refusals)
             plans = [self._begun(target, lines) for target in targets]
             try:
                 self._compare(plans, lines, customers, held)

@@ -21,10 +21,11 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import NEVER
 from audience_sync.membership.digests import Bytes, match, present, rows_at, sort_order, starts
 from audience_sync.membership.spill import Spill
-from audience_sync.runs.decided import customer_keys
 from audience_sync.runs.leases import Held
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
+from audience_sync.runs.refusals import Refusals
+from audience_sync.runs.standing import customer_keys
 from audience_sync.runs.survey import read_form
 from audience_sync.runs.targets import Selection, Target, Workspace
 from audience_sync.runs.threads import in_order
@@ -71,6 +72,7 @@ def judge_customers(
     held: Held,
     now: datetime,
     progress: Progress,
+    refusals: Refusals,
 ) -> Shareable:
     """One pass over the customers; refusals count for every account that carries an identifier."""
     mapped = selection.source.columns
@@ -83,7 +85,7 @@ def judge_customers(
         hashed={**selection.hashed, _CARRIER: _FORM},
     )
     source = _Carrying(opened.table, plain)
-    survey = survey_customers(source, carrying, targets, space, held, now, progress)
+    survey = survey_customers(source, carrying, targets, space, held, now, progress, refusals)
     verdicts = Verdicts(survey, space)
     verdicts.cross()
     customers = space.spill("shareable")
