@@ -46,7 +46,8 @@ def init(
     path = _new_project_file()
     if demo:
         write_demo(path, customers, sandbox)
-        print(f"Wrote {path.name}, {customers:,} made-up customers, and secrets for the sandbox.")
+        print(f"Wrote {path.name}, {customers:,} made-up customers, their orders, and secrets for")
+        print("the sandbox, which simulates every partner.")
         print("Next, in another terminal and here:")
         print(f"  audience-sync sandbox{_port(sandbox)}")
         print("  audience-sync check")

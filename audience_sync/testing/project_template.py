@@ -76,6 +76,7 @@ destinations:                      # accounts at partners, by a name of your own
     operating_account: "1234567890"
     # login_account: "9876543210"        # the manager account, when you act through one
     credentials: ${{GOOGLE_CREDENTIALS}}   # JSON of a service account or of a user
+  # `audience-sync connectors` lists the others: tiktok, snapchat, pinterest, x, webhook, rakuten
 
 audiences:                         # groups of customers, by a name of your own
   lapsed-vip:
