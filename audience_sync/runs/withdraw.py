@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+import hashlib
+import hmac
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from audience_sync.customers.description import SourceDescription
+from audience_sync.customers.policy import microseconds
+from audience_sync.customers.source import open_source
+from audience_sync.errors import ConfigurationError
+from audience_sync.identifiers.kinds import Kind
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.withdrawals import OvertakenError, Withdrawal
+from audience_sync.membership.digests import Mask, match
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.standing import (
+    CUSTOMERS,
+    FOLDER,
+    Gathered,
+    Named,
+    Standing,
+    Times,
+    customer_keys,
+    write_all_forms,
+    write_named,
+)
+
+UNLIMITED = ("", "all", "*")
+_GIVEN = ("customer_id", "email", "phone", "device", "country")
+_UNKNOWN_CHANNEL = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,30 +56,309 @@ class WithdrawalRequest:
     country: str | None = field(default=None, repr=False)  # the region of a national phone number
     partner: str | None = None
     decided_at: datetime | None = None
-    channel: str = "unknown"
+    channel: str = _UNKNOWN_CHANNEL
     idempotency_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """What was taken in, durably: the ids of the withdrawals, and how many requests they hold.
+    """What was taken in, durably: the ids of the withdrawals, and how many people they hold.
 
     `repeated` requests were known by their idempotency key; `withdrawals` names theirs too.
+    `unusable` rows of a file hold no identifier that can be read: somebody should look at them.
     """
 
     withdrawals: tuple[str, ...]
     people: int
     repeated: int = 0
+    unusable: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How the project reads identifiers, and where a withdrawal has to go.
+
+    `places` are the destinations by name with the connector of each, or None where the project no
+    longer has it; `raw` says whether any may be sent raw device IDs.
+    """
+
+    source: SourceDescription
+    default_country: str | None
+    hashed: Mapping[Kind, str]
+    partners: frozenset[str]
+    places: Callable[[], Mapping[str, str | None]]
+    raw: bool
+
+    def partner(self, name: str | None) -> str | None:
+        """The connector's name as we write it; a ConfigurationError when nobody knows it."""
+        wanted = (name or "").strip().lower()
+        if wanted in UNLIMITED:
+            return None
+        known = {partner.lower(): partner for partner in self.partners}
+        if wanted not in known:
+            raise ConfigurationError(
+                f"a withdrawal names a partner that nobody knows; there are "
+                f"{', '.join(sorted(self.partners))}"
+            )
+        return known[wanted]
 
 
 class Reception(Protocol):
-    """Where withdrawals enter; `App.withdrawals` is one, and `App.withdraw` also wakes the lane."""
+    """Where withdrawals enter, as those who bring them see it; a `Recorder` is one."""
 
     def receive(self, requests: Sequence[WithdrawalRequest]) -> Received:
+        """See `Recorder.receive`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorder:
+    """Takes withdrawals in; what it answers is durable. Nothing is sent here."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    fingerprint_key: bytes = field(repr=False)
+    rules: Rules
+    now: Callable[[], datetime] = field(repr=False)
+
+    def receive(self, requests: Sequence[WithdrawalRequest], *, source: str = "web") -> Received:
         """Record withdrawals before returning: from then on nobody named is added anywhere.
 
         ConfigurationError where a request names nobody, holds no usable identifier or names a
         partner that nobody knows; then none of the requests was taken in. StateError where it
-        cannot be recorded: the caller tries again.
+        cannot be recorded: the caller tries again. `source` says where they entered.
         """
-        ...
+        partners = [self.rules.partner(one.partner) for one in requests]
+        while True:
+            known = self._known(requests)
+            fresh = self._fresh(list(zip(requests, partners, strict=True)), known)
+            try:
+                return self._received(fresh, known, len(requests) - len(fresh), source)
+            except OvertakenError:  # another process took one of them in between
+                continue
+
+    def receive_frames(
+        self,
+        frames: Iterable[pl.DataFrame],
+        *,
+        partner: str | None = None,
+        source: str = "cli",
+        channel: str = _UNKNOWN_CHANNEL,
+    ) -> Received:
+        """Record the people of a file together, as one withdrawal, however many they are.
+
+        Columns are `customer_id`, `email`, `phone`, `device`, `country` and `decided_at`
+        (microseconds), any of them. Rows without a usable identifier are counted.
+        """
+        limited, gathered, people, unusable = self.rules.partner(partner), Gathered(), 0, 0
+        for frame in frames:
+            usable = self._take(frame, _times(frame, self.now()), gathered)
+            people += int(usable.sum())
+            unusable += int((~usable).sum())
+        if not people:
+            raise ConfigurationError(
+                "nobody withdraws: no row holds an identifier that can be read; name the columns "
+                "customer_id, email, phone or device"
+            )
+        made, named = self._made(gathered, people, limited, channel, source)
+        self._write([(made, named)], {})
+        return Received(withdrawals=(made.id,), people=people, unusable=unusable)
+
+    def _fresh(
+        self,
+        requests: Sequence[tuple[WithdrawalRequest, str | None]],
+        known: Collection[bytes],
+    ) -> list[tuple[WithdrawalRequest, str | None]]:
+        """Those that nobody sent before, here or earlier."""
+        seen, fresh = set(known), []
+        for request in requests:
+            mark = self._mark(request[0])
+            if mark is None or mark not in seen:
+                fresh.append(request)
+            if mark is not None:
+                seen.add(mark)
+        return fresh
+
+    def _known(self, requests: Sequence[WithdrawalRequest]) -> dict[bytes, str]:
+        marks = {mark for one in requests if (mark := self._mark(one)) is not None}
+        return self.ledger.withdrawn_under(marks) if marks else {}
+
+    def _mark(self, request: WithdrawalRequest) -> bytes | None:
+        """A keyed fingerprint of an idempotency key, which may itself name somebody."""
+        if request.idempotency_key is None:
+            return None
+        words = b"withdrawal " + request.idempotency_key.encode("utf-8", "surrogatepass")
+        return hmac.new(self.fingerprint_key, words, hashlib.sha256).digest()
+
+    def _received(
+        self,
+        fresh: Sequence[tuple[WithdrawalRequest, str | None]],
+        known: Mapping[bytes, str],
+        repeated: int,
+        source: str,
+    ) -> Received:
+        groups: dict[tuple[str | None, str], list[WithdrawalRequest]] = {}
+        for one, partner in fresh:
+            groups.setdefault((partner, one.channel), []).append(one)
+        written: list[tuple[Withdrawal, Named]] = []
+        marks: dict[bytes, str] = {}
+        for (partner, channel), some in groups.items():
+            gathered = Gathered()
+            frame = _frame_of(some)
+            usable = self._take(frame, _decided(some, self.now()), gathered)
+            if not usable.all():
+                raise ConfigurationError(
+                    f"{int((~usable).sum())} of the withdrawals name nobody: give a customer id, "
+                    "e-mail, phone or device that can be read; nothing was taken in"
+                )
+            made, named = self._made(gathered, len(some), partner, channel, source)
+            written.append((made, named))
+            marks |= {mark: made.id for one in some if (mark := self._mark(one)) is not None}
+        self._write(written, marks)
+        ids = (*(made.id for made, _ in written), *sorted(set(known.values())))
+        return Received(withdrawals=ids, people=len(fresh), repeated=repeated)
+
+    def _take(self, frame: pl.DataFrame, at: Times, into: Gathered) -> Mask:
+        """Take in what a frame names; which rows name somebody."""
+        usable = np.zeros(frame.height, dtype=np.bool_)
+        given = frame.rename({"device": Kind.IDFA.value}) if "device" in frame.columns else frame
+        if "customer_id" in given.columns:
+            keys = customer_keys(given["customer_id"])
+            usable |= into.put(CUSTOMERS, keys, at)
+            columns = self.rules.source.columns
+            if columns.get(Kind.EXTERNAL_ID.value) == columns["customer_id"]:
+                given = given.with_columns(
+                    pl.col("customer_id").cast(pl.String).alias(Kind.EXTERNAL_ID.value)
+                )
+        # What is withdrawn is given raw, whatever the source holds.
+        usable |= write_all_forms(
+            given,
+            at,
+            into,
+            default_country=self.rules.default_country,
+            hashed={},
+            raw=self.rules.raw,
+        )
+        return usable
+
+    def _made(
+        self, gathered: Gathered, people: int, partner: str | None, channel: str, source: str
+    ) -> tuple[Withdrawal, Named]:
+        named = gathered.told()
+        made = self.ledger.new_withdrawal_id()
+        return Withdrawal(
+            id=made,
+            received_at=self.now(),
+            source=source,
+            channel=channel,
+            partner=partner,
+            people=people,
+            customers=len(named[CUSTOMERS][0]) if CUSTOMERS in named else 0,
+            identifiers=sum(len(values) for values, _ in named.values()),
+            file=f"{FOLDER}/{made}.sealed",
+        ), named
+
+    def _write(
+        self, written: Sequence[tuple[Withdrawal, Named]], marks: Mapping[bytes, str]
+    ) -> None:
+        """The files first: what the ledger names can be read."""
+        for made, named in written:
+            write_named(self.location, self.keyring, made.file, named)
+        places = self.rules.places()
+        destinations = {
+            made.id: [
+                name
+                for name, partner in places.items()
+                if made.partner is None or partner in (None, made.partner)
+            ]
+            for made, _ in written
+        }
+        if written:
+            try:
+                self.ledger.receive_withdrawals([one for one, _ in written], destinations, marks)
+            except OvertakenError:
+                for made, _ in written:
+                    self.location.delete(made.file)
+                raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolver:
+    """Finds the identifiers of customers who withdrew by customer id; one pass over the source."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    rules: Rules
+    now: Callable[[], datetime] = field(repr=False)
+
+    def resolve(self) -> int:
+        """Resolve every withdrawal that waits for it; how many there were."""
+        waiting = self.ledger.unresolved_withdrawals()
+        if not waiting:
+            return 0
+        standing = Standing(self.ledger, self.location, self.keyring)
+        wanted = [(one, *standing.named(one)[CUSTOMERS], Gathered()) for one in waiting]
+        found = [np.zeros(one.customers, dtype=np.bool_) for one in waiting]
+        source = open_source(self.rules.source)
+        kept = {"customer_id", "country", *(kind.value for kind in Kind)}
+        without = [name for name in self.rules.source.columns if name not in kept]
+        with closing(source.batches({}, without=without)) as frames:
+            for frame in frames:
+                keys = customer_keys(frame["customer_id"])
+                for seen, (_, customers, at, gathered) in zip(found, wanted, strict=True):
+                    place = match(keys, customers)
+                    rows = np.flatnonzero(place >= 0)
+                    if len(rows):
+                        seen[place[rows]] = True
+                        self._gather(frame[rows], at[place[rows]], gathered)
+        for seen, (one, _, _, gathered) in zip(found, wanted, strict=True):
+            self._resolved(one, gathered.told(), int((~seen).sum()))
+        return len(waiting)
+
+    def _gather(self, frame: pl.DataFrame, at: Times, into: Gathered) -> None:
+        write_all_forms(
+            frame,
+            at,
+            into,
+            default_country=self.rules.default_country,
+            hashed=self.rules.hashed,
+            raw=self.rules.raw,
+        )
+
+    def _resolved(self, parent: Withdrawal, named: Named, missing: int) -> None:
+        if not named:
+            self.ledger.resolve_withdrawal(parent, None, missing)
+            return
+        name = self.ledger.new_withdrawal_id()
+        child = replace(
+            parent,
+            id=name,
+            received_at=self.now(),
+            customers=0,
+            identifiers=sum(len(values) for values, _ in named.values()),
+            file=f"{FOLDER}/{name}.sealed",
+        )
+        write_named(self.location, self.keyring, child.file, named)
+        self.ledger.resolve_withdrawal(parent, child, missing)
+
+
+def _frame_of(requests: Sequence[WithdrawalRequest]) -> pl.DataFrame:
+    columns = {name: [getattr(one, name) for one in requests] for name in _GIVEN}
+    return pl.DataFrame(columns, schema=dict.fromkeys(_GIVEN, pl.String))
+
+
+def _decided(requests: Sequence[WithdrawalRequest], now: datetime) -> Times:
+    """When each was decided; a time ahead of ours is now, so that it outlasts no later grant."""
+    moments = (one.decided_at or now for one in requests)
+    aware = (at if at.tzinfo is not None else at.replace(tzinfo=UTC) for at in moments)
+    return np.array([microseconds(min(at, now)) for at in aware], dtype=np.int64)
+
+
+def _times(frame: pl.DataFrame, now: datetime) -> Times:
+    latest = microseconds(now)
+    if "decided_at" not in frame.columns:
+        return np.full(frame.height, latest, dtype=np.int64)
+    at: Times = frame["decided_at"].fill_null(latest).clip(upper_bound=latest).to_numpy()
+    return at
