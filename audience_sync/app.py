@@ -97,7 +97,25 @@ class App:
         from audience_sync.membership.sealed import Keyring  # noqa: PLC0415 - keeps status light
 
         keys, made = self.settings.keys()
-        return Keyring(keys.state.current, keys.state.keys), keys.fingerprint, made
+        watched = self.settings.watched_keys()
+
+        def renewed() -> Keyring:
+            state = watched.now().state
+            return Keyring(state.current, state.keys)
+
+        return Keyring(keys.state.current, keys.state.keys, renewed), keys.fingerprint, made
+
+    @cached_property
+    def fingerprint_keys(self) -> tuple[bytes, ...]:
+        """The fingerprint key, and the older ones, whose fingerprints are still recognised."""
+        return self.keyring_and_fingerprint_key[1], *self.settings.keys()[0].older
+
+    @property
+    def order_key(self) -> bytes:
+        """The fingerprint key that reported orders are known by."""
+        from audience_sync.checking import order_key  # noqa: PLC0415 - keeps status light
+
+        return order_key(self.ledger, self.location, self.fingerprint_keys, keep=False)
 
     @cached_property
     def signer_and_made(self) -> tuple[Signer | None, bool]:
@@ -165,6 +183,7 @@ class App:
             progress=self.progress,
             link=self.link,
             now=self.now,
+            older_keys=self.fingerprint_keys[1:],
         )
 
     @cached_property
@@ -183,6 +202,7 @@ class App:
             progress=self.progress,
             link=self.link,
             now=self.now,
+            older_keys=self.fingerprint_keys[1:],
         )
 
     @cached_property
@@ -528,8 +548,8 @@ class App:
     def _check_keys(self) -> str:
         from audience_sync.checking import know_fingerprint_key  # noqa: PLC0415 - as above
 
-        keyring, fingerprint_key, _ = self.keyring_and_fingerprint_key
-        know_fingerprint_key(self.location, fingerprint_key, keep=False)
+        keyring = self.keyring_and_fingerprint_key[0]
+        know_fingerprint_key(self.location, self.fingerprint_keys, keep=False)
         return f"state key {keyring.current}"
 
     def _check_state(self) -> str:
