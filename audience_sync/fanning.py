@@ -132,9 +132,10 @@ class Fanout:
         lease = self.app.ledger.take_lease(run.lease_name, holder, LEASE_SECONDS, alive=alive)
         run = self.app.ledger.run(run_id)  # as it is now that nobody else works on it
         try:
-            if not is_due(run, self.app.now()):
+            due = is_due(run, self.app.now())
+            if not due or not self.delivery.worth_while(run, link):
                 self.app.ledger.release_lease(lease)
-                return True
+                return not due
             self.app.pipeline.refuse(run)
             adopted = self.app.project.adopted(run.audience, run.destination)
             self.wake.extend(self.delivery.begin(self.coordinator, run, lease, adopted))
@@ -187,13 +188,19 @@ class Fanout:
     def _did_some(self, run: Run) -> bool:
         """Whether a piece of the run's job could be done here."""
         job = job_of(self.app.ledger, run.id)
-        open_pieces = [] if job is None else self.app.ledger.pieces(job.id, job.stage)
-        some = False
-        for piece in open_pieces:
-            if not piece.done:
-                ref = PieceRef(piece.job, piece.stage, piece.number)
-                with suppress(BusyError):
-                    some |= self.coordinator.work(ref, at_once=True).again is None
+        if job is None:
+            return False
+        some, left = (
+            False,
+            [
+                PieceRef(piece.job, piece.stage, piece.number)
+                for piece in self.app.ledger.pieces(job.id, job.stage)
+                if not piece.done
+            ],
+        )
+        for ref in left or [PieceRef(job.id, job.stage, 0)]:  # perhaps the next stage is to begin
+            with suppress(BusyError):
+                some |= self.coordinator.work(ref, at_once=True).again is None
         return some
 
 

@@ -113,7 +113,10 @@ class Coordinator:
             return Worked(again=(ref, piece.not_before))
         try:
             with self._holding(job, ref) as held:
-                return self._do(job, piece, held)
+                found = self.ledger.piece(*ref)  # as it is now that nobody else works on it
+                return (
+                    self._after(job) if found is None or found.done else self._do(job, piece, held)
+                )
         except BusyError:
             if self._lost(job):
                 return self.end(job, BusyError(_OVERTAKEN))
@@ -161,7 +164,7 @@ class Coordinator:
             return self.end(job, StateError(_ENDED_WORKERS.format(TAKES)))
         try:
             result = self.kinds[job.kind].do(job, piece, held)
-            left = self.ledger.finish_piece(piece, result, lease)
+            self.ledger.finish_piece(piece, result, lease)
         except StoppedError:  # handed back in order, which is no worker's death
             self.ledger.postpone_piece(piece, until=None, note=None, lease=lease)
             raise
@@ -177,7 +180,8 @@ class Coordinator:
             words = job.id, piece.stage, type(error).__name__, places(error)
             _log.error("Job %s stopped in %s with %s in %s", *words)
             return self.end(job, AudienceSyncError(_UNEXPECTED.format(type(error).__name__)))
-        return Worked() if left else self._after(job)
+        # Counted once more: two who finish together may each be told that the other did not.
+        return self._after(job)
 
     def _after(self, job: Job) -> Worked:
         """Begin the next stage, or end the job, once all pieces of this one are done."""

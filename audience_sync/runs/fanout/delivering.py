@@ -51,10 +51,13 @@ class DeliveryStages:
     def worth_while(self, run: Run, link: Link) -> bool:
         """Whether several workers could deliver a run faster than one, and may.
 
-        A connector with work before the first or after the last upload does it in one process.
+        A connector with work before the first or after the last upload does it in one process. A
+        run whose membership is settled sends nothing more; it only ends.
         """
         alone = type(link.connector)
         if alone.open is not Connector.open or alone.close is not Connector.close:
+            return False
+        if self.deliverer.settled(run):
             return False
         batches = self.ledger.batches(run.id)
         remote = self.ledger.remote_list(run.audience, run.destination)
@@ -70,6 +73,8 @@ class DeliveryStages:
         the caller's then.
         """
         job = holder_of_run(run.id)
+        # Why it waited is over; with a reason and without a time nobody would go on with it.
+        run = self.ledger.change_run(run.id, reason=None)
         with Held(self.ledger, {}, borrowed={lease.name: lease}) as held:
             begun = self.deliverer.begin(run, held)
             link = self.link(run.destination)
@@ -114,6 +119,8 @@ class DeliveryStages:
     def do(self, job: Job, piece: Piece, held: Held) -> Mapping[str, Any]:
         """Send the batches of a piece, or close the run."""
         run = self.ledger.run(job.spec["run"])
+        if run.state is not RunState.DELIVERING:
+            return {}  # who closed it died before that was on record
         link = self.link(run.destination)
         remote_id: str = job.spec["remote_id"]
         if piece.stage == CLOSE:

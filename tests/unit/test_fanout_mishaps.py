@@ -1,0 +1,161 @@
+"""Deaths between two steps of shared work: whoever comes next does no harm, and needs no hands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fanned_world import FannedWorld
+from pipeline_world import granted
+
+from audience_sync.connector import RefusedError
+from audience_sync.ledger.records import JobState, RunState
+from audience_sync.runs.due import is_due
+from audience_sync.runs.fanout import delivering
+from audience_sync.runs.fanout.coordinator import PieceRef
+from audience_sync.runs.fanout.delivering import DeliveryStages
+
+PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_pieces(monkeypatch)
+
+
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of three a piece."""
+    monkeypatch.setattr(delivering, "BATCHES", 2)
+
+
+def planned(folder: Path) -> tuple[FannedWorld, str]:
+    """Forty people in a planned run; twenty others are on the list already, and leave."""
+    here = FannedWorld(folder)
+    here.write([granted(f"x{n}", email=f"x{n}@example.com") for n in range(20)])
+    here.ran()
+    here.write(PEOPLE)
+    return here, here.ran(deliver=False).id
+
+
+def dies(*_arguments: Any, **_more: Any) -> None:
+    """What happens where a process is killed."""
+    raise KeyboardInterrupt
+
+
+def delivery(here: FannedWorld) -> DeliveryStages:
+    """The kind of job that delivers."""
+    stages = here.coordinator().kinds[delivering.KIND]
+    assert isinstance(stages, DeliveryStages)
+    return stages
+
+
+def worth_while(here: FannedWorld, run_id: str) -> bool:
+    """Whether workers would share what is left of a run."""
+    run = here.ledger.run(run_id)
+    return delivery(here).worth_while(run, here.link(run.destination))
+
+
+def test_a_run_whose_membership_is_settled_sends_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent after that would be on the list, and known to nobody."""
+    here, run_id = planned(tmp_path)
+    assert worth_while(here, run_id)
+    wake = here.begin_delivery(run_id)
+    here.coordinator().work(wake[0])
+
+    def refuse(_when: str, _operation: str) -> None:
+        raise RefusedError("the list is gone", 400)
+
+    here.partner.fault = refuse
+    monkeypatch.setattr(here.ledger, "move_run", dies)  # in the middle of giving up
+    with pytest.raises(KeyboardInterrupt):
+        here.coordinator().work(wake[1])
+    monkeypatch.undo()
+    small_pieces(monkeypatch)
+    assert here.ledger.run(run_id).state is RunState.DELIVERING
+    here.partner.fault = lambda _when, _operation: None
+    assert not worth_while(here, run_id)
+
+
+def test_closing_a_run_that_is_closed_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who closed it died before the piece was marked as done; the job ends well all the same."""
+    here, run_id = planned(tmp_path)
+    wake, close = here.begin_delivery(run_id), None
+    while wake:
+        ref = wake.pop(0)
+        if ref.stage == delivering.CLOSE:
+            close = ref
+            break
+        wake += here.coordinator().work(ref).wake
+    assert close is not None
+    monkeypatch.setattr(here.ledger, "finish_piece", dies)
+    with pytest.raises(KeyboardInterrupt):
+        here.coordinator().work(close)
+    monkeypatch.undo()
+    small_pieces(monkeypatch)
+    assert here.ledger.run(run_id).state is RunState.CONFIRMED
+    ended = here.coordinator().work(close).ended
+    assert ended is not None
+    assert ended.state is JobState.DONE
+
+
+def test_a_death_before_the_job_is_written_leaves_the_run_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why it waited before says nothing any more, and nobody has to come to go on with it."""
+    here, run_id = planned(tmp_path)
+    here.ledger.change_run(run_id, reason="the partner was tired", next_attempt_at=here.time)
+    monkeypatch.setattr(here.ledger, "create_job", dies)
+    with pytest.raises(KeyboardInterrupt):
+        here.begin_delivery(run_id)
+    monkeypatch.undo()
+    small_pieces(monkeypatch)
+    assert is_due(here.ledger.run(run_id), here.time)
+
+
+def test_the_last_two_pieces_done_at_once_begin_the_next_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL tells each of two that commit together that the other's piece is still to do."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    real = here.ledger.finish_piece
+
+    def finish(*arguments: Any) -> int:
+        return int(real(*arguments)) + 1
+
+    monkeypatch.setattr(here.ledger, "finish_piece", finish)
+    found = [ref for one in wake for ref in here.coordinator().work(one).wake]
+    assert {ref.stage for ref in found} == {delivering.ADD}
+
+
+def test_a_late_message_of_a_piece_that_another_just_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not done when the message was looked at, and is not done a second time."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    coordinator, real = here.coordinator(), here.ledger.take_lease
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(here.ledger, "take_lease", real)
+        here.coordinator().work(wake[0])
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(here.ledger, "take_lease", late)
+    sent: list[str] = []
+    monkeypatch.setattr(DeliveryStages, "do", _counted(DeliveryStages.do, sent))
+    assert coordinator.work(wake[0]).ended is None
+    assert len(sent) == 1
+
+
+def _counted(do: Any, calls: list[str]) -> Any:
+    def counted(self: Any, job: Any, piece: Any, held: Any) -> Any:
+        calls.append(str(PieceRef(piece.job, piece.stage, piece.number)))
+        return do(self, job, piece, held)
+
+    return counted
