@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
+import os
+import pwd
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SCHEDULE = "schedule"  # planned a run when no person did
 _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
 
@@ -184,6 +186,8 @@ class App:
             link=self.link,
             now=self.now,
             older_keys=self.fingerprint_keys[1:],
+            planned_by=self.planner,
+            least=self._least,
         )
 
     @cached_property
@@ -203,7 +207,19 @@ class App:
             link=self.link,
             now=self.now,
             older_keys=self.fingerprint_keys[1:],
+            planned_by=self.planner,
         )
+
+    @property
+    def planner(self) -> str:
+        """Who plans: the person who gave a command, or the schedule that a worker follows."""
+        return SCHEDULE if self.sharing else operator()
+
+    def _least(self, audience: str, destination: str) -> int:
+        from audience_sync.targeting import least_of  # noqa: PLC0415 - the same
+
+        connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
+        return least_of(self.project, connectors, audience, destination)
 
     @cached_property
     def fanout(self) -> Fanout:
@@ -319,6 +335,11 @@ class App:
         from audience_sync.runs.sweep import sweep  # noqa: PLC0415 - the same
         from audience_sync.runs.sync import late_failures  # noqa: PLC0415 - the same
 
+        if force and self.project.approval.two_people:
+            raise ConfigurationError(
+                "the project asks two people (approval.two_people), so nobody sends held runs "
+                "alone: sync without --force, and another person approves what is held"
+            )
         lists, reports = self._aims(audiences, destination)
         sweep(self.ledger, self.location, alive, self.now())
         how: dict[str, Any] = {"deliver": deliver, "keep": keep}
@@ -584,8 +605,8 @@ def _left_out(outcome: Outcome) -> str | None:
 
 
 def operator() -> str:
-    """Who gave the command, for the transfer log."""
+    """Who gave the command, for the transfer log: the login, whatever the environment says."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"

@@ -45,6 +45,8 @@ def assembled(
     link: Callable[[str], Link],
     now: Callable[[], datetime],
     older_keys: tuple[bytes, ...] = (),
+    planned_by: str | None = None,
+    least: Callable[[str, str], int] = lambda _audience, _destination: 0,
 ) -> Pipeline:
     """What plans and delivers a project; its forms have been tested on their vectors (L14)."""
     _tested(forms_in_use(project))
@@ -63,13 +65,19 @@ def assembled(
     return Pipeline(
         ledger=ledger,
         planner=Planner(
-            fingerprint_key=fingerprint_key, holder=this_process(), progress=progress, **common
+            fingerprint_key=fingerprint_key,
+            holder=this_process(),
+            progress=progress,
+            planned_by=planned_by,
+            **common,
         ),
         deliverer=Deliverer(settlement=settlement, progress=progress, **common),
         confirmer=Confirmer(settlement=settlement, **common),
         link=link,
         adopted=project.adopted,
         named=project.names,
+        least=least,
+        two_people=project.approval.two_people,
         holder=this_process(),
         alive=alive,
         now=now,
@@ -88,6 +96,7 @@ def assembled_orders(
     link: Callable[[str], Link],
     now: Callable[[], datetime],
     older_keys: tuple[bytes, ...] = (),
+    planned_by: str | None = None,
 ) -> Pipeline:
     """What plans and delivers the project's reports of orders, under the same leases and states."""
     lists = assembled(
@@ -115,6 +124,7 @@ def assembled_orders(
             fingerprint_key=order_key(ledger, location, keys, keep=True),
             reporting=reporting_of(project, connectors),
             holder=this_process(),
+            planned_by=planned_by,
             **common,
         ),
         deliverer=OrderDeliverer(**common),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from audience_sync.connector import Connector
 from audience_sync.customers import description
@@ -173,15 +175,45 @@ def _target(
         forms=forms,
         batch_size=limits.members_per_request,
         slots=max(1, limits.identifiers_per_member // max(1, len(forms))),
-        guards=_guards(audience.guards, connector.minimum_of(settings)),
+        guards=_guards(
+            audience.guards,
+            connector.minimum_of(settings),
+            simulated=_is_simulated(settings.base_url),
+        ),
         holdout=audience.holdout,
         expired_before=None if expires is None else expires.before(now),
         refreshed_before=None if refresh is None else now - refresh,
     )
 
 
-def _guards(guards: Guards, minimum: int) -> GuardLimits:
+def least_of(
+    project: Project,
+    connectors: Mapping[str, type[Connector[Any]]],
+    audience: str,
+    destination: str,
+) -> int:
+    """The smallest audience that a destination's partner takes, which nobody can overrule.
+
+    A partner that is simulated on this machine has none: nobody receives anything there.
+    """
+    found = project.destinations.get(destination)
+    if found is None or audience not in project.audiences or _is_simulated(found.settings.base_url):
+        return 0
+    return connectors[found.connector].minimum_of(found.settings)
+
+
+def _is_simulated(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _guards(guards: Guards, minimum: int, *, simulated: bool) -> GuardLimits:
     wanted = guards.minimum_members
+    if wanted is None:
+        wanted = None if simulated or not minimum else minimum
     return GuardLimits(
         minimum_members=None if wanted is None else max(wanted, minimum),
         maximum_removals=guards.maximum_removals,

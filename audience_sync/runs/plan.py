@@ -56,6 +56,7 @@ class Planner:
     holder: str
     now: Callable[[], datetime]
     progress: Progress
+    planned_by: str | None = None  # who gave the command
 
     @property
     def standing(self) -> Standing:
@@ -198,6 +199,7 @@ class Planner:
             forms={kind.value: versioned(form) for kind, form in target.forms.items()},
             generation=plan.generation,
             outbox=None if plan.silent else fingerprint,
+            planned_by=self.planned_by,
             withdrawals=survey.withdrawals,
         )
         if plan.silent or not keep:

@@ -43,7 +43,8 @@ class Pipeline:
     """Plans, delivers, approves, resumes and cancels; every change is made under a lease.
 
     `link` opens a destination by name; `adopted` tells the remote list that an audience adopts;
-    `named` tells whether an audience goes to a destination, as the project stands now.
+    `named` tells whether an audience goes to a destination, as the project stands now; `least`,
+    the smallest audience that the destination's partner takes.
     """
 
     ledger: Ledger
@@ -55,6 +56,8 @@ class Pipeline:
     holder: str
     alive: Callable[[str], bool]
     named: Callable[[str, str], bool] = lambda _audience, _destination: True
+    least: Callable[[str, str], int] = lambda _audience, _destination: 0
+    two_people: bool = False  # whoever planned a held run may not approve it
     now: Callable[[], datetime] = field(repr=False)
 
     def sync(
@@ -112,6 +115,8 @@ class Pipeline:
                 raise ConfigurationError(
                     f"run {run.id} is {run.state}; there is nothing to approve"
                 )
+            if self.two_people and run.state is RunState.HELD:
+                _refuse_alone(run, actor)
             self.deliverer.refuse_outdated(run)
             self._refuse_unwanted(run)
             self._refuse_old(run)
@@ -151,11 +156,10 @@ class Pipeline:
                 self._refuse_old(run)
             return self._deliver(run, held)
 
-    def cancel(self, run: Run) -> Run:
+    def cancel(self, run: Run, reason: str = "cancelled by an operator") -> Run:
         """End a run that did not end; what a partner has accepted stays in the membership."""
         with self._holding_run(run) as held:
             run = self.ledger.run(run.id)  # as it is now that nobody else works on it
-            reason = "cancelled by an operator"
             if run.state is RunState.DELIVERED:
                 return self.confirmer.give_up(run, reason, held)
             if run.state not in (*_WAITING, RunState.DELIVERING):
@@ -269,6 +273,20 @@ class Pipeline:
                 f"drop this run with `audience-sync cancel {run.id}`"
             )
 
+    def _refuse_small(self, run: Run) -> None:
+        """A ConfigurationError where so few people would be added to a list as no partner takes.
+
+        A run that also removes people may go: they have a right to leave.
+        """
+        least = self.least(run.audience, run.destination)
+        few = run.delta.get("wanted", 0) < least and run.delta.get("additions")
+        if few and not run.delta.get("removals"):
+            raise ConfigurationError(
+                f"{run.audience} has fewer members than the {least:,} that {run.destination} "
+                f"takes, which nobody can overrule; drop this run with `audience-sync cancel "
+                f"{run.id}`"
+            )
+
     def _refuse_old(self, run: Run) -> None:
         age = self.now() - run.planned_at
         if age > LONGEST_WAIT:
@@ -283,6 +301,7 @@ class Pipeline:
 
     def _delivered(self, run: Run, held: Held) -> Run:
         self._refuse_unwanted(run)
+        self._refuse_small(run)
         adopted = self.adopted(run.audience, run.destination)
         try:
             return self.deliverer.deliver(run, self.link(run.destination), adopted, held)
@@ -311,7 +330,7 @@ class Pipeline:
             purpose=link.purpose,
             finished_at=self.now(),
             actor=actor,
-            note=run.reason,
+            note=_decided(run),
         )
         self.ledger.record([line], (), held[run.lease_name])
         forced = event is Event.FORCED
@@ -338,6 +357,26 @@ class Pipeline:
 
     def _take(self, name: str) -> Lease:
         return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
+
+
+def _refuse_alone(run: Run, actor: str) -> None:
+    """A ConfigurationError where the one who planned a held run approves it, too."""
+    if run.planned_by is None:
+        raise ConfigurationError(
+            f"nobody knows who planned run {run.id}, and two people have to decide; "
+            f"plan again with `audience-sync plan {run.audience}`"
+        )
+    if run.planned_by == actor:
+        raise ConfigurationError(
+            f"{actor} planned run {run.id}, so another person has to approve it: "
+            f"`audience-sync approve {run.id}`, under a login of their own"
+        )
+
+
+def _decided(run: Run) -> str | None:
+    """Who planned what a person decides about, and why it was held."""
+    planned = f"planned by {run.planned_by}" if run.planned_by else None
+    return "; ".join(filter(None, (planned, run.reason))) or None
 
 
 def _about(run: Run) -> AbstractContextManager[None]:

@@ -76,6 +76,7 @@ class OrderPlanner:
     holder: str
     now: Callable[[], datetime]
     progress: Progress
+    planned_by: str | None = None  # who gave the command
 
     def plan(
         self, selection: Selection, targets: Sequence[Target], held: Held, *, keep: bool = True
@@ -194,6 +195,7 @@ class OrderPlanner:
             delta=_delta(plan, customers, held),
             forms=REFERENCE,
             outbox=fingerprint,
+            planned_by=self.planned_by,
         )
 
     def _findings(self, plan: _Plan, customers: Shareable, held: int) -> list[str]:
