@@ -190,7 +190,7 @@ def look_at_lists(project: Project, ledger: Ledger, link: Link) -> str:
                 error.code,
             ) from None
         found += 1
-    return f"{found} lists there" if found else "no list yet"
+    return {0: "no list yet", 1: "1 list there"}.get(found, f"{found} lists there")
 
 
 def _lists(project: Project, ledger: Ledger, destination: str) -> Iterator[tuple[str, str, bool]]:

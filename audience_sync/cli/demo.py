@@ -103,7 +103,10 @@ class _Story:
         self._compare(project, sandbox)
         time.sleep(2 * _PROCESSING)  # Google answers later, and so does its simulation
         self._run("What the partners made of it, asked from them", "status --poll")
-        self._run("Every transfer, before and after it was made; counts, no people", "log --last 8")
+        self._run(
+            "Every transfer of one list, before and after it was made; counts, no people",
+            "log --audience lapsed-vip --destination meta-se",
+        )
         self._run("Nobody changed the log", "log verify")
 
     def _compare(self, project: Path, sandbox: str) -> None:

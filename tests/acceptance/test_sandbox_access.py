@@ -28,6 +28,7 @@ ACCOUNTS: dict[str, dict[str, object]] = {
         "identifiers": {"email": "email/plain"},
     },
 }
+ROOM = 80  # columns
 OPEN = ("client_id", "app_id", "token_url")  # everything else is a secret
 
 
@@ -74,6 +75,9 @@ def test_every_partner_takes_what_the_sandbox_says(open_shop: Callable[..., Shop
     assert {
         one["destination"]: one["run"]["delta"]["additions"] for one in outcomes
     } == dict.fromkeys(settings, 24)
+    told = shop.must("check").out
+    assert told.count("1 list there") == len(settings)
+    assert max(len(line.rstrip()) for line in told.splitlines()) <= ROOM
 
 
 def test_no_partner_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
