@@ -85,11 +85,12 @@ class Door:
     now: datetime = NOW
     woken: int = 0
     ready: bool = True
+    keys: tuple[bytes, ...] = (intake_key(b"f" * 32),)
 
     def __post_init__(self) -> None:
         desk = Desk(
             ledger=self.ledger,
-            key=intake_key(b"f" * 32),
+            keys=self.keys,
             reception=self.reception,
             progress=lambda ids: {"withdrawals": list(ids), "states": {"received": len(ids)}},
             wake=self._wake,

@@ -74,6 +74,18 @@ class Intake(Database):
                 _seen(row) for row in connection.execute(sa.select(intake_marks).where(of_these))
             ]
 
+    def join_intake(
+        self, source: str, marks: Sequence[bytes], body: bytes, receipt: str, until: datetime
+    ) -> None:
+        """Know a request by further marks, as one that was answered by this receipt."""
+        shared = {"source": source, "body": body, "receipt": receipt, "answered": True}
+        now = self._clock()
+        with self._writing() as connection:
+            insert = upsert(connection.dialect.name, intake_marks).on_conflict_do_nothing()
+            for mark in marks:
+                row = {**shared, "mark": mark, "begun_at": now, "expires_at": until}
+                connection.execute(insert, row)
+
     def end_intake(
         self, receipt: str, source: str, answer: Mapping[str, Any], until: datetime
     ) -> None:

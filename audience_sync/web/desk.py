@@ -51,10 +51,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """Takes withdrawals in for the web; every method may be called from many threads."""
+    """Takes withdrawals in for the web; every method may be called from many threads.
+
+    `keys` make fingerprints: by the first new ones are known, by the others what came before the
+    keys were rotated.
+    """
 
     ledger: Intake
-    key: bytes = field(repr=False)
+    keys: Sequence[bytes] = field(repr=False)
     reception: Reception
     progress: Progress
     wake: Callable[[], None]
@@ -69,17 +73,20 @@ class Desk:
         A Refusal where the sender's name for it was used for something else, where somebody sends
         again what was signed once, and where it is being taken in at this moment.
         """
-        body = self._mark(b"body", call.body)
-        named = {self._mark(b"name", name) for name in call.names}
-        signed = {self._mark(b"signature", call.signature)} if call.signature else set()
+        bodies = self._marks(b"body", call.body)
+        named = [mark for name in call.names for mark in self._marks(b"name", name)]
+        signed = self._marks(b"signature", call.signature) if call.signature else []
         receipt = f"w-{secrets.token_urlsafe(18)}"
         marks = [*named, *signed]
         until = self.remember.after(self.now())
-        seen = self.ledger.begin_intake(call.source, marks, body, receipt, until)
+        seen = self.ledger.begin_intake(call.source, marks, bodies[0], receipt, until)
         if seen:
-            return self._earlier(call.source, [one for one in seen if one.mark in named], body)
+            known = [one for one in seen if one.mark in named]
+            if known:  # whatever it is answered, its signature is spent
+                self.ledger.join_intake(call.source, signed, bodies[0], known[0].receipt, until)
+            return self._earlier(call.source, known, bodies)
         try:
-            found = self._receive(call, receipt, min(named or signed).hex(), requests, left_out)
+            found = self._receive(call, receipt, marks[0].hex(), requests, left_out)
             self.ledger.end_intake(receipt, call.source, found, until)
         except BaseException:
             self._give_back(receipt)
@@ -136,13 +143,15 @@ class Desk:
             "ids": list(received.withdrawals) if received else [],
         }
 
-    def _earlier(self, source: str, seen: Sequence[Seen], body: bytes) -> dict[str, Any]:
+    def _earlier(
+        self, source: str, seen: Sequence[Seen], bodies: Collection[bytes]
+    ) -> dict[str, Any]:
         if not seen:
             raise self._counted(
                 source,
                 Refusal(CONFLICT, "replayed", "this was sent before; sign each request anew"),
             )
-        if any(one.body != body for one in seen):
+        if any(one.body not in bodies for one in seen):
             raise self._counted(
                 source,
                 Refusal(
@@ -169,8 +178,9 @@ class Desk:
         except AudienceSyncError:
             _log.warning("A request could not be given back; it may be sent again in two minutes")
 
-    def _mark(self, kind: bytes, text: bytes) -> bytes:
-        return hmac.new(self.key, kind + b"\0" + text, hashlib.sha256).digest()
+    def _marks(self, kind: bytes, text: bytes) -> list[bytes]:
+        words = kind + b"\0" + text
+        return [hmac.new(key, words, hashlib.sha256).digest() for key in self.keys]
 
 
 def intake_key(fingerprint_key: bytes) -> bytes:

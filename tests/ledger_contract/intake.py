@@ -64,6 +64,15 @@ class IntakeContract(LedgerContract):
         ledger.drop_intake("w-2")
         assert ledger.begin_intake("shop", [KEY], BODY, "w-3", DAY) != []
 
+    def test_further_marks_lead_to_the_same_receipt(self, ledger: Ledger) -> None:
+        """Another signature of the same request; what was known before stays."""
+        ledger.begin_intake("shop", [KEY], BODY, "w-1", DAY)
+        ledger.end_intake("w-1", "shop", {}, DAY)
+        ledger.join_intake("shop", [SIGNATURE, KEY], BODY, "w-1", DAY)
+
+        [seen] = ledger.begin_intake("shop", [SIGNATURE, OTHER], ANOTHER_BODY, "w-2", DAY)
+        assert (seen.receipt, seen.answered, seen.body) == ("w-1", True, BODY)
+
     def test_of_many_at_once_one_claims(self, ledger: Ledger) -> None:
         """Also where every one of them begins at the same moment."""
         won: list[str] = []

@@ -17,6 +17,7 @@ from web_world import KEY, NOW, OLD_KEY, Door, webhooks
 from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.web.answers import SAFE
+from audience_sync.web.desk import intake_key
 
 ANNA = {"email": "Anna.Canary@Example.COM"}
 ONE = {"withdrawals": [ANNA]}
@@ -174,6 +175,28 @@ def test_the_same_key_with_another_body_is_refused(door: Door) -> None:
     assert found.status == 409
     assert "another body" in found.json["error"]
     assert len(door.reception.requests) == 1
+
+
+def test_the_signature_of_a_repetition_is_spent(door: Door) -> None:
+    """Without its key it is no new request; neither is one that was refused for its key."""
+    assert door.post(ONE, name="order 7").status == 202
+    assert door.post(ONE, name="order 7", late=1).status == 202
+    other = {"withdrawals": [{"email": "b@example.com"}]}
+    assert door.post(other, name="order 7", late=2).status == 409
+
+    assert door.post(ONE, late=1).status == 409
+    assert door.post(other, late=2).status == 409
+    assert len(door.reception.requests) == 1
+
+
+def test_who_came_before_the_keys_were_rotated_is_known(new_door: Callable[..., Door]) -> None:
+    """A replay is a replay, and a repetition a repetition, under a new fingerprint key, too."""
+    old, new = intake_key(b"f" * 32), intake_key(b"g" * 32)
+    first, second = new_door(keys=(old,)), new_door(keys=(new, old))
+    found = first.post(ONE, name="order 7")
+
+    assert second.post(ONE).status == 409
+    assert second.post(ONE, name="order 7", late=1).json == found.json
 
 
 def test_a_key_may_be_used_anew_after_its_time(door: Door) -> None:
