@@ -6,6 +6,7 @@ from celery import Celery
 
 from audience_sync.errors import ConfigurationError
 from audience_sync.settings import Settings
+from audience_sync.worker import broker
 
 PLAN = "audience-sync.plan"
 DELIVER = "audience-sync.deliver"
@@ -30,6 +31,7 @@ def make_celery(settings: Settings) -> Celery:
     JSON is the only language of its messages, and nothing keeps their results: what became of a
     message stands in the ledger.
     """
+    broker.use()
     celery = Celery("audience_sync", broker=broker_url(settings), set_as_current=False)
     celery.conf.update(
         accept_content=["json"],

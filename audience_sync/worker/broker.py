@@ -1,0 +1,56 @@
+"""Redis as the broker, mended: a worker whose acknowledgements got lost goes on listening."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+
+# Kombu has few types.
+_ack: Any = redis.QoS.ack
+_reject: Any = redis.QoS.reject
+_forget: Any = virtual.QoS.ack
+
+
+class SteadyQoS(redis.QoS):
+    """Counts what a worker has taken and not answered for.
+
+    Kombu 5.7 goes on counting a message whose acknowledgement failed because Redis had died. A
+    worker whose every place was taken then listens no more, and never learns that its connection
+    is gone. Such a message is no longer this worker's: Redis gives it to somebody again, or has
+    forgotten it.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Answer for a message; it is not counted any more, whatever becomes of the answer."""
+        try:
+            _ack(self, delivery_tag)
+        except self.channel.connection_errors:
+            _forget(self, delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back, likewise."""
+        try:
+            _reject(self, delivery_tag, requeue=requeue)
+        except self.channel.connection_errors:
+            _forget(self, delivery_tag)
+            raise
+
+
+class SteadyChannel(redis.Channel):
+    """A channel that counts so."""
+
+    QoS: Any = SteadyQoS
+
+
+class SteadyTransport(redis.Transport):
+    """Celery's way to Redis, with such channels."""
+
+    Channel: Any = SteadyChannel
+
+
+def use() -> None:
+    """Let every Redis URL lead here."""
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:SteadyTransport"
