@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from audience_sync.membership.location import StateLocation
     from audience_sync.membership.sealed import Keyring
     from audience_sync.runs.calendar import Calendar
+    from audience_sync.runs.flight import Flight
     from audience_sync.runs.link import Link
     from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.sync import Pipeline
@@ -355,6 +356,7 @@ class App:
                     self.read_statistics(outcome.run)
             outcomes += late
             self.sign_log()
+            self.warn_of_canaries()
         return outcomes
 
     def _as_it_is_now(self, outcome: Outcome) -> Outcome:
@@ -371,6 +373,28 @@ class App:
         if run.outbox is not None and run.state in (RunState.DELIVERED, RunState.CONFIRMED):
             remote = self.ledger.remote_list(run.audience, run.destination)
             read_statistics(self.ledger, self.link, remote, self.now())
+
+    def canaries(self) -> list[Flight]:
+        """Where the project's canaries are on every list, and which did not move."""
+        if not self.project.canaries or not self.project.audiences:
+            return []
+        from audience_sync.runs.flight import Watch  # noqa: PLC0415 - keeps status light
+
+        selection = self.selection()
+        watch = Watch(
+            ledger=self.ledger,
+            location=self.location,
+            keyring=self.keyring_and_fingerprint_key[0],
+            identity={kind: selection.identity_form(kind) for kind in selection.mapped},
+        )
+        return watch.flights(self.targets((), None, alone=False), self.now())
+
+    def warn_of_canaries(self) -> None:
+        """Tell the log of this program which canaries did not move."""
+        for flight in self.canaries():
+            if flight.alert is not None:
+                where = f"{flight.audience} at {flight.destination}"
+                _log.warning("The canary %s on %s: %s", flight.canary, where, flight.alert)
 
     def forget(self, audience: str, destination: str) -> None:
         """Take a list that its partner no longer has for gone; the next sync makes a new one."""
@@ -505,6 +529,7 @@ class App:
         run = self.pipeline_of(known).go_on(run_id)
         if run is not None:
             self.read_statistics(run)
+            self.warn_of_canaries()
         return run
 
     def sweep(self) -> list[Run]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +16,10 @@ from audience_sync.ledger.records import RemoteList
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.held import Manifest
 from audience_sync.project import Audience, Guards, Project
+from audience_sync.runs.canaries import Canary
 from audience_sync.runs.targets import Selection, Target
+
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)  # so that a month has the same length in every turn
 
 
 def selection_of(project: Project, connectors: Collection[str] = ()) -> Selection:
@@ -183,6 +186,20 @@ def _target(
         holdout=audience.holdout,
         expired_before=None if expires is None else expires.before(now),
         refreshed_before=None if refresh is None else now - refresh,
+        canaries=_canaries(project),
+        canaries_at=now,
+    )
+
+
+def _canaries(project: Project) -> tuple[Canary, ...]:
+    return tuple(
+        Canary(
+            name=name,
+            values=dict(written.values),
+            country=written.country or project.policy.default_country,
+            stays=written.stays.after(_ANY_TIME) - _ANY_TIME,
+        )
+        for name, written in project.canaries.items()
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from audience_sync.cli import (
+    canaries,
     decide,
     deliver,
     demo,
@@ -41,6 +42,7 @@ def application() -> typer.Typer:
         group.register(made)
     transfers.register(made)
     orders.register(made)
+    canaries.register(made)
     keys.register(made)
     for group in (describe, supervise, serve, demo):
         group.register(made)

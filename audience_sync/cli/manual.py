@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 _COMMANDS = (
     "init", "check", "plan", "sync", "approve", "cancel", "resume", "forget", "status", "runs",
     "run", "log", "log verify", "log export", "log prove",
-    "orders", "orders arrived", "orders lost",
-    "keys show", "keys rotate", "keys drop",
+    "orders", "orders arrived", "orders lost", "canaries",
+    "keys", "keys show", "keys rotate", "keys drop",
     "connectors", "connectors show", "connectors new", "schema",
     "migrate", "health", "ready", "sandbox", "worker", "beat", "demo",
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audience_sync.cli import codes, options
+from audience_sync.cli.canaries import tell_alerts
 from audience_sync.cli.jobs import jobs_under_way, print_jobs
 from audience_sync.cli.session import opened
 
@@ -46,13 +47,15 @@ def status(
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            print_json({"lists": places, "jobs": jobs_under_way(app)})
+            found = {"lists": places, "jobs": jobs_under_way(app), "canaries": app.canaries()}
+            print_json(found)
         else:
             from audience_sync.cli.lists import print_lists  # noqa: PLC0415 - keeps --help light
 
             print_lists(places, app.now())
             print_jobs(jobs_under_way(app))
             _tell_interrupted(app, places)
+            tell_alerts(app.canaries())
         _tell_failures(outcomes)
     return codes.of_outcomes([o for o in outcomes if o.error is not None])
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from audience_sync.connector import Connector
+from audience_sync.project.canaries import CANARIES, CanarySection, check_canaries
 from audience_sync.project.crosschecks import check_hashed, check_policy, check_readable
 from audience_sync.project.document import Findings, Place, read_document
 from audience_sync.project.model import (
@@ -97,6 +98,7 @@ class _Loader:
         destinations = self._destinations()
         audiences = self._audiences(source, _Defaults(guards, timezone), destinations)
         orders = self._orders(_Defaults(guards, timezone), destinations, audiences)
+        canaries = self._canaries(source)
         webhooks = self._webhooks()
         privacy = self._privacy()
         if head is None or source is None:
@@ -114,6 +116,7 @@ class _Loader:
             destinations=destinations,
             audiences=audiences,
             orders=orders,
+            canaries=canaries,
             webhooks=webhooks,
             **privacy,
             report_threshold=head.report_threshold,
@@ -191,6 +194,17 @@ class _Loader:
             guards=defaults.guards.overridden_by(section.guards),
         )
 
+    def _canaries(self, source: Source | None) -> dict[str, CanarySection]:
+        found = {}
+        for name, entry in self._named(CANARIES).items():
+            place: Place = (CANARIES, name)
+            canary = self._validated(CanarySection, self.references.fill(entry, place), place)
+            if canary is not None:
+                found[name] = canary
+        if source is not None:
+            check_canaries(found, source.columns.kinds, self.findings)
+        return found
+
     def _webhooks(self) -> Webhooks | None:
         written = self.tree.get(WEBHOOKS)
         if written is None:
@@ -212,7 +226,7 @@ class _Loader:
         return policy
 
     def _named(self, key: str) -> dict[str, Any]:
-        """The entries of `destinations` or `audiences`."""
+        """The entries of `destinations`, `audiences` or `canaries`."""
         entries = self.tree.get(key)
         if entries is None:
             return {}

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from audience_sync.connector import ConnectorSettings
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.period import Period
+from audience_sync.project.canaries import CanarySection
 from audience_sync.project.privacy import (
     REPORT_THRESHOLD,
     Acknowledged,
@@ -106,6 +107,7 @@ class Project:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     audiences: Mapping[str, Audience] = field(default_factory=dict)
     orders: OrderReports | None = None
+    canaries: Mapping[str, CanarySection] = field(default_factory=dict)
     webhooks: Webhooks | None = None
     approval: Approval = field(default_factory=Approval)
     retention: Retention = field(default_factory=Retention)

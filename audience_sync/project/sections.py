@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from audience_sync.period import Period
+from audience_sync.project.canaries import CanarySection
 from audience_sync.project.privacy import (
     REPORT_THRESHOLD,
     Acknowledged,
@@ -220,6 +221,10 @@ class ProjectFile(ProjectHead):
     )
     destinations: dict[str, Any] = Field(
         default_factory=dict, description="accounts at partners, by a name of your own"
+    )
+    canaries: dict[str, CanarySection] = Field(
+        default_factory=dict,
+        description="accounts of your own, by a name of your own, that watch every list move",
     )
     audiences: dict[str, AudienceSection] = Field(
         default_factory=dict, description="groups of customers, by a name of your own"

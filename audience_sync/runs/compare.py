@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Self
@@ -25,7 +25,8 @@ from audience_sync.membership.digests import (
     starts,
 )
 from audience_sync.membership.held import Membership
-from audience_sync.membership.lines import Lines, merge, no_lines
+from audience_sync.membership.lines import Lines, join, merge, no_lines
+from audience_sync.runs.seeding import Seeding
 from audience_sync.runs.survey import Surveyed, read_form
 from audience_sync.runs.targets import FormOf, Target
 from audience_sync.runs.verdicts import Verdicts
@@ -49,6 +50,7 @@ class Counts:
     expired: int = 0  # of those who left, the ones who left by age
     barred: int = 0  # wanted, but they left by age
     rejected: int = 0  # wanted, but the partner rejected them not long ago
+    canaries: int = 0  # on the list beside the members, and in none of the other numbers
 
     def __iadd__(self, other: Counts) -> Self:
         for name, value in vars(other).items():
@@ -92,6 +94,7 @@ class Comparison:
         self._verdicts = verdicts
         self._suppress = suppress
         self._now = int(now.timestamp())
+        self._seeding = Seeding(survey, self._now)
 
     def read(self, partition: int) -> Rows:
         """What the customers of a partition are and may."""
@@ -125,7 +128,16 @@ class Comparison:
         reasons = rows.reasons[:, group]
         wanted = self._wanted(target, rows, eligible, reasons, counts)
         lines = membership.read(rows.partition, self._survey.rows.partitions)
+        seeds = self._seeding.of(target, rows.partition)
+        if seeds is not None:
+            seeds = seeds.without(wanted.keys)
+            ours = match(lines.keys, seeds.keys) >= 0
+            moved = self._moved(target, lines.take(ours), seeds.lines)
+            lines = lines.take(~ours)
         found = self._against(target, rows.partition, lines, wanted, counts)
+        if seeds is not None:
+            counts.canaries = moved.unchanged + moved.additions
+            found = replace(found, delta=_beside(found.delta, moved))
         reached = rows.identity[eligible & (reasons != NO_REASON)]
         keys = found.delta.left_keys
         counts.refused = int(self._verdicts.refused(rows.partition, keys, reached).sum())
@@ -168,6 +180,17 @@ class Comparison:
         counts.merged = len(at) - counts.members
         return lines
 
+    def _moved(self, target: Target, held: Lines, wanted: Lines) -> Delta:
+        """What becomes of canaries, by the same steps as of any member."""
+        before = 0 if target.expired_before is None else int(target.expired_before.timestamp())
+        delta = diff(held, wanted, now=self._now, expired_before=before)
+        suppressed = self._suppress(target.destination, delta.added)
+        if suppressed.any():
+            barred = delta.added.keys[suppressed]
+            wanted = wanted.take(match(wanted.keys, barred[starts(barred)]) < 0)
+            delta = diff(held, wanted, now=self._now, expired_before=before)
+        return delta
+
     def _against(
         self, target: Target, partition: int, held: Lines, wanted: Lines, counts: Counts
     ) -> Compared:
@@ -187,6 +210,23 @@ class Comparison:
         counts.unchanged, counts.additions = delta.unchanged, delta.additions
         counts.changed, counts.left = delta.changed, delta.left
         return Compared(partition, delta, counts)
+
+
+def _beside(members: Delta, canaries: Delta) -> Delta:
+    """The delta of members, with canaries on their way among them and not counted."""
+
+    def together(some: Lines, others: Lines) -> Lines:
+        if not len(others):
+            return some
+        return join([some, others]).sorted() if len(some) else others
+
+    return replace(
+        members,
+        added=together(members.added, canaries.added),
+        removed=together(members.removed, canaries.removed),
+        following=together(members.following, canaries.following),
+        same=members.same and canaries.same,
+    )
 
 
 def sizes_of(survey: Surveyed) -> dict[str, int]:

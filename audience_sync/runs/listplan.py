@@ -14,7 +14,7 @@ from audience_sync.membership.crossing import StillCarried
 from audience_sync.membership.digests import Bytes, Mask, Positions
 from audience_sync.membership.held import Manifest, Membership, write_lines
 from audience_sync.membership.lines import Lines, join
-from audience_sync.membership.outbox import OutboxWriter, destroy_outbox
+from audience_sync.membership.outbox import OutboxWriter
 from audience_sync.runs.compare import Compared, Counts
 from audience_sync.runs.targets import Target, Workspace
 from audience_sync.runs.waiting import WaitingLines
@@ -46,7 +46,8 @@ class ListPlan:
     """Takes the compared partitions of one list in order; `finish` closes the outbox.
 
     Its membership is kept in so many `files`, one for each run of neighbouring partitions. With
-    `at_once` additions go straight to the outbox, which stays open; else they wait.
+    `at_once` additions go straight to the outbox, which stays open; else they wait. Of several who
+    plan the same run each writes files of its own, named by `attempt`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ListPlan:
         *,
         at_once: bool,
         files: int,
+        attempt: str = "",
     ) -> None:
         self.run = run
         self.target = target
@@ -73,7 +75,10 @@ class ListPlan:
         self._files: dict[int, str] = {}
         self._partitions = files
         self._neighbours: list[Stored] = []
-        self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size)
+        self._folder = generation_folder(target, run) + (attempt and f"/{attempt}")
+        self._outbox = OutboxWriter(
+            space.location, space.keyring, run, target.batch_size, attempt
+        )
         self._waiting = waiting
         self._at_once = at_once
         self._added: list[int] = []  # numbers of waiting lines
@@ -98,7 +103,7 @@ class ListPlan:
             return stored.files.get(file)
         if not any(map(len, parts)):
             return None
-        path = f"{generation_folder(self.target, self.run)}/{file}.sealed"
+        path = f"{self._folder}/{file}.sealed"
         full = [part for part in parts if len(part)]
         write_lines(self._space.location, path, self._space.keyring, join(full))
         return path
@@ -146,15 +151,14 @@ class ListPlan:
         return fingerprint, self._outbox.members["remove"], self._outbox.members["add"]
 
     def abandon(self) -> None:
-        """Delete what was written; the plan came to nothing."""
+        """Delete what was written here; the plan came to nothing."""
         self._outbox.abandon()
-        destroy_outbox(self._space.location, self.run)
-        self._space.location.delete(generation_folder(self.target, self.run))
+        self._space.location.delete(self._folder)
 
     @property
     def manifest(self) -> Manifest:
         """The membership once everything in the outbox is delivered."""
-        members = self.counts.unchanged + self.counts.additions
+        members = self.counts.unchanged + self.counts.additions + self.counts.canaries
         return Manifest(self._partitions, self._files, members)
 
     def _stays(self) -> dict[tuple[Kind, int], Positions]:

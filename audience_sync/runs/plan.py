@@ -15,7 +15,7 @@ from audience_sync.customers.source import open_source
 from audience_sync.errors import AudienceSyncError, StateError
 from audience_sync.identifiers.forms import versioned
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, Operation, Run, RunState
+from audience_sync.ledger.records import Batch, Lease, Operation, Run, RunState
 from audience_sync.membership.digests import partitions_for
 from audience_sync.membership.guard import GuardFacts, findings
 from audience_sync.membership.held import Manifest, Membership
@@ -89,7 +89,7 @@ class Planner:
                 waiting.finish()
                 return {
                     plan.target.name: _alone(
-                        plan, held, lambda plan: self.conclude(plan, survey, keep=keep)
+                        plan, held, lambda plan: self._conclude(plan, survey, held, keep=keep)
                     )
                     for plan in plans
                 }
@@ -165,8 +165,22 @@ class Planner:
 
         in_order(compare, range(partitions), done)
 
-    def conclude(self, plan: ListPlan, survey: Surveyed, *, keep: bool = True) -> Run:
-        """Close a list's plan: sums, guards, outbox, and the run in the ledger."""
+    def _conclude(self, plan: ListPlan, survey: Surveyed, held: Held, *, keep: bool) -> Run:
+        return self.conclude(plan, survey, held[plan.target.name], keep=keep)
+
+    def conclude(
+        self,
+        plan: ListPlan,
+        survey: Surveyed,
+        *leases: Lease,
+        keep: bool = True,
+        due: bool = False,
+    ) -> Run:
+        """Close a list's plan: sums, guards, outbox, and the run in the ledger.
+
+        BusyError, and no run, when one of the leases was lost. A run that is `due` needs nobody's
+        word, unless a guard holds it.
+        """
         target, counts = plan.target, plan.counts
         funnel = funnel_of(plan, survey)
         if counts.members != counts.unchanged + counts.additions:
@@ -184,6 +198,7 @@ class Planner:
             state=RunState.CONFIRMED if plan.silent else state,
             planned_at=now,
             finished_at=now if plan.silent else None,
+            next_attempt_at=now if due and state is RunState.PLANNED and not plan.silent else None,
             reason="; ".join(found) or ("nothing changed" if plan.silent else None),
             funnel=funnel.as_counts(),
             delta={
@@ -195,6 +210,7 @@ class Planner:
                 "removals": counts.left,
                 "refused": counts.refused,
                 "batches": len(removals) + len(additions),
+                **({"canaries": counts.canaries} if target.canaries else {}),
             },
             forms={kind.value: versioned(form) for kind, form in target.forms.items()},
             generation=plan.generation,
@@ -205,12 +221,19 @@ class Planner:
         if plan.silent or not keep:
             plan.abandon()
         if keep:
-            self._keep(plan, run, removals, additions)
+            self._keep(plan, run, leases, removals, additions)
         return run
 
-    def _keep(self, plan: ListPlan, run: Run, removals: list[int], additions: list[int]) -> None:
+    def _keep(
+        self,
+        plan: ListPlan,
+        run: Run,
+        leases: Sequence[Lease],
+        removals: list[int],
+        additions: list[int],
+    ) -> None:
         if not plan.silent:
-            write_following(self.location, self.keyring, run.id, plan.manifest)
+            write_following(self.location, self.keyring, run, plan.manifest)
         operations = [Operation.REMOVE] * len(removals) + [Operation.ADD] * len(additions)
         sizes = removals + additions
         self.ledger.create_run(
@@ -221,6 +244,7 @@ class Planner:
                 Batch(run=run.id, position=position, operation=operation, members=size)
                 for position, (operation, size) in enumerate(zip(operations, sizes, strict=True))
             ],
+            *leases,
         )
         plan.kept = True
 

@@ -14,6 +14,7 @@ from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.membership.spill import Kept, Spill
+from audience_sync.runs.canaries import Canary
 
 FormOf = tuple[Kind, str]  # a kind in a form
 
@@ -39,6 +40,8 @@ class Target:
     expired_before: datetime | None = None
     refreshed_before: datetime | None = None  # a list last sent whole before then is sent whole
     retired: bool = False
+    canaries: tuple[Canary, ...] = ()
+    canaries_at: datetime | None = None  # the time that decides whose turn it is
 
     @property
     def name(self) -> str:
