@@ -49,10 +49,10 @@ def test_a_row_is_true(name: str) -> None:
     """The smallest audience, what is read, the consent signal, and kinds that are not taken."""
     row, says = _rows()[name], _described()[name]
     if says["forms"] and "minimum_audience" not in says["set_by_destination"]:
-        assert row["least"] == f"{says['minimum_audience']:,}"
+        assert row["smallest audience"] == f"{says['minimum_audience']:,}"
     assert (row["consent signal"] == "none") == (not says["needs_consent_signal"])
-    assert (row["tells"] == "nothing") == (not says["reads"])
-    assert ("match-rate" in row["tells"]) == ("match rate" in says["reads"])
+    assert (row["tells back"] == "nothing") == (not says["reads"])
+    assert ("match-rate" in row["tells back"]) == ("match rate" in says["reads"])
     assert ("*unhashed*" in row["takes"]) == ("device/raw" in says["forms"].values())
     if "phone/e164" in says["forms"].values() and name != "webhook":
         assert "phone with `+`" in row["takes"]
