@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from audience_sync.fanning import Fanout
     from audience_sync.membership.location import StateLocation
     from audience_sync.membership.sealed import Keyring
+    from audience_sync.purging import Purged
     from audience_sync.runs.calendar import Calendar
     from audience_sync.runs.flight import Flight
     from audience_sync.runs.link import Link
@@ -541,6 +542,30 @@ class App:
         note_sweep(self.ledger, this_process())
         self.sign_log()
         return due_runs(self.ledger, self.now(), alive)
+
+    def purge(self, *, dry: bool = False) -> list[Purged]:
+        """Delete everything whose time is over, by the project's `retention:`."""
+        from audience_sync.purging import Purge, note_purge  # noqa: PLC0415 - the same
+        from audience_sync.runs.sweep import sweep  # noqa: PLC0415 - the same
+
+        if not dry:
+            sweep(self.ledger, self.location, alive, self.now())
+            note_purge(self.ledger, this_process())
+        return Purge(
+            project=self.project,
+            ledger=self.ledger,
+            location=self.location,
+            signer=self.signer_and_made[0],
+            cancel=lambda run, reason: self.pipeline_of(run).cancel(run, reason),
+            now=self.now(),
+            dry=dry,
+        ).all()
+
+    def purge_if_due(self) -> list[Purged]:
+        """The same, once a day however often it is asked for."""
+        from audience_sync.purging import is_due  # noqa: PLC0415 - the same
+
+        return self.purge() if is_due(self.ledger, self.now()) else []
 
     def check(self, destination: str | None = None) -> list[Finding]:
         """Look at everything that a sync needs, without changing anything at a partner."""

@@ -14,6 +14,7 @@ from audience_sync.cli import (
     deliver,
     demo,
     describe,
+    keeping,
     keys,
     orders,
     serve,
@@ -44,7 +45,7 @@ def application() -> typer.Typer:
     orders.register(made)
     canaries.register(made)
     keys.register(made)
-    for group in (describe, supervise, serve, demo):
+    for group in (keeping, describe, supervise, serve, demo):
         group.register(made)
     return made
 

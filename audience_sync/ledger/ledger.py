@@ -12,6 +12,7 @@ from audience_sync.ledger.jobs import Jobs
 from audience_sync.ledger.leases import Leases
 from audience_sync.ledger.lists import RemoteLists
 from audience_sync.ledger.reported import ReportedLines
+from audience_sync.ledger.retained import Retained
 from audience_sync.ledger.runs import Runs
 from audience_sync.ledger.schedules import Schedules
 from audience_sync.ledger.schema import migrate, prepare, version
@@ -23,6 +24,7 @@ class Ledger(
     Runs,
     TransferLog,
     Checkpoints,
+    Retained,
     Leases,
     RemoteLists,
     Fingerprints,

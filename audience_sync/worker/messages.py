@@ -14,6 +14,7 @@ SYNC = "audience_sync.sync"
 DELIVER_RUN = "audience_sync.deliver"
 POLL_RUN = "audience_sync.poll"
 SWEEP = "audience_sync.sweep"
+PURGE = "audience_sync.purge"
 SCHEDULED = "audience_sync.scheduled"
 PLAN_PIECE = "audience_sync.plan_piece"
 DELIVER_PIECE = "audience_sync.deliver_piece"
@@ -25,6 +26,7 @@ QUEUE_OF = {
     DELIVER_PIECE: DELIVER,
     POLL_RUN: POLL,
     SWEEP: POLL,
+    PURGE: POLL,
 }
 
 # Seconds. Redis doubles a message that waits longer than the visibility timeout; what is to wait

@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 from celery.schedules import BaseSchedule, schedstate
 
 from audience_sync.cron import next_due
-from audience_sync.worker.messages import SCHEDULED, SWEEP, Message
+from audience_sync.worker.messages import PURGE, SCHEDULED, SWEEP, Message
 
 if TYPE_CHECKING:  # it leads to numpy, which starts a thread that a worker's fork would lose
     from audience_sync.project.model import Project
 
 SWEEP_EVERY = 180.0  # seconds
+PURGE_EVERY = 3600.0  # seconds between looks at whether a day has passed, since beat may restart
 
 Clock = Callable[[], datetime]
 
@@ -67,7 +68,7 @@ def beat_entries(project: Project, now: Clock = utc_now) -> dict[str, dict[str, 
         f"sync {cron} {zone}": _sync_entry(CronInZone(cron, zone, now), names)
         for (cron, zone), names in together.items()
     }
-    return entries | {"sweep": _sweep_entry(now())}
+    return entries | {"sweep": _sweep_entry(now()), "purge": _purge_entry(now())}
 
 
 def due_since(project: Project, audience: str, since: datetime, now: datetime) -> bool:
@@ -91,6 +92,12 @@ def _sweep_entry(now: datetime) -> dict[str, Any]:
     """Due at once: whatever stopped beat may have stopped workers, too."""
     message = Message(task=SWEEP, expires=SWEEP_EVERY)
     return _entry(message, timedelta(seconds=SWEEP_EVERY), now - timedelta(seconds=SWEEP_EVERY))
+
+
+def _purge_entry(now: datetime) -> dict[str, Any]:
+    """Due at once, too; whether it purges stands in the ledger."""
+    message = Message(task=PURGE, expires=PURGE_EVERY)
+    return _entry(message, timedelta(seconds=PURGE_EVERY), now - timedelta(seconds=PURGE_EVERY))
 
 
 def _entry(message: Message, schedule: object, last: datetime) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from audience_sync.worker.messages import (
     LONGEST_WAIT,
     PLAN_PIECE,
     POLL_RUN,
+    PURGE,
     SCHEDULED,
     SWEEP,
     SYNC,
@@ -105,6 +106,14 @@ def sweep(task: Any) -> None:
             _send_all(task, [Message(task=SCHEDULED, args=(names,), expires=SWEEP_EVERY)])
 
 
+def purge(task: Any) -> None:  # noqa: ARG001 - as Celery calls it
+    """Delete what is older than the project keeps it, once a day."""
+    with _opened() as app:
+        for purged in app.purge_if_due():
+            if purged.count:
+                _log.info("Purged %s: %s", purged.what, purged.count)
+
+
 def register(celery: Celery) -> None:
     """Give the tasks to an app."""
     plans = {"time_limit": STUCK_PLAN, "soft_time_limit": STUCK_PLAN - GRACE}
@@ -116,6 +125,7 @@ def register(celery: Celery) -> None:
         (DELIVER_PIECE, piece, {}),
         (POLL_RUN, poll, {}),
         (SWEEP, sweep, {}),
+        (PURGE, purge, {}),
     )
     for name, work, limits in known:
         celery.task(_guarded(name, work), name=name, bind=True, shared=False, **limits)

@@ -1,0 +1,56 @@
+"""`purge` and `records`: what is kept until when, and the record of processing activities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audience_sync.cli import codes, options
+from audience_sync.cli.session import opened
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
+    from audience_sync.purging import Purged
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands of this file."""
+    application.command()(purge)
+
+
+def purge(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be deleted.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Delete what is older than the project keeps it; beat does so every day.
+
+    `retention:` in the project file says how long each thing is kept.
+    """
+    with opened(debug=context.obj["debug"]) as app:
+        found = app.purge(dry=dry_run)
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            purged = [{"what": p.what, "count": p.count, "before": p.before} for p in found]
+            print_json({"dry_run": dry_run, "purged": purged})
+        else:
+            _print_purged(app, found, dry_run=dry_run)
+    return codes.DONE
+
+
+def _print_purged(app: App, found: list[Purged], *, dry_run: bool) -> None:
+    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import clock, console, number  # noqa: PLC0415 - the same
+
+    count = "would go" if dry_run else "gone"
+    table = plain_table("", "older than", count, right=[count])
+    for purged in found:
+        before = clock(purged.before, app.project.timezone)
+        table.add_row(purged.what, before, number(purged.count))
+    console().print(table)
+    if app.signer_and_made[0] is None:
+        print("\nThe transfer log stays whole: set AUDIENCE_SYNC_SIGNING_KEY to purge it.")
