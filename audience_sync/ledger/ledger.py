@@ -16,6 +16,7 @@ from audience_sync.ledger.retained import Retained
 from audience_sync.ledger.runs import Runs
 from audience_sync.ledger.schedules import Schedules
 from audience_sync.ledger.schema import migrate, prepare, version
+from audience_sync.ledger.traces import Traces
 from audience_sync.ledger.transfer_log import TransferLog
 from audience_sync.ledger.withdrawals import Withdrawals
 
@@ -32,6 +33,7 @@ class Ledger(
     ReportedLines,
     Schedules,
     Intake,
+    Traces,
     Withdrawals,
 ):
     """Runs, leases, lists, fingerprints, jobs, order lines, the transfer log and what came in.

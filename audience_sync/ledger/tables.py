@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0008"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0009"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 

@@ -35,6 +35,9 @@ class Retention(Section):
     fingerprints: PeriodValue = _kept(
         30, "day", "keyed fingerprints of members that a partner rejected"
     )
+    traces: PeriodValue = _kept(
+        1, "year", "keyed fingerprints of who was taken off a list, for `subject find`"
+    )
     withdrawals: PeriodValue = _kept(3, "year", "records of withdrawals, after they were confirmed")
     lists: PeriodValue = _kept(1, "year", "lists that hold nobody and that the project dropped")
     schedules: PeriodValue = _kept(90, "day", "served times of audiences that the project dropped")

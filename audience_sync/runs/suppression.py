@@ -57,13 +57,13 @@ class Suppression:
 def fingerprints(lines: Lines, key: bytes) -> Bytes:
     """HMAC-SHA256 of each line's identity and identifiers, written in hex; shape (n, 32)."""
     columns = [lines.keys, *(_padded(lines, kind) for kind in Kind)]
-    message = _text(np.concatenate(columns, axis=1))
+    message = hexes(np.concatenate(columns, axis=1))
     padded = key.ljust(_BLOCK, b"\0")
     # The pads are written in hex like the message, so that the columnar hash sees plain text.
     inner = bytes(byte ^ 0x36 for byte in padded).hex()
     outer = bytes(byte ^ 0x5C for byte in padded).hex()
     hashed = _sha256(pl.lit(inner) + pl.col("message"), message)
-    return _bytes(_sha256(pl.lit(outer) + pl.col("message"), hashed))
+    return unhexed(_sha256(pl.lit(outer) + pl.col("message"), hashed))
 
 
 def _padded(lines: Lines, kind: Kind) -> Bytes:
@@ -81,7 +81,8 @@ def _sha256(expression: pl.Expr, message: pl.Series) -> pl.Series:
     return frame.select(message=hashed)["message"]
 
 
-def _text(values: Bytes) -> pl.Series:
+def hexes(values: Bytes) -> pl.Series:
+    """Each value written in hex."""
     written = text(values)
     return (
         pl.Series([written.tobytes().decode("ascii")])
@@ -90,6 +91,7 @@ def _text(values: Bytes) -> pl.Series:
     )
 
 
-def _bytes(hexes: pl.Series) -> Bytes:
-    joined = str(hexes.str.join("").item())
+def unhexed(written: pl.Series) -> Bytes:
+    """What digests written in hex are; shape (n, 32)."""
+    joined = str(written.str.join("").item())
     return np.frombuffer(bytes.fromhex(joined), dtype=np.uint8).reshape(-1, DIGEST_WIDTH)
