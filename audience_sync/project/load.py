@@ -41,6 +41,7 @@ from audience_sync.project.source import Decisions, Source
 from audience_sync.project.uses import adopted_once, destination_uses, sendable_forms
 from audience_sync.project.values import is_name
 from audience_sync.project.webhooks import WEBHOOKS, Webhooks, check_webhooks
+from audience_sync.project.withdrawals import WithdrawalsSection
 from audience_sync.project.wording import nearest, report
 
 Installed = Mapping[str, type[Connector[Any]]]
@@ -101,6 +102,7 @@ class _Loader:
         canaries = self._canaries(source)
         webhooks = self._webhooks()
         privacy = self._privacy()
+        withdrawals = self._optional("withdrawals", WithdrawalsSection) or WithdrawalsSection()
         if head is None or source is None:
             return None
         return Project(
@@ -119,6 +121,7 @@ class _Loader:
             canaries=canaries,
             webhooks=webhooks,
             **privacy,
+            withdrawals=withdrawals,
             report_threshold=head.report_threshold,
             lines={
                 ".".join(map(str, place)): line

@@ -27,6 +27,7 @@ from audience_sync.project.sections import (
 )
 from audience_sync.project.source import Decisions, Source
 from audience_sync.project.webhooks import Webhooks
+from audience_sync.project.withdrawals import WithdrawalsSection
 
 ORDERS = "orders"  # stands for an audience's name where orders are reported
 
@@ -112,6 +113,7 @@ class Project:
     approval: Approval = field(default_factory=Approval)
     retention: Retention = field(default_factory=Retention)
     records: RecordsSection = field(default_factory=RecordsSection)
+    withdrawals: WithdrawalsSection = field(default_factory=WithdrawalsSection)
     report_threshold: int | None = REPORT_THRESHOLD  # None: every count is shown
     lines: Mapping[str, int] = field(default_factory=dict)  # of keys that only reading proves right
 

@@ -39,6 +39,7 @@ from audience_sync.project.values import (
     Zone,
 )
 from audience_sync.project.webhooks import Webhooks
+from audience_sync.project.withdrawals import WithdrawalsSection
 
 PURPOSE = "advertising to consenting customers"
 OWN_ORIGINS = ("account", "purchase", "membership", "newsletter", "customer_service")
@@ -218,6 +219,9 @@ class ProjectFile(ProjectHead):
     )
     webhooks: Webhooks | None = Field(
         None, description="who may send withdrawals by HTTP, to `audience-sync serve`"
+    )
+    withdrawals: WithdrawalsSection = Field(
+        default_factory=WithdrawalsSection, description="how fast withdrawals reach partners"
     )
     destinations: dict[str, Any] = Field(
         default_factory=dict, description="accounts at partners, by a name of your own"
