@@ -8,15 +8,22 @@ from collections.abc import Callable
 
 from audience_sync.errors import AudienceSyncError, BusyError, places
 
-EVERY = 30.0  # seconds; what a crash or a partner's outage left is gone on with so soon
+EVERY = 30.0  # seconds; what a crash or another process left is gone on with so soon
+LEAST = 0.05  # seconds between two deliveries
 
 _log = logging.getLogger(__name__)
 
 
-class Lane:
-    """Calls `deliver` whenever it is woken, and every half minute; nothing that fails ends it."""
+Deliver = Callable[[], float | None]
 
-    def __init__(self, deliver: Callable[[], object], every: float = EVERY) -> None:
+
+class Lane:
+    """Calls `deliver` whenever it is woken, and every half minute; nothing that fails ends it.
+
+    `deliver` may answer in how many seconds there is more to do.
+    """
+
+    def __init__(self, deliver: Deliver, every: float = EVERY) -> None:
         self._deliver = deliver
         self._every = every
         self._woken = threading.Event()
@@ -44,18 +51,20 @@ class Lane:
         self._thread.join(patience)
 
     def _run(self) -> None:
+        again: float | None = None
         while not self._ending.is_set():
-            self._woken.wait(self._every)
+            self._woken.wait(self._every if again is None else max(LEAST, min(again, self._every)))
             self._woken.clear()
             if not self._ending.is_set():
-                self._once()
+                again = self._once()
 
-    def _once(self) -> None:
+    def _once(self) -> float | None:
         try:
-            self._deliver()
+            return self._deliver()
         except BusyError as error:
             _log.info("Withdrawals wait for their turn: %s", error)
         except AudienceSyncError as error:
             _log.error("Withdrawals could not be delivered and are tried again: %s", error)
         except Exception as error:  # noqa: BLE001 - the text of a stranger's exception is not ours to log
             _log.error("Delivering failed: %s at %s", type(error).__name__, places(error))
+        return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,8 +23,9 @@ from audience_sync.project.webhooks import Webhooks
 from audience_sync.readiness import readiness
 from audience_sync.runs.withdraw import Reception
 from audience_sync.web.application import make_app
-from audience_sync.web.desk import Desk, Progress, intake_key
-from audience_sync.web.lane import Lane
+from audience_sync.web.desk import Desk, intake_key
+from audience_sync.web.lane import Deliver, Lane
+from audience_sync.web.progress import progress_of
 from audience_sync.web.senders import GENERIC, Web
 
 MOST_AT_ONCE = 64  # requests; more are told to come again, so that memory has a bound
@@ -36,24 +37,6 @@ TIDY_EVERY = 3600.0  # seconds
 _log = logging.getLogger(__name__)
 
 
-class Withdrawals(Protocol):
-    """What the web needs of withdrawals."""
-
-    @property
-    def reception(self) -> Reception:
-        """Where they enter."""
-        ...
-
-    @property
-    def progress(self) -> Progress:
-        """How far they are."""
-        ...
-
-    def deliver(self) -> object:
-        """Send what waits on its way; it may take as long as the partners take."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Serving:
     """A web application that is ready to be served, and the thread that delivers beside it."""
@@ -63,22 +46,25 @@ class Serving:
     addresses: tuple[str, ...]
 
 
-def serving_of(app: App, withdrawals: Withdrawals) -> Serving:
-    """The web application of a project; ConfigurationError when nobody may send anything."""
+def serving_of(app: App, reception: Reception, deliver: Deliver) -> Serving:
+    """The web application of a project; ConfigurationError when nobody may send anything.
+
+    `deliver` brings what was received on its way, as `Lane` calls it.
+    """
     section = _section(app)
     url = app.settings.broker_url
     tidy = _seldom(lambda: app.ledger.forget_intake(app.now()), TIDY_EVERY)
 
-    def deliver() -> None:
-        withdrawals.deliver()
+    def deliver_and_tidy() -> float | None:
         tidy()
+        return deliver()
 
-    lane = Lane(deliver)
+    lane = Lane(deliver_and_tidy)
     desk = Desk(
         ledger=app.ledger,
         keys=[intake_key(key) for key in app.fingerprint_keys],
-        reception=withdrawals.reception,
-        progress=withdrawals.progress,
+        reception=reception,
+        progress=lambda ids: progress_of(app.ledger, ids),
         wake=lane.wake,
         remember=section.remember,
         now=app.now,

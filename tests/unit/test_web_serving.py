@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,6 +29,8 @@ from audience_sync.web.serving import configuration
 
 PATIENCE = 30.0  # seconds
 CANARY = "canary-person-8842@example.com"
+ROOT = Path(__file__).resolve().parents[2]
+BASH = "/bin/bash"
 
 
 @contextmanager
@@ -160,17 +166,39 @@ def _everything(door: Door, url: str) -> None:
     assert asked.status_code == 401
 
 
+def test_the_page_shows_how_to_sign(door: Door) -> None:
+    """What docs/web.md says for a shell is what the server takes."""
+    page = (ROOT / "docs/web.md").read_text(encoding="utf-8")
+    [script] = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    door.now = datetime.now(UTC)
+    with served(door) as url:
+        surroundings = {**os.environ, "URL": url, "WEBHOOK_KEY": KEY, "NO_PROXY": "*"}
+        first, again = (
+            subprocess.run(  # noqa: S603 - our own page
+                [BASH, "-euc", script], env=surroundings, capture_output=True, check=False
+            )
+            for _ in range(2)
+        )
+
+    assert (first.returncode, first.stderr) == (0, b"")
+    assert json.loads(first.stdout)["withdrawals"] == 1
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+    [request] = door.reception.requests
+    assert (request.email, request.channel) == ("anna@example.com", "account")
+
+
 def test_deliveries_go_on_whatever_fails() -> None:
     """A wake-up is a delivery, an error is tried again, and the end waits for what is under way."""
     delivered: list[float] = []
     done = threading.Event()
     errors = [BusyError("somebody else"), StateError("the disk is full"), ValueError(CANARY)]
 
-    def deliver() -> None:
+    def deliver() -> float | None:
         delivered.append(time.monotonic())
         if errors:
             raise errors.pop()
         done.set()
+        return None
 
     lane = Lane(deliver, every=0.01)
     lane.start()
@@ -180,6 +208,22 @@ def test_deliveries_go_on_whatever_fails() -> None:
     count = len(delivered)
     lane.wake()
     assert (count >= 4, len(delivered)) == (True, count)
+
+
+def test_what_is_to_be_done_again_is_done_when_it_is_time() -> None:
+    """A partner that answers later is asked when it said, not with the next half minute."""
+    asked = threading.Semaphore(0)
+
+    def deliver() -> float:
+        asked.release()
+        return 0.0
+
+    lane = Lane(deliver, every=3600)
+    lane.start()
+    try:
+        assert all(asked.acquire(timeout=PATIENCE) for _ in range(3))
+    finally:
+        lane.end()
 
 
 def test_a_wake_up_does_not_wait_for_the_half_minute() -> None:
