@@ -32,6 +32,7 @@ from audience_sync.runs.progress import Progress
 from audience_sync.runs.settle import Settlement
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.sync import Pipeline
+from audience_sync.runs.traces import Leavers
 
 
 def assembled(
@@ -60,7 +61,11 @@ def assembled(
         "now": now,
     }
     settlement = Settlement(
-        ledger=ledger, location=location, keyring=keyring, suppression=suppression
+        ledger=ledger,
+        location=location,
+        keyring=keyring,
+        suppression=suppression,
+        leavers=Leavers(ledger, fingerprint_key, now, project.retention.traces),
     )
     return Pipeline(
         ledger=ledger,

@@ -26,6 +26,7 @@ from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.following import read_following
 from audience_sync.runs.leases import Held
 from audience_sync.runs.suppression import Suppression
+from audience_sync.runs.traces import Leavers
 from audience_sync.runs.whole import sends_everybody
 
 ANSWERED = frozenset({BatchState.ACCEPTED, BatchState.PENDING, BatchState.CONFIRMED})
@@ -41,6 +42,7 @@ class Settlement:
     location: StateLocation
     keyring: Keyring
     suppression: Suppression
+    leavers: Leavers | None = None
 
     def settle(self, run: Run, outbox: Outbox, held: Held) -> RemoteList:
         """What was accepted becomes the membership; calling it again changes nothing."""
@@ -56,6 +58,9 @@ class Settlement:
         )
         if not smooth:
             following = self._patched(run, remote, batches, outbox, following)
+        if self.leavers is not None:
+            surely = [batch for batch in batches if batch.state in ANSWERED]
+            self.leavers.note(run, _removed(surely, outbox))
         answered = all(batch.state in ANSWERED for batch in batches)
         if remote.refreshed_at is None or (answered and sends_everybody(run)):
             remote = replace(remote, refreshed_at=run.started_at)

@@ -27,6 +27,7 @@ def sweep(
     planner writes meanwhile is either protected by its lease or its job, or known by its run.
     """
     ledger.forget_expired(now)
+    ledger.forget_traces(now)
     ledger.forget_reported(now)
     spaces = location.names(SCRATCH)
     outboxes = location.names("outbox")
