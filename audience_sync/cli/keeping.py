@@ -11,12 +11,14 @@ from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
     from audience_sync.app import App
+    from audience_sync.processing_record import Activity
     from audience_sync.purging import Purged
 
 
 def register(application: typer.Typer) -> None:
     """Add the commands of this file."""
     application.command()(purge)
+    application.command()(records)
 
 
 def purge(
@@ -54,3 +56,49 @@ def _print_purged(app: App, found: list[Purged], *, dry_run: bool) -> None:
     console().print(table)
     if app.signer_and_made[0] is None:
         print("\nThe transfer log stays whole: set AUDIENCE_SYNC_SIGNING_KEY to purge it.")
+
+
+def records(
+    context: typer.Context,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a page in Markdown instead.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Print the record of processing activities (GDPR Art. 30), a part for each destination.
+
+    What the project file can add stands under `records:` in it.
+    """
+    from audience_sync.processing_record import activities, as_markdown  # noqa: PLC0415 - light
+
+    with opened(debug=context.obj["debug"]) as app:
+        found = activities(app.project, app.installed.connectors)
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            print_json({"project": app.project.name, "activities": found})
+        elif markdown:
+            print(as_markdown(app.project, found))
+        else:
+            _print_records(found)
+    return codes.DONE
+
+
+def _print_records(found: list[Activity]) -> None:
+    from rich.markup import escape  # noqa: PLC0415 - keeps --help light
+
+    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - the same
+    from audience_sync.cli.written import console  # noqa: PLC0415 - the same
+    from audience_sync.processing_record import rows_of  # noqa: PLC0415 - the same
+
+    output = console()
+    for activity in found:
+        output.print(f"[bold]{activity.destination}[/]\n")
+        table = plain_table("", "")
+        table.show_header = False
+        for heading, text in rows_of(activity):
+            table.add_row(heading, escape(text))
+        output.print(table)
+        output.print()
+    if not found:
+        output.print("No destinations; add one under `destinations:`.")

@@ -11,7 +11,7 @@ _COMMANDS = (
     "init", "check", "plan", "sync", "approve", "cancel", "resume", "forget", "status", "runs",
     "run", "log", "log verify", "log export", "log prove",
     "orders", "orders arrived", "orders lost", "canaries",
-    "keys", "keys show", "keys rotate", "keys drop", "purge",
+    "keys", "keys show", "keys rotate", "keys drop", "purge", "records",
     "connectors", "connectors show", "connectors new", "schema",
     "migrate", "health", "ready", "sandbox", "worker", "beat", "demo",
 )  # fmt: skip

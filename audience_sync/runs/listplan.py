@@ -76,9 +76,7 @@ class ListPlan:
         self._partitions = files
         self._neighbours: list[Stored] = []
         self._folder = generation_folder(target, run) + (attempt and f"/{attempt}")
-        self._outbox = OutboxWriter(
-            space.location, space.keyring, run, target.batch_size, attempt
-        )
+        self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size, attempt)
         self._waiting = waiting
         self._at_once = at_once
         self._added: list[int] = []  # numbers of waiting lines
