@@ -6,6 +6,7 @@
     ├── GuardError
     ├── BusyError
     ├── StateError
+    │   └── AwayError
     └── PartnerError
         ├── TemporaryPartnerError
         │   └── UnreachedError
@@ -44,6 +45,10 @@ class BusyError(AudienceSyncError):
 
 class StateError(AudienceSyncError):
     """Our own state cannot be read or trusted; nothing was sent."""
+
+
+class AwayError(StateError):
+    """The ledger's database or the state location cannot be used now; nothing in it is wrong."""
 
 
 class PartnerError(AudienceSyncError):

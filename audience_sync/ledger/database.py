@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from audience_sync.errors import ConfigurationError, StateError
+from audience_sync.errors import AwayError, ConfigurationError, StateError
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -38,6 +38,9 @@ _REMEDIES = {
     "53300": "it takes no more connections; raise max_connections or run fewer workers",
     "25006": "it is a read-only standby; name the primary server",
 }
+# What passes by itself, or once somebody made room: lost connections, servers that start or stop,
+# deadlocks, locks, full disks, and a server that became a standby.
+_AWAY = ("08", "25006", "40", "53", "55P03", "57", "58", *("SQLITE_BUSY", "SQLITE_FULL"))
 _UNREACHABLE = "check that the server runs and that AUDIENCE_SYNC_DATABASE_URL names it rightly"
 
 
@@ -82,12 +85,26 @@ def translated() -> Iterator[None]:
         cause = getattr(error, "orig", None)
         if isinstance(cause, TypeError | ValueError):  # a bug of ours, such as a naive time
             raise cause from None
-        raise StateError(_sentence(error)) from None
+        raise (AwayError if _is_away(error) else StateError)(_sentence(error)) from None
+
+
+def _name(error: sa.exc.SQLAlchemyError) -> str:
+    """What the database calls its failure; nothing where it could not even be asked."""
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+
+
+def _is_away(error: sa.exc.SQLAlchemyError) -> bool:
+    name = _name(error)
+    if isinstance(error, sa.exc.TimeoutError):  # no connection of the pool became free
+        return True
+    unasked = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and not name
+    lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+    return unasked or lost or name.startswith(_AWAY)
 
 
 def _sentence(error: sa.exc.SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", None)
-    name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    name = _name(error)
     for start, remedy in _REMEDIES.items():
         if name.startswith(start):
             return f"the ledger's database cannot be used: {remedy}"

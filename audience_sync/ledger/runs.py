@@ -75,9 +75,11 @@ class Runs(Database):
         chance = [secrets.choice(_ALPHABET) for _ in range(_CHANCE_DIGITS)]
         return f"r{now:%Y%m%d}-{''.join(written + chance)}"
 
-    def create_run(self, run: Run, batches: Sequence[Batch]) -> None:
-        """Write a run and all its batches, or nothing."""
+    def create_run(self, run: Run, batches: Sequence[Batch], *leases: Lease) -> None:
+        """Write a run and all its batches; BusyError, and nothing, when a lease was lost."""
         with self._writing() as connection:
+            for lease in leases:
+                fence(connection, lease)
             columns = {name: storable(getattr(run, name)) for name in _RUN_FIELDS}
             connection.execute(sa.insert(runs).values(columns))
             write_batches(connection, batches)

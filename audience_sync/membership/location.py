@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from audience_sync.errors import StateError
+from audience_sync.errors import AwayError, StateError
 
 # Libraries whose errors are no OSErrors; their words may hold addresses and keys.
 _DRIVERS = frozenset(
@@ -242,7 +242,7 @@ def _translated(path: str) -> Iterator[None]:
         raise StateError(f"the state file {path} is missing; restore it from a backup") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StateError(
+            raise AwayError(
                 "the state location is full; free some space and run again, nothing was lost"
             ) from None
         if isinstance(error, PermissionError) and error.errno is None:  # a store's, not a disk's
@@ -251,17 +251,19 @@ def _translated(path: str) -> Iterator[None]:
             ) from None
         reason = error.strerror if error.errno is not None else None
         reason = reason or type(error).__name__
-        raise StateError(f"the state file {path} cannot be used: {reason}") from None
+        lasting = isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError)
+        kind = StateError if lasting else AwayError
+        raise kind(f"the state file {path} cannot be used: {reason}") from None
     except Exception as error:
-        kind = type(error)
-        if kind.__module__.partition(".")[0] not in _DRIVERS:
+        found = type(error)
+        if found.__module__.partition(".")[0] not in _DRIVERS:
             raise
-        if "Credentials" in kind.__name__:
+        if "Credentials" in found.__name__:
             raise StateError(
                 "the state location needs credentials; set them as its driver wants them, "
                 "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from None
-        raise StateError(
-            f"the state location does not answer ({kind.__name__}); check "
+        raise AwayError(
+            f"the state location does not answer ({found.__name__}); check "
             "AUDIENCE_SYNC_STATE_URL and the network, and run again"
         ) from None

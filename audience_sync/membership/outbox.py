@@ -17,15 +17,26 @@ _FOLDER = "outbox"
 _PARTS = ("remove", "add")  # removals travel first (L4)
 
 
-def _path(run: str, part: str) -> str:
-    return f"{_FOLDER}/{run}/{part}.sealed"
+def _path(run: str, attempt: str, part: str) -> str:
+    return f"{_FOLDER}/{run}/{attempt}{part}.sealed"
 
 
 class OutboxWriter:
-    """Cuts lines that come in key order into batches of at most `limit` lines, whole members."""
+    """Cuts lines that come in key order into batches of at most `limit` lines, whole members.
 
-    def __init__(self, location: StateLocation, keyring: Keyring, run: str, limit: int) -> None:
+    Of several who write the same run's outbox each writes files of its own, named by `attempt`.
+    """
+
+    def __init__(
+        self,
+        location: StateLocation,
+        keyring: Keyring,
+        run: str,
+        limit: int,
+        attempt: str = "",
+    ) -> None:
         self._limit = limit
+        self._attempt = attempt and f"{attempt}-"
         self._open = ExitStack()
         self._place = (location, keyring, run)
         self._writers: dict[str, SealedWriter] = {}  # opened when there is something to write
@@ -52,8 +63,11 @@ class OutboxWriter:
         return _fingerprint(prints)
 
     def abandon(self) -> None:
-        """Stop writing; the files are useless."""
+        """Stop writing, and delete the files; they are useless."""
         self._open.close()
+        location, _, run = self._place
+        for part in _PARTS:
+            location.delete(_path(run, self._attempt, part))
 
     def _put(self, part: str, lines: Lines) -> None:
         if len(lines):
@@ -69,7 +83,7 @@ class OutboxWriter:
     def _writer(self, part: str) -> SealedWriter:
         if part not in self._writers:
             location, keyring, run = self._place
-            path = _path(run, part)
+            path = _path(run, self._attempt, part)
             file = self._open.enter_context(location.create(path))
             self._writers[part] = SealedWriter(file, path, keyring)
         return self._writers[part]
@@ -95,13 +109,18 @@ class Outbox:
     def __init__(
         self, location: StateLocation, keyring: Keyring, run: str, fingerprint: str | None
     ) -> None:
-        self._readers = [SealedReader(location, _path(run, part), keyring) for part in _PARTS]
-        self._removals = len(self._readers[0].groups)
-        if _fingerprint([reader.fingerprint for reader in self._readers]) != fingerprint:
+        for attempt in _attempts(location, run):
+            self._readers = [
+                SealedReader(location, _path(run, attempt, part), keyring) for part in _PARTS
+            ]
+            if _fingerprint([reader.fingerprint for reader in self._readers]) == fingerprint:
+                break
+        else:
             raise StateError(
                 f"the outbox of run {run} is not the one that was planned; "
                 "cancel the run and plan it again"
             )
+        self._removals = len(self._readers[0].groups)
 
     def batch(self, position: int) -> Lines:
         """The lines of one batch."""
@@ -113,6 +132,14 @@ class Outbox:
 def destroy_outbox(location: StateLocation, run: str) -> None:
     """Delete the outbox of a run that ended (L9)."""
     location.delete(f"{_FOLDER}/{run}")
+
+
+def _attempts(location: StateLocation, run: str) -> list[str]:
+    """Who wrote a whole outbox of the run; one who was too late may have left another."""
+    ends = [f"{part}.sealed" for part in _PARTS]
+    names = set(location.names(f"{_FOLDER}/{run}"))
+    found = sorted(name.removesuffix(ends[0]) for name in names if name.endswith(ends[0]))
+    return [one for one in found if one + ends[1] in names] or [""]
 
 
 def _clash(some: Lines, others: Lines) -> bool:

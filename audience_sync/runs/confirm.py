@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from audience_sync.connector import Receipt
-from audience_sync.errors import AudienceSyncError, PartnerError, RefusedError, StateError
+from audience_sync.errors import (
+    AudienceSyncError,
+    AwayError,
+    PartnerError,
+    RefusedError,
+    StateError,
+)
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
     Batch,
@@ -127,8 +133,8 @@ class Confirmer:
         try:
             outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
             self.settlement.take_back(run, outbox, batches, held)
-        except StateError:
-            if not lenient:
+        except StateError as error:
+            if not lenient or isinstance(error, AwayError):
                 raise
             self.settlement.doubt_everybody(run, held)
             return True

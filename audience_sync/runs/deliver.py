@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from audience_sync.connector import AudienceRequest
 from audience_sync.errors import (
     AudienceSyncError,
+    AwayError,
     BusyError,
     ConfigurationError,
     PartnerError,
@@ -167,6 +168,8 @@ class Deliverer:
         try:
             outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
             self.settlement.settle(run, outbox, held)
+        except AwayError:
+            raise  # nothing is lost; it is read when it answers again
         except StateError:
             return _LOST if self.settlement.doubt_everybody(run, held) else _ALL_LOST
         return None

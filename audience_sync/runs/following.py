@@ -15,7 +15,7 @@ _COLUMN = "manifest"
 
 
 def write_following(
-    location: StateLocation, keyring: Keyring, run: str, manifest: Manifest
+    location: StateLocation, keyring: Keyring, run: Run, manifest: Manifest
 ) -> None:
     """Note which files hold the membership once everything is delivered; names, no people."""
     path = _path(run)
@@ -25,11 +25,11 @@ def write_following(
         writer.close()
 
 
-def read_following(location: StateLocation, keyring: Keyring, run: str) -> Manifest:
+def read_following(location: StateLocation, keyring: Keyring, run: Run) -> Manifest:
     """The manifest that the plan foresaw."""
     written = SealedReader(location, _path(run), keyring).read(0, _COLUMN)
     if written is None:
-        raise StateError(f"the plan of run {run} is damaged; cancel the run and plan it again")
+        raise StateError(f"the plan of run {run.id} is damaged; cancel the run and plan it again")
     return Manifest.of(orjson.loads(written.tobytes()))
 
 
@@ -38,5 +38,6 @@ def following_folder(run: Run) -> str:
     return f"lists/{run.destination}/{run.audience}/{run.id}"
 
 
-def _path(run: str) -> str:
-    return f"outbox/{run}/following.sealed"
+def _path(run: Run) -> str:
+    """Of several who planned the same run each has another outbox, and another name here."""
+    return f"outbox/{run.id}/following-{(run.outbox or '')[:16]}.sealed"

@@ -14,7 +14,7 @@ from audience_sync.membership.crossing import StillCarried
 from audience_sync.membership.digests import Bytes, Mask, Positions
 from audience_sync.membership.held import Manifest, Membership, write_lines
 from audience_sync.membership.lines import Lines, join
-from audience_sync.membership.outbox import OutboxWriter
+from audience_sync.membership.outbox import OutboxWriter, destroy_outbox
 from audience_sync.runs.compare import Compared, Counts
 from audience_sync.runs.targets import Target, Workspace
 from audience_sync.runs.waiting import WaitingLines
@@ -75,6 +75,7 @@ class ListPlan:
         self._files: dict[int, str] = {}
         self._partitions = files
         self._neighbours: list[Stored] = []
+        self._alone = not attempt
         self._folder = generation_folder(target, run) + (attempt and f"/{attempt}")
         self._outbox = OutboxWriter(space.location, space.keyring, run, target.batch_size, attempt)
         self._waiting = waiting
@@ -151,6 +152,8 @@ class ListPlan:
     def abandon(self) -> None:
         """Delete what was written here; the plan came to nothing."""
         self._outbox.abandon()
+        if self._alone:
+            destroy_outbox(self._space.location, self.run)
         self._space.location.delete(self._folder)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from audience_sync.errors import StateError
+from audience_sync.errors import AwayError, StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run
 from audience_sync.membership.digests import starts
@@ -50,7 +50,7 @@ class Settlement:
         if remote.manifest.get("run") == run.id:
             return remote
         batches = self.ledger.batches(run.id)
-        foreseen = following = read_following(self.location, self.keyring, run.id)
+        foreseen = following = read_following(self.location, self.keyring, run)
         smooth = remote.generation == run.generation and all(
             batch.state in ANSWERED
             and not (batch.rejected_positions or batch.withheld or _stayed_on(batch))
@@ -116,6 +116,8 @@ class Settlement:
             nothing = perhaps = no_lines({})
             try:
                 perhaps = after.read(partition, partitions)
+            except AwayError:
+                raise  # nothing is lost; it is read when it answers again
             except StateError:
                 readable.append(False)
             perhaps = perhaps.take(perhaps.alive)
@@ -131,7 +133,9 @@ class Settlement:
 
     def _foreseen(self, run: Run) -> tuple[Manifest, bool]:
         try:
-            return read_following(self.location, self.keyring, run.id), True
+            return read_following(self.location, self.keyring, run), True
+        except AwayError:
+            raise
         except StateError:
             return Manifest(), False
 

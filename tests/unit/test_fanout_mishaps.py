@@ -10,11 +10,15 @@ from fanned_world import FannedWorld
 from pipeline_world import granted
 
 from audience_sync.connector import RefusedError
+from audience_sync.errors import AwayError, BusyError, SourceError
 from audience_sync.ledger.records import JobState, RunState
+from audience_sync.runs import listplan
 from audience_sync.runs.due import is_due
-from audience_sync.runs.fanout import delivering
+from audience_sync.runs.fanout import delivering, planning
 from audience_sync.runs.fanout.coordinator import PieceRef
 from audience_sync.runs.fanout.delivering import DeliveryStages
+from audience_sync.runs.plan import Planner
+from audience_sync.stopping import StoppedError, within
 
 PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
 
@@ -159,3 +163,98 @@ def _counted(do: Any, calls: list[str]) -> Any:
         return do(self, job, piece, held)
 
     return counted
+
+
+def test_a_ledger_that_is_away_for_a_moment_costs_time_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that fails over does not end the job; the piece says what it waits for."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    real = here.ledger.record
+
+    def away(*_arguments: Any, **_more: Any) -> list[int]:
+        monkeypatch.setattr(here.ledger, "record", real)
+        raise AwayError("the ledger's database does not answer")
+
+    monkeypatch.setattr(here.ledger, "record", away)
+    again = here.coordinator().work(wake[0]).again
+    assert again is not None
+    piece = here.ledger.piece(*wake[0])
+    assert piece is not None
+    assert piece.note == "the ledger's database does not answer"
+    here.time = again[1]
+    here.work_off(wake)
+    assert here.ledger.run(run_id).state is RunState.CONFIRMED
+    assert here.held() == here.partner.holds
+
+
+def test_a_source_that_is_away_for_a_moment_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would else be a day until the next plan; a source that never answers ends the job."""
+    here = FannedWorld(tmp_path)
+    here.write(PEOPLE)
+    _, wake = here.begin([here.target])
+
+    def away(*_arguments: Any) -> None:
+        raise SourceError("the database cannot be opened")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planning._Work, "read", away)
+        again = here.coordinator().work(wake[0]).again
+        assert again is not None
+    here.time = again[1]
+    here.work_off(wake)
+    assert [job.state for job in here.ledger.jobs(tuple(JobState))] == [JobState.DONE]
+    _, wake = here.begin([here.target])
+    monkeypatch.setattr(planning._Work, "read", away)
+    while (worked := here.coordinator().work(wake[0])).again is not None:
+        here.time = worked.again[1]
+    assert worked.ended is not None
+    assert worked.ended.reason == "the database cannot be opened"
+
+
+def test_a_worker_told_to_stop_while_it_closes_a_plan_loses_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others wrote for the list is there for whoever closes it in the end."""
+    monkeypatch.setattr(listplan, "_MEMBERS_PER_FILE", 1)
+    here = FannedWorld(tmp_path, partitions=16)
+    here.write(PEOPLE)
+    _, wake = here.begin([here.target])
+    while wake[0].stage != planning.CONCLUDE:
+        wake += here.coordinator().work(wake.pop(0)).wake
+    with within(0.0), pytest.raises(StoppedError):
+        here.coordinator().work(wake[0])
+    here.work_off(wake)
+    (run,) = here.ledger.runs()
+    here.work_off(here.begin_delivery(run.id))
+    assert here.held() == here.partner.holds
+    assert len(here.partner.holds) == 40
+
+
+def test_who_slept_while_closing_a_plan_harms_nothing_of_who_took_over(tmp_path: Path) -> None:
+    """Neither overwritten nor deleted is what belongs to the run that stands in the ledger."""
+    here = FannedWorld(tmp_path)
+    here.write(PEOPLE)
+    _, wake = here.begin([here.target])
+    while wake[0].stage != planning.CONCLUDE:
+        wake += here.coordinator().work(wake.pop(0)).wake
+    slow, ref = here.coordinator(), wake[0]
+    real = Planner.conclude
+
+    def slept(self: Planner, *arguments: Any, **more: Any) -> Any:
+        Planner.conclude = real  # type: ignore[method-assign] # once
+        here.alive = lambda _holder: False  # its lease has ended
+        here.work_off([ref])
+        return real(self, *arguments, **more)
+
+    Planner.conclude = slept  # type: ignore[method-assign] # until it is called
+    with pytest.raises(BusyError):
+        slow.work(ref)
+    (run,) = here.ledger.runs()
+    here.work_off(here.begin_delivery(run.id))
+    assert here.ledger.run(run.id).state is RunState.CONFIRMED
+    assert here.held() == here.partner.holds
+    assert len(here.partner.holds) == 40

@@ -10,7 +10,7 @@ from pipeline_world import NO_GUARDS, World, digest, fast_folder, granted
 
 from audience_sync.connector import Kind
 from audience_sync.errors import AudienceSyncError, ConfigurationError, GuardError, StateError
-from audience_sync.ledger.records import Batch, Event, Run, RunState
+from audience_sync.ledger.records import Batch, Event, Lease, Run, RunState
 
 
 def email(number: int) -> str:
@@ -173,10 +173,10 @@ def test_a_plan_that_fails_leaves_the_others_whole(monkeypatch: pytest.MonkeyPat
     second = dataclasses.replace(here.target, audience="other")
     real = here.ledger.create_run
 
-    def create(run: Run, batches: Sequence[Batch]) -> None:
+    def create(run: Run, batches: Sequence[Batch], *leases: Lease) -> None:
         if run.audience == "other":
             raise StateError("the disk is full")
-        real(run, batches)
+        real(run, batches, *leases)
 
     monkeypatch.setattr(here.ledger, "create_run", create)
     _, failed = here.sync_all([here.target, second], deliver=False)

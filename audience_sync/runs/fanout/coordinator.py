@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 from audience_sync.errors import (
     AudienceSyncError,
+    AwayError,
     BusyError,
+    SourceError,
     StateError,
     TemporaryPartnerError,
     places,
@@ -31,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 TAKES = 5  # times that a piece is begun; one that ends its workers again and again ends its job
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
+_AWAY = 30.0  # seconds, where our own servers or the source's are away; of a source doubled
+_ASKED = 5  # times that a source is asked again; the ledger is asked for ever
 _ENDED_WORKERS = "a part of it ended its worker {} times; see the worker's log, then run it again"
 _UNEXPECTED = "something unexpected stopped it ({}); the log tells where, please report it"
 _OVERTAKEN = "another run took one of its lists over"
@@ -170,12 +174,13 @@ class Coordinator:
             raise
         except BusyError:
             raise
-        except TemporaryPartnerError as error:
-            until = self.now() + timedelta(seconds=error.retry_after or _TRY_AGAIN)
+        except AudienceSyncError as error:
+            wait = _wait(error, piece)
+            if wait is None:
+                return self.end(job, error)
+            until = self.now() + timedelta(seconds=wait)
             self.ledger.postpone_piece(piece, until=until, note=str(error), lease=lease)
             return Worked(again=(ref, until))
-        except AudienceSyncError as error:
-            return self.end(job, error)
         except Exception as error:  # noqa: BLE001 - its own words could hold anything: not told
             words = job.id, piece.stage, type(error).__name__, places(error)
             _log.error("Job %s stopped in %s with %s in %s", *words)
@@ -231,6 +236,17 @@ class Coordinator:
     def _give_back(self, job: Job) -> None:
         for lease in self._leases(job).values():
             self.ledger.release_lease(lease)
+
+
+def _wait(error: AudienceSyncError, piece: Piece) -> float | None:
+    """Seconds until a piece is tried again; None where that is of no use."""
+    if isinstance(error, TemporaryPartnerError):
+        return error.retry_after or _TRY_AGAIN
+    if isinstance(error, AwayError):
+        return _AWAY
+    if isinstance(error, SourceError) and piece.attempts < _ASKED:
+        return _AWAY * 2.0**piece.attempts
+    return None
 
 
 def holder_of(job: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,13 @@ from audience_sync.customers.decisions import read_decisions
 from audience_sync.customers.policy import check_rules
 from audience_sync.customers.source import open_source
 from audience_sync.customers.table import Split
-from audience_sync.errors import AudienceSyncError, ConfigurationError, StateError
+from audience_sync.errors import (
+    AudienceSyncError,
+    AwayError,
+    BusyError,
+    ConfigurationError,
+    StateError,
+)
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
@@ -97,7 +103,7 @@ class PlanStages:
         name = piece_lease(job.id, piece.stage, piece.number)
         token = held[name].token
         folder = f"{SCRATCH}/{job.id}/{piece.stage}-{piece.number}-{token}"
-        work = _Work(self, job, self._space(job, folder), lambda: held.renew(name))
+        work = _Work(self, job, self._space(job, folder), held, name)
         done: Mapping[str, Any] = getattr(work, piece.stage)(piece.number)
         return {"folder": folder, **done}
 
@@ -115,19 +121,35 @@ class PlanStages:
 
     def finished(self, job: Job) -> Mapping[str, Any]:
         """What lay between the stages goes; what stopped lists stays to be told."""
-        self._space(job, f"{SCRATCH}/{job.id}").clear()
         concluded = self.ledger.pieces(job.id, CONCLUDE)
-        return {"errors": [one.result.get("error") for one in concluded]}
+        errors = [one.result.get("error") for one in concluded]
+        with suppress(StateError):  # the sweep deletes what is left
+            self._space(job, f"{SCRATCH}/{job.id}").clear()
+            for number, error in enumerate(errors):
+                if error is not None:
+                    self._forget(job, number)
+        return {"errors": errors}
 
     def gave_up(self, job: Job, error: AudienceSyncError, held: Held) -> None:  # noqa: ARG002 - what follows is the same
         """What was written goes, but for the lists that are concluded."""
-        known = {run.id for run in self.ledger.runs()}
-        space = self._space(job, f"{SCRATCH}/{job.id}")
-        for (audience, destination), run in zip(job.spec["lists"], job.spec["runs"], strict=True):
-            if run not in known:
-                space.location.delete(f"lists/{destination}/{audience}/{run}")
-                space.location.delete(f"outbox/{run}")
-        space.clear()
+        for number in range(len(job.spec["lists"])):
+            if not self.concluded(job, number):
+                self._forget(job, number)
+        self._space(job, f"{SCRATCH}/{job.id}").clear()
+
+    def concluded(self, job: Job, number: int) -> bool:
+        """Whether the run of a list stands in the ledger."""
+        try:
+            self.ledger.run(job.spec["runs"][number])
+        except ConfigurationError:
+            return False
+        return True
+
+    def _forget(self, job: Job, number: int) -> None:
+        """Delete what was written for a list that has no run in the end."""
+        (audience, destination), run = job.spec["lists"][number], job.spec["runs"][number]
+        self.planner.location.delete(f"lists/{destination}/{audience}/{run}")
+        self.planner.location.delete(f"outbox/{run}")
 
     def _space(self, job: Job, folder: str) -> Workspace:
         return Workspace(
@@ -158,9 +180,9 @@ class _Work:
     """One piece of a plan; a method for each stage."""
 
     def __init__(
-        self, stages: PlanStages, job: Job, space: Workspace, proceed: Callable[[], None]
+        self, stages: PlanStages, job: Job, space: Workspace, held: Held, lease: str
     ) -> None:
-        self.stages, self.job, self.space, self.proceed = stages, job, space, proceed
+        self.stages, self.job, self.space, self.held, self.lease = stages, job, space, held, lease
         self.ledger = stages.ledger
         self.selection, targets = stages.same(job)
         self.targets = list(targets)
@@ -168,6 +190,10 @@ class _Work:
         self.refusals = Refusals(stages.planner.standing, job.spec.get("withdrawals", 0))
         limited = self.selection.decisions is not None or self.refusals.limited
         self.groups = partner_groups(self.targets, by_partner=limited)
+
+    def proceed(self) -> None:
+        """Go on, or stop because the piece is another's or is to be handed back."""
+        self.held.renew(self.lease)
 
     def read(self, number: int) -> Mapping[str, Any]:
         """Read and hash one split of the customers, or the decisions."""
@@ -251,6 +277,8 @@ class _Work:
                     try:
                         compared = comparison.compare(rows, plan.target, plan.before)
                         writer.put(at, plan.store(compared))
+                    except AwayError:
+                        raise  # that stops all lists, for a while
                     except AudienceSyncError as error:
                         failed.add(at)
                         writer.failed(at, str(error))
@@ -261,7 +289,7 @@ class _Work:
     def conclude(self, number: int) -> Mapping[str, Any]:
         """Close one list: outbox, guards, and the run in the ledger; a list's error is its own."""
         run = self.job.spec["runs"][number]
-        if any(one.id == run for one in self.ledger.runs(audience=self.targets[number].audience)):
+        if self.stages.concluded(self.job, number):
             return {"run": run}  # who did this piece before died after the run was written
         waiting = WaitingLines(self.space)
         plan = self._plan(number, waiting)
@@ -275,9 +303,12 @@ class _Work:
                     plan.take(stored)
                 self.proceed()
             waiting.finish()
-            return {"run": self.stages.planner.conclude(plan, self._surveyed()).id}
+            leases = self.held[self.lease], self.held[self.targets[number].name]
+            surveyed = self._surveyed()
+            return {"run": self.stages.planner.conclude(plan, surveyed, *leases, due=True).id}
+        except (AwayError, BusyError):
+            raise
         except AudienceSyncError as error:
-            self.proceed()  # where the lease is lost, that is the error
             return {"error": str(error)}
         finally:
             waiting.close()
@@ -331,6 +362,7 @@ class _Work:
             waiting,
             at_once=True,
             files=self.job.spec["files"][number],
+            attempt=self.space.folder.rpartition("/")[2],
         )
 
     def _remote(self, target: Target) -> Any:
