@@ -14,6 +14,31 @@ from audience_sync.stopping import refuse_to_go_on
 
 LEASE_SECONDS = 600.0  # a holder that died is replaced after so long
 RENEW_EVERY = 60.0  # seconds
+LANE = "withdrawals of "  # begins the name of the lease that a list's withdrawals are sent under
+LANE_PATIENCE = 60.0  # seconds that a run waits for a withdrawal to be through with its list
+_STEP = 0.2  # seconds between looks
+
+
+def take_after_lane(
+    ledger: Ledger,
+    name: str,
+    holder: str,
+    alive: Callable[[str], bool],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Lease:
+    """The lease of a list; waits where only withdrawals are being taken off it, for seconds."""
+    waited = 0.0
+    while True:
+        try:
+            return ledger.take_lease(name, holder, LEASE_SECONDS, alive=alive)
+        except BusyError:
+            lane = f"{LANE}{name}"
+            if waited >= LANE_PATIENCE or lane not in {
+                lease.name for lease in ledger.leases_held(lane) if alive(lease.holder)
+            }:
+                raise
+        sleep(_STEP)
+        waited += _STEP
 
 
 class Held:

@@ -23,7 +23,7 @@ from audience_sync.ledger.records import Event, Lease, Operation, Run, RunState,
 from audience_sync.runs.confirm import ASK_AGAIN, Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
-from audience_sync.runs.leases import LEASE_SECONDS, Held
+from audience_sync.runs.leases import Held, take_after_lane
 from audience_sync.runs.link import Link
 from audience_sync.runs.orders.deliver import OrderDeliverer
 from audience_sync.runs.orders.plan import OrderPlanner
@@ -356,7 +356,7 @@ class Pipeline:
             yield held
 
     def _take(self, name: str) -> Lease:
-        return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
+        return take_after_lane(self.ledger, name, self.holder, self.alive)
 
 
 def _refuse_alone(run: Run, actor: str) -> None:

@@ -14,7 +14,7 @@ from audience_sync.ledger.records import Job, Lease
 from audience_sync.membership.digests import partitions_for
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
 from audience_sync.runs.fanout.planning import KIND, READ, PlanStages, Wanted
-from audience_sync.runs.leases import LEASE_SECONDS, Held
+from audience_sync.runs.leases import Held, take_after_lane
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.sync import Pipeline
 from audience_sync.runs.targets import Selection, Target
@@ -89,8 +89,8 @@ class Starter:
         leases = {}
         for target in targets:
             try:
-                leases[target.name] = self.ledger.take_lease(
-                    target.name, holder_of(job), LEASE_SECONDS, alive=self.alive
+                leases[target.name] = take_after_lane(
+                    self.ledger, target.name, holder_of(job), self.alive
                 )
             except BusyError as error:
                 left_out.append(_left_out(target, error))

@@ -1,0 +1,124 @@
+"""What happens when a partner refuses to take people off a list: as the project file decides.
+
+Some partners refuse a removal that leaves too few on a list. The person is never silently kept:
+the list is emptied and built anew by the next sync, or deleted, or somebody is told at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from audience_sync.errors import AudienceSyncError, RefusedError
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Event, RemoteList, TransferLine
+from audience_sync.membership.held import Membership
+from audience_sync.runs.faults import faults_of
+from audience_sync.runs.leases import Held
+from audience_sync.runs.link import Link
+from audience_sync.runs.removal import OPERATION, Removed, Remover
+
+_log = logging.getLogger(__name__)
+
+
+class OnRefusedRemoval(StrEnum):
+    """What to do with a list whose partner refuses that people who withdrew are taken off."""
+
+    EMPTY_AND_REBUILD = "empty_and_rebuild"
+    DELETE = "delete"
+    ALERT = "alert"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escalation:
+    """Goes on where a removal was refused, under the leases of the one who was refused."""
+
+    ledger: Ledger
+    policy: Callable[[str], OnRefusedRemoval]  # of a destination
+    now: Callable[[], datetime] = field(repr=False)
+
+    def escalate(
+        self,
+        remover: Remover,
+        link: Link,
+        remote: RemoteList,
+        membership: Membership,
+        error: RefusedError,
+        held: Held,
+        lease: str,
+    ) -> Removed:
+        """Take everybody off, or the list away; raises where nothing could be done."""
+        policy = self.policy(remote.destination)
+        where = f"{remote.audience} at {remote.destination}"
+        _log.error("The partner refuses a withdrawal from %s (%s): %s", where, error, policy)
+        if policy is OnRefusedRemoval.ALERT or remote.adopted:
+            raise RefusedError(
+                f"the partner refuses to take people who withdrew off the list of {where}: "
+                f"{error.message}; delete the list there, or set on_refused_removal",
+                error.status,
+                error.code,
+            )
+        if policy is OnRefusedRemoval.EMPTY_AND_REBUILD:
+            return self._emptied(remover, link, remote, membership, held, lease)
+        return self._deleted(link, remote, held, lease)
+
+    def _emptied(
+        self,
+        remover: Remover,
+        link: Link,
+        remote: RemoteList,
+        membership: Membership,
+        held: Held,
+        lease: str,
+    ) -> Removed:
+        """Everybody leaves; the next sync brings those back who are wanted."""
+        partitions = membership.manifest.partitions
+        parts = [membership.read(partition, partitions) for partition in range(partitions)]
+        alive = [part.take(part.alive) for part in parts]
+        removed = remover.remove(link, remote, [p for p in alive if len(p)], held, lease)
+        return Removed(removed.run, removed.pending, removed.stayed, removed.wait, emptied=True)
+
+    def _deleted(self, link: Link, remote: RemoteList, held: Held, lease: str) -> Removed:
+        """The list goes with all on it; the next sync makes another."""
+        run = "w" + self.ledger.new_run_id()[1:]
+        recipient = link.connector.recipient
+        line = TransferLine(
+            event=Event.INTENT,
+            run=run,
+            audience=remote.audience,
+            destination=remote.destination,
+            recipient=recipient.name,
+            recipient_country=recipient.country,
+            purpose=link.purpose,
+            operation=f"{OPERATION} by deleting the list",
+            sent=remote.members,
+            reference=remote.remote_id,
+            attempts=1,
+            started_at=self.now(),
+        )
+        self.ledger.record([line], (), held[lease])
+        with link.recording() as exchange:
+            note, accepted = None, remote.members
+            try:
+                with faults_of(link.connector.name):
+                    link.connector.delete_audience(remote.remote_id or "")
+            except AudienceSyncError as error:
+                note, accepted = f"failed: {error}", 0
+                raise
+            finally:
+                ended = replace(
+                    line,
+                    event=Event.OUTCOME,
+                    accepted=accepted,
+                    unattributed=line.sent - accepted,
+                    status=exchange.status,
+                    code=exchange.code,
+                    body_sha256=exchange.body_sha256,
+                    finished_at=self.now(),
+                    note=note,
+                )
+                self.ledger.record([ended], (), held[lease])
+        return Removed(run, emptied=True, gone=True)
