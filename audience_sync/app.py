@@ -50,11 +50,12 @@ _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that `check` looked at: `error` is None when it is in order."""
+    """One thing that `check` looked at: `error` is None when it is in order, or only `warns`."""
 
     subject: str
     detail: str
     error: AudienceSyncError | None = None
+    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -593,7 +594,14 @@ class App:
             except AudienceSyncError as error:
                 detail = self.project.located(str(error))
                 findings.append(Finding(subject=subject, detail=detail, error=error))
-        return findings
+        hints = [Finding(subject="name", detail=hint, warns=True) for hint in self.warnings()]
+        return findings + hints
+
+    def warnings(self, audience: str | None = None) -> list[str]:
+        """What audiences' names, titles and conditions may reveal of the people in them."""
+        from audience_sync.project.sensitive import hints  # noqa: PLC0415 - as above
+
+        return [str(hint) for hint in hints(self.project, audience)]
 
     def _check_connectors(self) -> str:
         broken = "; ".join(f"{name}: {why}" for name, why in self.installed.broken.items())

@@ -34,11 +34,14 @@ def plan(
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
         with working(app.progress):
             outcomes = app.sync([audience], destination, deliver=False)
+        warnings = app.warnings(audience)
         if as_json:
-            _print_json(app, outcomes)
+            _print_json(app, outcomes, **({"warnings": warnings} if warnings else {}))
         else:
             _print(app, outcomes)
             _print_next(outcomes)
+            for warning in warnings:
+                print(f"\nWarning: {warning}")
     return codes.of_outcomes(outcomes)
 
 
@@ -109,10 +112,10 @@ def _print_next(outcomes: Sequence[Outcome]) -> None:
         print(f"  audience-sync approve {run.id}   delivers it to {run.destination}")
 
 
-def _print_json(app: App, outcomes: Sequence[Outcome]) -> None:
+def _print_json(app: App, outcomes: Sequence[Outcome], **more: Any) -> None:
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-    print_json({"outcomes": outcome_objects(app, outcomes)})
+    print_json({"outcomes": outcome_objects(app, outcomes), **more})
 
 
 def outcome_objects(app: App, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -152,7 +152,8 @@ def _print_findings(findings: list[Finding]) -> None:
     table.add_column()
     table.add_column(overflow="fold")  # an address is copied whole
     for finding in findings:
-        mark = "[green]✓[/]" if finding.error is None else "[red]✗[/]"
+        good = "[yellow]![/]" if finding.warns else "[green]✓[/]"
+        mark = good if finding.error is None else "[red]✗[/]"
         table.add_row(mark, f"[bold]{escape(finding.subject)}[/]", escape(finding.detail))
     output = console()
     if not output.is_terminal:
@@ -166,7 +167,13 @@ def _print_json(findings: list[Finding]) -> None:
     print_json(
         {
             "findings": [
-                {"subject": f.subject, "ok": f.error is None, "detail": f.detail} for f in findings
+                {
+                    "subject": f.subject,
+                    "ok": f.error is None,
+                    "detail": f.detail,
+                    **({"warning": True} if f.warns else {}),
+                }
+                for f in findings
             ]
         }
     )
