@@ -37,9 +37,13 @@ class Jobs(Database):
         with self._reading() as connection:
             return _find(connection, id)
 
-    def jobs(self, states: Collection[JobState] = (JobState.OPEN,)) -> list[Job]:
-        """The jobs in these states, oldest first."""
+    def jobs(
+        self, states: Collection[JobState] = (JobState.OPEN,), *, prefix: str = ""
+    ) -> list[Job]:
+        """The jobs in these states whose ids begin so, oldest first."""
         query = sa.select(jobs).where(jobs.c.state.in_(states)).order_by(jobs.c.created_at)
+        if prefix:
+            query = query.where(jobs.c.id.startswith(prefix, autoescape=True))
         with self._reading() as connection:
             return [_job(row) for row in connection.execute(query)]
 
@@ -158,10 +162,17 @@ class Jobs(Database):
             connection.execute(
                 sa.update(jobs).where(jobs.c.id == id).values(**ended, changed_at=self._clock())
             )
-            connection.execute(sa.delete(pieces).where(pieces.c.job == id))
+            # Leases first, as whoever finishes a piece: else each could wait for the other.
             own = leases.c.name.startswith(f"piece {id}/", autoescape=True)
             connection.execute(sa.delete(leases).where(own))
+            connection.execute(sa.delete(pieces).where(pieces.c.job == id))
             return True
+
+    def forget_jobs(self, before: datetime) -> None:
+        """Delete the jobs that ended before a moment; the runs tell what came of them."""
+        over = sa.and_(jobs.c.state != JobState.OPEN, jobs.c.changed_at < before)
+        with self._writing() as connection:
+            connection.execute(sa.delete(jobs).where(over))
 
 
 def piece_lease(job: str, stage: str, number: int) -> str:

@@ -152,9 +152,11 @@ class Runs(Database):
             connection.execute(sa.update(runs).where(runs.c.id == id).values(**_allowed(changes)))
             return _find(connection, id)
 
-    def batches(self, run_id: str) -> list[Batch]:
-        """The batches of a run in the order of its outbox."""
+    def batches(self, run_id: str, within: range | None = None) -> list[Batch]:
+        """The batches of a run in the order of its outbox, or those at some positions."""
         query = sa.select(batches).where(batches.c.run == run_id).order_by(batches.c.position)
+        if within is not None:
+            query = query.where(batches.c.position.between(within.start, within.stop - 1))
         with self._reading() as connection:
             return [_batch(row) for row in connection.execute(query)]
 

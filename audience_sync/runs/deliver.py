@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -83,18 +83,14 @@ class Deliverer:
             self._conclude(run, remote_id, outbox, held)
         return self._end(run, link, wait, held)
 
-    def send_part(
-        self, transfer: Transfer, positions: Collection[int], at_once: int
-    ) -> float | None:
+    def send_part(self, transfer: Transfer, positions: range, at_once: int) -> float | None:
         """Send some batches of a run; seconds until polling is worth while, where it is at all.
 
         The run was begun, and its list ensured, by whoever sends the other parts too.
         """
         lease = transfer.held[transfer.lease_name]
         self._note_unknown(transfer.run, lease, positions)
-        batches = [
-            batch for batch in self.ledger.batches(transfer.run.id) if batch.position in positions
-        ]
+        batches = self.ledger.batches(transfer.run.id, positions)
         limits = transfer.link.connector.limits
         fewer = replace(limits, parallel_uploads=min(limits.parallel_uploads, at_once))
         send_batches(transfer, batches, fewer, lambda _batch: None)
@@ -198,18 +194,15 @@ class Deliverer:
         self._note_unknown(begun, lease)
         return begun
 
-    def _note_unknown(
-        self, run: Run, lease: Lease, positions: Collection[int] | None = None
-    ) -> None:
+    def _note_unknown(self, run: Run, lease: Lease, positions: range | None = None) -> None:
         """Log each intent without an answer as unknown; its batch waits to be sent again.
 
         Of the batches at some positions only, where other workers are at the others.
         """
         stuck = [
             replace(batch, state=BatchState.UNKNOWN)
-            for batch in self.ledger.batches(run.id)
+            for batch in self.ledger.batches(run.id, positions)
             if batch.state is BatchState.SENDING
-            and (positions is None or batch.position in positions)
         ]
         if stuck or positions is None:
             lines = unknown_lines(self.ledger, run, self.now())

@@ -15,6 +15,7 @@ SCRATCH = "scratch"
 PLANS = "plan"  # the kind of job that works there
 _SWEPT = "last sweep"  # a lease that keeps nobody out; its end tells when it was taken
 _REMEMBERED = 24 * 3600.0  # seconds
+_JOBS_KEPT = timedelta(days=30)
 _KEEP = (*OPEN_STATES, RunState.DELIVERED)
 
 
@@ -29,6 +30,7 @@ def sweep(
     ledger.forget_expired(now)
     ledger.forget_traces(now)
     ledger.forget_reported(now)
+    ledger.forget_jobs(now - _JOBS_KEPT)
     spaces = location.names(SCRATCH)
     outboxes = location.names("outbox")
     memberships = [

@@ -23,8 +23,9 @@ PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batches of three a piece."""
+    """Two batches of three a piece, of which three are awake at a time."""
     monkeypatch.setattr(delivering, "BATCHES", 2)
+    monkeypatch.setattr(delivering, "UPLOADS", 1)
 
 
 def planned(folder: Path) -> tuple[FannedWorld, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from pipeline_world import granted
 
 from audience_sync.connector import RefusedError
 from audience_sync.errors import AwayError, BusyError, SourceError
+from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.records import JobState, RunState
 from audience_sync.runs import listplan
 from audience_sync.runs.due import is_due
 from audience_sync.runs.fanout import delivering, planning
 from audience_sync.runs.fanout.coordinator import PieceRef
-from audience_sync.runs.fanout.delivering import DeliveryStages
+from audience_sync.runs.fanout.delivering import DeliveryStages, job_of
+from audience_sync.runs.fanout.planning import PlanStages
 from audience_sync.runs.plan import Planner
 from audience_sync.stopping import StoppedError, within
 
@@ -29,8 +32,9 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batches of three a piece."""
+    """Two batches of three a piece, of which three are awake at a time."""
     monkeypatch.setattr(delivering, "BATCHES", 2)
+    monkeypatch.setattr(delivering, "UPLOADS", 1)
 
 
 def planned(folder: Path) -> tuple[FannedWorld, str]:
@@ -133,8 +137,9 @@ def test_the_last_two_pieces_done_at_once_begin_the_next_stage(
         return int(real(*arguments)) + 1
 
     monkeypatch.setattr(here.ledger, "finish_piece", finish)
-    found = [ref for one in wake for ref in here.coordinator().work(one).wake]
-    assert {ref.stage for ref in found} == {delivering.ADD}
+    while wake and wake[0].stage == delivering.REMOVE:
+        wake += here.coordinator().work(wake.pop(0)).wake
+    assert {ref.stage for ref in wake} == {delivering.ADD}
 
 
 def test_a_late_message_of_a_piece_that_another_just_did(
@@ -258,3 +263,60 @@ def test_who_slept_while_closing_a_plan_harms_nothing_of_who_took_over(tmp_path:
     assert here.ledger.run(run.id).state is RunState.CONFIRMED
     assert here.held() == here.partner.holds
     assert len(here.partner.holds) == 40
+
+
+def test_a_large_job_leaves_workers_to_others(tmp_path: Path) -> None:
+    """Few pieces are awake at a time, whether messages or the sweep wake them, and all are done."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    stage = here.ledger.pieces(wake[0].job, wake[0].stage)
+    assert len(stage) > len(wake) == 3
+    for _ in range(2):
+        assert here.coordinator().stalled()[0] == wake
+    here.ledger.take_lease(piece_lease(*wake[0]), "busy:1:1", 600)
+    assert here.coordinator().stalled()[0] == wake[1:]
+    here.work_off(wake[1:])
+    here.alive = lambda _holder: False
+    here.work_off([wake[0]])
+    assert here.ledger.run(run_id).state is RunState.CONFIRMED
+    assert here.held() == here.partner.holds
+
+
+def test_what_a_delivery_keeps_of_its_pieces_is_small(tmp_path: Path) -> None:
+    """Two numbers a piece, however many batches, and of the batches a piece reads its own."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    spec = here.ledger.job(wake[0].job).spec
+    assert all(len(piece) == 2 for stage in spec["pieces"].values() for piece in stage)
+    first, last = spec["pieces"][wake[1].stage][1]
+    own = here.ledger.batches(run_id, range(first, last + 1))
+    assert [batch.position for batch in own] == list(range(first, last + 1))
+
+
+def test_a_source_that_fails_at_the_start_leaves_the_lists_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tries next finds nobody at them."""
+    here = FannedWorld(tmp_path)
+    here.write(PEOPLE)
+
+    def away(*_arguments: Any) -> None:
+        raise SourceError("the database cannot be opened")
+
+    monkeypatch.setattr(PlanStages, "spec", away)
+    with pytest.raises(SourceError):
+        here.begin([here.target])
+    assert here.ledger.leases_held("") == []
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(tmp_path: Path) -> None:
+    """The ledger does not grow with every delivery there ever was; open jobs stay."""
+    here, run_id = planned(tmp_path)
+    here.begin_delivery(run_id)
+    before = here.time + timedelta(days=1)
+    assert len(here.ledger.jobs(tuple(JobState))) > 1
+    here.ledger.forget_jobs(datetime.now(UTC) + timedelta(days=1))
+    (left,) = here.ledger.jobs(tuple(JobState))
+    assert left.state is JobState.OPEN
+    assert job_of(here.ledger, run_id) == left
+    assert left.created_at < before

@@ -31,6 +31,7 @@ from audience_sync.stopping import StoppedError
 
 _log = logging.getLogger(__name__)
 
+WIDTH = 64  # pieces of a job that are awake at a time, so that no job has all the workers
 TAKES = 5  # times that a piece is begun; one that ends its workers again and again ends its job
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
 _AWAY = 30.0  # seconds, where our own servers or the source's are away; of a source doubled
@@ -96,9 +97,9 @@ class Coordinator:
     now: Callable[[], datetime] = field(repr=False)
 
     def begin(self, job: Job, pieces: int) -> list[PieceRef]:
-        """Write a new job; its pieces, to be woken."""
+        """Write a new job; its first pieces, to be woken. Each wakes another when it is done."""
         self.ledger.create_job(job, pieces)
-        return [PieceRef(job.id, job.stage, number) for number in range(pieces)]
+        return _first(job, job.stage, pieces)
 
     def work(self, ref: PieceRef, *, at_once: bool = False) -> Worked:
         """Do a piece, if nobody does or did. BusyError when somebody works on it.
@@ -156,7 +157,9 @@ class Coordinator:
                 for piece in open_pieces
                 if piece.not_before is None or piece.not_before <= self.now()
             ]
-            found += [ref for ref in refs if piece_lease(*ref) not in busy]
+            idle = [ref for ref in refs if piece_lease(*ref) not in busy]
+            awake = len(open_pieces) - len(idle)  # at work, or until a time
+            found += idle[: max(0, _width(job) - awake)]
             if not open_pieces:  # whoever finished the last piece died before the next stage
                 found.append(PieceRef(job.id, job.stage, 0))
         return found, ended
@@ -186,7 +189,15 @@ class Coordinator:
             _log.error("Job %s stopped in %s with %s in %s", *words)
             return self.end(job, AudienceSyncError(_UNEXPECTED.format(type(error).__name__)))
         # Counted once more: two who finish together may each be told that the other did not.
-        return self._after(job)
+        after = self._after(job)
+        return after if after != Worked() else Worked(wake=self._another(job, piece))
+
+    def _another(self, job: Job, piece: Piece) -> list[PieceRef]:
+        """The piece that is woken in the place of one that is done."""
+        found = self.ledger.piece(job.id, piece.stage, piece.number + _width(job))
+        if found is None or found.done:
+            return []
+        return [PieceRef(job.id, piece.stage, found.number)]
 
     def _after(self, job: Job) -> Worked:
         """Begin the next stage, or end the job, once all pieces of this one are done."""
@@ -204,7 +215,7 @@ class Coordinator:
             return Worked()
         if not pieces:
             return self._after(self.ledger.job(job.id))
-        return Worked(wake=[PieceRef(job.id, stage, number) for number in range(pieces)])
+        return Worked(wake=_first(job, stage, pieces))
 
     @contextmanager
     def _holding(self, job: Job, ref: PieceRef) -> Iterator[Held]:
@@ -236,6 +247,14 @@ class Coordinator:
     def _give_back(self, job: Job) -> None:
         for lease in self._leases(job).values():
             self.ledger.release_lease(lease)
+
+
+def _width(job: Job) -> int:
+    return int(job.spec.get("width", WIDTH))
+
+
+def _first(job: Job, stage: str, pieces: int) -> list[PieceRef]:
+    return [PieceRef(job.id, stage, number) for number in range(min(pieces, _width(job)))]
 
 
 def _wait(error: AudienceSyncError, piece: Piece) -> float | None:

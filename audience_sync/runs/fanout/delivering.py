@@ -95,22 +95,23 @@ class DeliveryStages:
             id=f"{job}-{lease.token}",
             kind=KIND,
             stage=REMOVE,
-            spec={"run": run.id, "remote_id": remote_id, "pieces": cut},
+            spec={"run": run.id, "remote_id": remote_id, "pieces": cut, "width": _width(link)},
             leases={lease.name: lease.token},
             created_at=now,
             changed_at=now,
         )
         wake = coordinator.begin(written, len(cut[REMOVE]))
-        return wake or list(coordinator.work(PieceRef(written.id, REMOVE, 0)).wake)
+        return list(wake) or list(coordinator.work(PieceRef(written.id, REMOVE, 0)).wake)
 
     def _cut(self, run: Run, link: Link) -> dict[str, list[list[int]]]:
-        """Positions of batches by stage and piece; sessions are never cut."""
+        """The first and the last position of each piece by stage; sessions are never cut."""
         size = link.connector.limits.batches_per_session
         each = max(1, BATCHES // size) * size
         cut: dict[str, list[list[int]]] = {REMOVE: [], ADD: []}
         for operation, stage in _STAGE_OF.items():
             waiting = [b.position for b in self._open(run.id) if b.operation is operation]
-            cut[stage] = [waiting[at : at + each] for at in range(0, len(waiting), each)]
+            parts = [waiting[at : at + each] for at in range(0, len(waiting), each)]
+            cut[stage] = [[part[0], part[-1]] for part in parts]
         return cut
 
     def _open(self, run: str) -> Sequence[Batch]:
@@ -131,8 +132,8 @@ class DeliveryStages:
         own = piece_lease(job.id, piece.stage, piece.number)
         outbox = self.deliverer.outbox(run)
         transfer = self.deliverer.transfer(run, link, remote_id, outbox, held, lease=own)
-        positions = frozenset(job.spec["pieces"][piece.stage][piece.number])
-        return {"wait": self.deliverer.send_part(transfer, positions, UPLOADS)}
+        first, last = job.spec["pieces"][piece.stage][piece.number]
+        return {"wait": self.deliverer.send_part(transfer, range(first, last + 1), UPLOADS)}
 
     def next(self, job: Job) -> Next | None:
         """Additions after the last removal, the end after the last addition."""
@@ -168,5 +169,13 @@ def holder_of_run(run: str) -> str:
 
 def job_of(ledger: Ledger, run: str) -> Job | None:
     """The open job that delivers a run, if there is one."""
-    jobs = ledger.jobs((JobState.OPEN,))
-    return next((job for job in jobs if job.kind == KIND and job.spec["run"] == run), None)
+    found = ledger.jobs((JobState.OPEN,), prefix=f"{holder_of_run(run)}-")
+    return found[0] if found else None
+
+
+def _width(link: Link) -> int:
+    """Pieces at a time that keep the partner busy, and one more for a worker that dies.
+
+    Others would only wait for a place, where they could work for another partner.
+    """
+    return -(-link.connector.limits.parallel_uploads // UPLOADS) + 1

@@ -58,6 +58,25 @@ class Starter:
         job = "j" + self.ledger.new_run_id()[1:]
         left_out: list[Outcome] = []
         leases = self._taken(job, targets, left_out)
+        try:
+            wake = self._begun(job, selection, targets, splits, partitions, leases, left_out)
+        except BaseException:
+            if not self.ledger.jobs(prefix=job):
+                for lease in leases.values():
+                    self.ledger.release_lease(lease)
+            raise
+        return Begun(left_out=left_out, wake=wake)
+
+    def _begun(
+        self,
+        job: str,
+        selection: Selection,
+        targets: Sequence[Target],
+        splits: Sequence[Split],
+        partitions: int | None,
+        leases: dict[str, Lease],
+        left_out: list[Outcome],
+    ) -> Sequence[PieceRef]:
         with Held(self.ledger, {}, borrowed=leases) as held:
             free = [
                 target
@@ -65,7 +84,7 @@ class Starter:
                 if target.name in leases and self._cleared(target, held, leases, left_out)
             ]
         if not free:
-            return Begun(left_out=left_out, wake=())
+            return ()
         wanted = Wanted(selection, free)
         rows = open_source(selection.source).count()
         cut = partitions or partitions_for(rows or len(splits) * 1_000_000)
@@ -80,8 +99,7 @@ class Starter:
             created_at=now,
             changed_at=now,
         )
-        wake = self.coordinator.begin(written, self.stages.pieces(wanted, splits))
-        return Begun(left_out=left_out, wake=wake)
+        return self.coordinator.begin(written, self.stages.pieces(wanted, splits))
 
     def _taken(
         self, job: str, targets: Sequence[Target], left_out: list[Outcome]
