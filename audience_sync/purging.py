@@ -59,6 +59,7 @@ class Purge:
             self._counted("served times", "schedules", self._schedules),
             self._counted("dropped lists", "lists", self._lists),
             self._counted("fingerprints", "fingerprints", self._fingerprints),
+            self._counted("traces of who left", "traces", self._traces),
             self._withdrawals(),
             Purged(what="order lines", count=self.ledger.purge_reported(self.now, dry=self.dry)),
             self._counted("requests that came in", "runs", self._intake),
@@ -81,6 +82,9 @@ class Purge:
 
     def _fingerprints(self, before: datetime, *, dry: bool) -> int:
         return self.ledger.purge_fingerprints(self.now, before, dry=dry)
+
+    def _traces(self, before: datetime, *, dry: bool) -> int:
+        return self.ledger.forget_traces(self.now, before, dry=dry)
 
     def _intake(self, before: datetime, *, dry: bool) -> int:
         return self.ledger.purge_intake(self.now, before, dry=dry)

@@ -88,6 +88,12 @@ TABLES = (
         setting="fingerprints",
     ),
     Limit(
+        name="traces",
+        holds="keyed fingerprints of who was taken off a list, when and by which run",
+        until="so long after they were taken off",
+        setting="traces",
+    ),
+    Limit(
         name="intake_marks",
         holds="keyed marks of requests that came in, so that none counts twice",
         until="a time of days that each carries itself",
@@ -166,6 +172,11 @@ FILES = (
         name="keys/",
         holds="marks that tell which fingerprint key this state began with",
         until="as long as the state; nothing of anybody can be read from them",
+    ),
+    Limit(
+        name="order-key/",
+        holds="a mark that tells by which fingerprint key reported orders are known",
+        until="as long as the state; nothing of anybody can be read from it",
     ),
     Limit(
         name="state-keys/",

@@ -116,10 +116,19 @@ class Traces(Database):
                     connection.execute(sa.delete(table).where(key))
         return erased
 
-    def forget_traces(self, now: datetime) -> int:
-        """Destroy what has expired; how many rows."""
+    def forget_traces(
+        self, now: datetime, before: datetime | None = None, *, dry: bool = False
+    ) -> int:
+        """Destroy what has expired, or was written before a moment; how many rows."""
+        over = table.c.expires_at <= now
+        if before is not None:
+            over = sa.or_(over, table.c.at < before)
+        if dry:
+            with self._reading() as connection:
+                query = sa.select(sa.func.count()).select_from(table).where(over)
+                return int(connection.execute(query).scalar_one())
         with self._writing() as connection:
-            return connection.execute(sa.delete(table).where(table.c.expires_at <= now)).rowcount
+            return connection.execute(sa.delete(table).where(over)).rowcount
 
 
 def _matching(

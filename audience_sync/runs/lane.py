@@ -57,6 +57,7 @@ from audience_sync.runs.removal import Leaving, Removed, Remover, leaving, witho
 from audience_sync.runs.settle import known_withdrawals, of_members, was_sent_before
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.sweep import SCRATCH
+from audience_sync.runs.traces import Leavers
 
 SOON = 1.0  # seconds until a list that is busy is looked at again
 _FIRST_PAUSE = 15.0  # seconds after a failure; doubled each time
@@ -103,6 +104,7 @@ class Lane:
     holder: str
     alive: Callable[[str], bool]
     now: Callable[[], datetime] = field(repr=False)
+    leavers: Leavers | None = None
 
     @property
     def standing(self) -> Standing:
@@ -485,6 +487,10 @@ class _AtList:
                 path = f"{folder}/{partition}.sealed"
                 write_lines(self.lane.location, path, self.lane.keyring, rest)
                 files[partition] = path
+        if self.lane.leavers is not None:
+            name = f"withdrawal from {place}, {self.remote.generation + 1}"
+            list_ = self.remote.audience, self.remote.destination
+            self.lane.leavers.note_as(name, *list_, held.lines)
         members = 0 if emptied else stored.members - left
         changed = Manifest(stored.partitions, files, members)
         replaced = set(stored.files.values()) - set(files.values())
