@@ -64,6 +64,9 @@ guards:                            # limits that hold a run until a person appro
   maximum_unusable: 20%            # identifiers that no partner can use
   maximum_consent_drop: 30%        # fall of the consent rate since the last run
 
+# webhooks:                        # who may send withdrawals to `audience-sync serve`
+#   keys: {{shop: ${{WEBHOOK_KEY}}}}   # signs requests; `openssl rand -hex 32`
+
 destinations:                      # accounts at partners, by a name of your own
   meta-se:
     connector: meta
