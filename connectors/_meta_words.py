@@ -16,6 +16,8 @@ from audience_sync.connector import (
 )
 
 BUSY_WAIT = 300.0  # seconds, when Meta does not say when calls are possible again
+SLOW_FROM = 75.0  # percent of an allowance used
+SLOWEST = 15.0  # seconds between requests when an allowance is all but used
 
 
 class Meaning(NamedTuple):

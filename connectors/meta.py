@@ -29,12 +29,7 @@ from connectors._meta_replace import poll
 from connectors._meta_settings import MetaSettings
 from connectors._meta_upload import DEVICES, Uploads
 from connectors._meta_wire import ROWS
-from connectors._meta_words import TERMS, TOO_LARGE, explained, usage
-
-__all__ = ["MetaConnector", "MetaSettings"]
-
-SLOW_FROM = 75.0  # percent of an allowance used
-SLOWEST = 15.0  # seconds between requests when an allowance is all but used
+from connectors._meta_words import SLOW_FROM, SLOWEST, TERMS, TOO_LARGE, explained, usage
 
 
 class MetaConnector(Connector[MetaSettings]):

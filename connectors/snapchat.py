@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
@@ -23,39 +21,17 @@ from audience_sync.connector import (
     PartnerError,
     Receipt,
     Recipient,
-    SecretStr,
     Statistics,
     TemporaryPartnerError,
     Tokens,
     Upload,
 )
-from connectors._snapchat_segments import (
-    definition,
-    listed,
-    named,
-    number,
-    segments,
-    statistics_of,
-)
+from connectors import _snapchat_segments as segment
+from connectors._snapchat_settings import SnapchatSettings
 from connectors._snapchat_wire import IDENTIFIERS, Counting
 from connectors._snapchat_words import explained
 
 MARGIN = 30  # days before members are forgotten in which everybody is sent again
-
-_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-
-
-class SnapchatSettings(ConnectorSettings):
-    """A destination at Snapchat: one ad account, and the app that a person authorised for it."""
-
-    base_url: str = "https://adsapi.snapchat.com"
-    token_url: str = "https://accounts.snapchat.com/login/oauth2/access_token"  # noqa: S105 - an address
-    ad_account_id: str = Field(pattern=_UUID)
-    client_id: str
-    client_secret: SecretStr
-    refresh_token: SecretStr
-    identifiers_per_request: int = Field(IDENTIFIERS, ge=1, le=IDENTIFIERS)
-    retention_days: int | None = Field(None, ge=1, le=9_999)  # None: for ever
 
 
 class SnapchatConnector(Connector[SnapchatSettings]):
@@ -111,18 +87,20 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         """See `Connector.ensure_audience`; names are not unique, the description has the marker."""
         if not set(audience.kinds) & set(self.forms):
             raise ConfigurationError("this audience has no identifier that Snapchat can use")
-        for found in listed(self._call, self._segments):
+        for found in segment.listed(self._call, self._segments):
             if audience.marker in str(found.get("description", "")):
-                return named(found)
-        body = definition(audience, self.settings.ad_account_id, self.settings.retention_days)
+                return segment.named(found)
+        body = segment.definition(
+            audience, self.settings.ad_account_id, self.settings.retention_days
+        )
         # Not repeated here: after a lost answer the next look-up finds what was made.
-        made = segments(self._call("POST", self._segments, body=body, repeatable=False))
-        return named(made[0] if made else {})
+        made = segment.segments(self._call("POST", self._segments, body=body, repeatable=False))
+        return segment.named(made[0] if made else {})
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.add`; whoever else is on a list of ours that begins afresh leaves."""
         if upload.afresh:
-            self._call("DELETE", f"v1/segments/{number(upload.remote_id)}/all_users")
+            self._call("DELETE", f"v1/segments/{segment.number(upload.remote_id)}/all_users")
         return self._change("POST", upload, members)
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
@@ -131,7 +109,7 @@ class SnapchatConnector(Connector[SnapchatSettings]):
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; Snapchat shows a size and never a match rate."""
-        return statistics_of(self._call("GET", f"v1/segments/{number(remote_id)}"))
+        return segment.statistics_of(self._call("GET", f"v1/segments/{segment.number(remote_id)}"))
 
     def account(self) -> str:
         """See `Connector.account`; Snapchat counts by app and by token."""
@@ -157,7 +135,7 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         return explained(answer, found, super().explain(answer))
 
     def _change(self, method: str, upload: Upload, members: Members) -> Receipt:
-        url = f"v1/segments/{number(upload.remote_id)}/users"
+        url = f"v1/segments/{segment.number(upload.remote_id)}/users"
         counting = Counting(members, self.settings.identifiers_per_request)
         counting.send(lambda body: self._call(method, url, body=body))
         return counting.receipt(leaving=method == "DELETE")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
-
-from pydantic import Field, model_validator
+from typing import ClassVar
 
 from audience_sync.connector import (
     Answer,
@@ -21,7 +19,6 @@ from audience_sync.connector import (
     PartnerError,
     Receipt,
     Recipient,
-    SecretStr,
     Statistics,
     TemporaryPartnerError,
     Upload,
@@ -30,30 +27,8 @@ from connectors import _tiktok_audiences as audiences
 from connectors import _tiktok_files as files
 from connectors import _tiktok_stream as stream
 from connectors._tiktok_calls import Calls
+from connectors._tiktok_settings import FILE_SIZE, TikTokSettings
 from connectors._tiktok_words import explained
-
-FILE_SIZE = 50_000_000  # bytes
-
-
-class TikTokSettings(ConnectorSettings):
-    """A destination at TikTok: one advertiser; TikTok does not publish the limits set here."""
-
-    base_url: str = "https://business-api.tiktok.com"
-    api_version: str = Field("v1.3", pattern=r"^v\d+\.\d+$")
-    advertiser_id: str = Field(pattern=r"^\d+$")
-    access_token: SecretStr
-    flow: Literal["streaming", "files"] = "streaming"  # of the lists that are still to be made
-    people_per_request: int = Field(1_000, ge=1, le=10_000)
-    bytes_per_request: int = Field(1_000_000, ge=10_000, le=FILE_SIZE)
-    lines_per_file: int = Field(100_000, ge=1, le=700_000)  # 65 bytes each
-    requests_per_minute: int = Field(600, ge=1)
-    retention_days: int | None = Field(None, ge=1, le=365)
-
-    @model_validator(mode="after")
-    def _kept(self) -> Self:
-        if self.retention_days is not None and self.flow == "streaming":
-            raise ValueError("retention_days needs flow: files; a streaming audience has no end")
-        return self
 
 
 class TikTokConnector(Connector[TikTokSettings]):
