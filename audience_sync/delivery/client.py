@@ -119,6 +119,7 @@ class HttpPartnerClient:
             proof = self._bound.sign(method, address, params or {}, body) if trusted else {}
             carried = own | dict(credentials) | dict(proof) | dict(headers or {})
             if record is not None:
+                record.permit()
                 record.attempts += 1
                 record.sends(body)
             answer, reached = None, True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ class Exchange:
     code: str | None = None
     attempts: int = 0
     uncertain: bool = False  # a request was answered otherwise than 4xx, or not at all
+    permit: Callable[[], None] = lambda: None  # raises where nothing may be sent any more
     _digest: Any = field(default=None, repr=False)
     _seen: set[tuple[int, int]] = field(default_factory=set, repr=False)
 

@@ -97,6 +97,18 @@ class Held:
         if name in lost:
             raise lost[name]
 
+    def confirm(self, *names: str) -> None:
+        """Ask the ledger, where a lease may have ended unseen: this process may have been asleep.
+
+        To be called right before what no fence can take back.
+        """
+        for name in self._renewed.keys() & names:
+            if self._clock() - self._renewed[name] >= LEASE_SECONDS / 2:
+                with self._lock:
+                    self._renew(name)
+            if name in self._lost:
+                raise self._lost[name]
+
     def proceed(self) -> None:
         """The same for work on many lists: it goes on as long as one of the leases is left."""
         refuse_to_go_on()

@@ -115,7 +115,9 @@ class Transfer:
         """
         if intent.line is None:
             raise StateError("a batch without an intent in the log cannot be sent")
+        self._permit()
         with self.link.recording() as exchange:
+            exchange.permit = self._permit
             try:
                 receipt = self._call(intent.batch, upload, intent.members)
             except AudienceSyncError as error:
@@ -142,6 +144,10 @@ class Transfer:
             entries.append((intent.line, intent.sending))
         if entries:
             self._write(entries, None if intent is None else intent.withdrawals)
+
+    def _permit(self) -> None:
+        """Whoever slept through its lease sends nothing: the batch is another's by now (L7)."""
+        self.held.confirm(*{self.lease_name, self.run.lease_name})
 
     def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
         connector = self.link.connector

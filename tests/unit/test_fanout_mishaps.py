@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.records import JobState, RunState
 from audience_sync.runs import listplan
 from audience_sync.runs.due import is_due
-from audience_sync.runs.fanout import delivering, planning
+from audience_sync.runs.fanout import coordinator, delivering, planning
 from audience_sync.runs.fanout.coordinator import PieceRef
-from audience_sync.runs.fanout.delivering import DeliveryStages, job_of
+from audience_sync.runs.fanout.delivering import CancelledError, DeliveryStages, job_of
 from audience_sync.runs.fanout.planning import PlanStages
+from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.plan import Planner
+from audience_sync.runs.transfer import Transfer
 from audience_sync.stopping import StoppedError, within
 
 PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
@@ -148,7 +152,7 @@ def test_a_late_message_of_a_piece_that_another_just_did(
     """It was not done when the message was looked at, and is not done a second time."""
     here, run_id = planned(tmp_path)
     wake = here.begin_delivery(run_id)
-    coordinator, real = here.coordinator(), here.ledger.take_lease
+    worker, real = here.coordinator(), here.ledger.take_lease
 
     def late(*arguments: Any, **more: Any) -> Any:
         monkeypatch.setattr(here.ledger, "take_lease", real)
@@ -158,7 +162,7 @@ def test_a_late_message_of_a_piece_that_another_just_did(
     monkeypatch.setattr(here.ledger, "take_lease", late)
     sent: list[str] = []
     monkeypatch.setattr(DeliveryStages, "do", _counted(DeliveryStages.do, sent))
-    assert coordinator.work(wake[0]).ended is None
+    assert worker.work(wake[0]).ended is None
     assert len(sent) == 1
 
 
@@ -320,3 +324,53 @@ def test_jobs_that_ended_long_ago_are_forgotten(tmp_path: Path) -> None:
     assert left.state is JobState.OPEN
     assert job_of(here.ledger, run_id) == left
     assert left.created_at < before
+
+
+def test_who_slept_through_its_lease_sends_nothing_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch was sent by another; late it could undo what a later run did."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    slow, real, clock = here.coordinator(), Transfer.send, Clock()
+    monkeypatch.setattr(coordinator, "Held", partial(Held, clock=clock))
+
+    def slept(self: Transfer, *arguments: Any) -> Any:
+        if not clock.ahead:  # between its intent and its request
+            clock.ahead = 2 * LEASE_SECONDS
+            here.ledger.take_lease(self.lease_name, "newer", 600, alive=lambda _holder: False)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Transfer, "send", slept)
+    here.partner.calls.clear()
+    with pytest.raises(BusyError):
+        slow.work(wake[0])
+    assert here.partner.calls == []
+    here.alive = lambda holder: holder != "newer"
+    here.work_off(wake)
+    assert here.ledger.run(run_id).state is RunState.CONFIRMED
+    assert here.held() == here.partner.holds
+
+
+class Clock:
+    """A clock that can be put ahead."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_a_job_that_ends_while_others_send_keeps_its_list_for_a_while(tmp_path: Path) -> None:
+    """What is on its way would else arrive after what the next run does."""
+    here, run_id = planned(tmp_path)
+    wake = here.begin_delivery(run_id)
+    here.ledger.take_lease(piece_lease(*wake[1]), "busy:1:1", 600)
+    job = job_of(here.ledger, run_id)
+    assert job is not None
+    error = CancelledError("cancelled by an operator")
+    here.coordinator().end(job, error, JobState.CANCELLED)
+    (kept,) = here.ledger.leases_held("")
+    assert kept.name == here.target.name
+    left = (kept.expires_at - datetime.now(UTC)).total_seconds()
+    assert 0 < left <= coordinator.IN_FLIGHT

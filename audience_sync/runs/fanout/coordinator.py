@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 WIDTH = 64  # pieces of a job that are awake at a time, so that no job has all the workers
 TAKES = 5  # times that a piece is begun; one that ends its workers again and again ends its job
+IN_FLIGHT = 120.0  # seconds that a request may be under way, with what is tried again at once
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
 _AWAY = 30.0  # seconds, where our own servers or the source's are away; of a source doubled
 _ASKED = 5  # times that a source is asked again; the ledger is asked for ever
@@ -129,11 +130,21 @@ class Coordinator:
 
     def end(self, job: Job, error: AudienceSyncError, state: JobState = JobState.FAILED) -> Worked:
         """End a job before its end, unless it ended already."""
+        at_work = [
+            lease
+            for lease in self.ledger.leases_held(f"piece {job.id}/")
+            if lease.holder != self.holder
+        ]
         if not self.ledger.end_job(job.id, state, str(error)):
             return Worked()
         with Held(self.ledger, {}, borrowed=self._leases(job)) as held:
             self.kinds[job.kind].gave_up(job, error, held)
-        self._give_back(job)
+        if at_work:  # what they have under way may arrive still, and before anybody else's
+            with suppress(BusyError):
+                for lease in self._leases(job).values():
+                    self.ledger.renew_lease(lease, IN_FLIGHT)
+        else:
+            self._give_back(job)
         return Worked(ended=self.ledger.job(job.id))
 
     def stalled(self) -> tuple[list[PieceRef], list[Job]]:
