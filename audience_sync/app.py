@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.sync import Pipeline
     from audience_sync.runs.targets import Selection, Target
+    from audience_sync.withdrawing import Withdrawing
 
 _log = logging.getLogger(__name__)
 
@@ -231,6 +232,20 @@ class App:
 
         return fanout_of(self)
 
+    @cached_property
+    def withdrawals(self) -> Withdrawing:
+        """What takes withdrawals in, delivers them and tells how far they are."""
+        from audience_sync.withdrawing import withdrawing_of  # noqa: PLC0415 - the same
+
+        _ = self.pipeline  # which proves forms and keys
+        key = self.keyring_and_fingerprint_key[1]
+        return withdrawing_of(self, self.selection(), self.location, key)
+
+    def deliver_withdrawals(self) -> None:
+        """Bring what is open as far as it goes now, where anything is."""
+        if self.ledger.withdrawal_deliveries(only_open=True):
+            self.withdrawals.deliver()
+
     def pipeline_of(self, run: Run) -> Pipeline:
         """What plans and delivers runs of this sort."""
         reports = any(b.operation is Operation.REPORT for b in self.ledger.batches(run.id)[:1])
@@ -345,6 +360,8 @@ class App:
             )
         lists, reports = self._aims(audiences, destination)
         sweep(self.ledger, self.location, alive, self.now())
+        if deliver and keep:
+            self.deliver_withdrawals()
         how: dict[str, Any] = {"deliver": deliver, "keep": keep}
         how["forced_by"] = operator() if force else None
         outcomes = self.pipeline.sync(self.selection(), lists, **how) if lists else []
@@ -357,6 +374,7 @@ class App:
                 if outcome.run is not None:
                     self.read_statistics(outcome.run)
             outcomes += late
+            self.deliver_withdrawals()
             self.sign_log()
             self.warn_of_canaries()
         return outcomes

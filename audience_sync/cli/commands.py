@@ -22,6 +22,7 @@ from audience_sync.cli import (
     show,
     supervise,
     transfers,
+    withdrawals,
 )
 
 
@@ -39,7 +40,7 @@ def application() -> typer.Typer:
         rich_markup_mode=None,
     )
     made.callback()(_globals)
-    for group in (setup, deliver, decide, show):
+    for group in (setup, deliver, decide, show, withdrawals):
         group.register(made)
     transfers.register(made)
     orders.register(made)

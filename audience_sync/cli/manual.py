@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 _COMMANDS = (
-    "init", "check", "plan", "sync", "approve", "cancel", "resume", "forget", "status", "runs",
+    "init", "check", "plan", "sync", "approve", "cancel", "resume", "forget", "withdraw",
+    "withdrawals", "status", "runs",
     "run", "log", "log verify", "log export", "log prove",
     "orders", "orders arrived", "orders lost", "canaries",
     "keys", "keys show", "keys rotate", "keys drop", "purge", "records",

@@ -11,6 +11,7 @@ from audience_sync.cli import codes, options
 from audience_sync.cli.canaries import tell_alerts
 from audience_sync.cli.jobs import jobs_under_way, print_jobs
 from audience_sync.cli.session import opened
+from audience_sync.cli.withdrawals import clock_object, tell_clock
 
 if TYPE_CHECKING:
     from audience_sync.app import App
@@ -48,6 +49,7 @@ def status(
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
             found = {"lists": places, "jobs": jobs_under_way(app), "canaries": app.canaries()}
+            found["withdrawals"] = clock_object(app)
             print_json(found)
         else:
             from audience_sync.cli.lists import print_lists  # noqa: PLC0415 - keeps --help light
@@ -56,6 +58,7 @@ def status(
             print_jobs(jobs_under_way(app))
             _tell_interrupted(app, places)
             tell_alerts(app.canaries())
+            tell_clock(app, only_open=True)
         _tell_failures(outcomes)
     return codes.of_outcomes([o for o in outcomes if o.error is not None])
 

@@ -155,6 +155,10 @@ class _Removing(Transfer):
     def _line(self, event: Event, batch: Batch, members: Members) -> TransferLine:
         return replace(super()._line(event, batch, members), operation=OPERATION)
 
+    def _permit(self) -> None:
+        """The list's own lease may be another's: a removal does not need it."""
+        self.held.confirm(self.lease_name)
+
     def _write(
         self,
         entries: Sequence[tuple[TransferLine | None, Batch]],

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import OvertakenError, Withdrawal
-from audience_sync.membership.digests import Mask, match
+from audience_sync.membership.digests import Bytes, Mask, match
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.standing import (
@@ -36,6 +36,8 @@ from audience_sync.runs.standing import (
 )
 
 UNLIMITED = ("", "all", "*")
+DECISIONS = "decisions"  # where withdrawals enter that the watch finds
+_LOOKED_AT_AGAIN = timedelta(days=2)
 _GIVEN = ("customer_id", "email", "phone", "device", "country")
 _UNKNOWN_CHANNEL = "unknown"
 
@@ -179,6 +181,31 @@ class Recorder:
             if mark is not None:
                 seen.add(mark)
         return fresh
+
+    def receive_decisions(self, frame: pl.DataFrame, partner: str | None) -> Received:
+        """Record refusals of customers that the source of decisions holds, each of them once.
+
+        Columns are `customer_id` and `decided_at`. Those that are known with this time or a later
+        one, from an earlier look, are left out.
+        """
+        limited, gathered = self.rules.partner(partner), Gathered()
+        now = self.now()
+        at = _times(frame, now)
+        keys = customer_keys(frame["customer_id"])
+        fresh = np.ones(len(keys), dtype=np.bool_)
+        standing = Standing(self.ledger, self.location, self.keyring)
+        for one in self.ledger.withdrawals():
+            recent = now - one.received_at < _LOOKED_AT_AGAIN
+            if one.source == DECISIONS and one.partner == limited and one.parent is None and recent:
+                customers, then = standing.named(one)[CUSTOMERS]
+                place = match(keys, customers)
+                fresh &= (place < 0) | (then[place] < at)
+        usable = into_customers(gathered, keys[fresh], at[fresh])
+        if not usable:
+            return Received(withdrawals=(), people=0, repeated=int((~fresh).sum()))
+        made, named = self._made(gathered, usable, limited, "consent log", DECISIONS)
+        self._write([(made, named)], {})
+        return Received(withdrawals=(made.id,), people=usable, repeated=int((~fresh).sum()))
 
     def _known(self, requests: Sequence[WithdrawalRequest]) -> dict[bytes, str]:
         marks = {mark for one in requests if (mark := self._mark(one)) is not None}
@@ -342,6 +369,11 @@ class Resolver:
         )
         write_named(self.location, self.keyring, child.file, named)
         self.ledger.resolve_withdrawal(parent, child, missing)
+
+
+def into_customers(gathered: Gathered, keys: Bytes, at: Times) -> int:
+    """Take customers in by their keys; how many have one."""
+    return int(gathered.put(CUSTOMERS, keys, at).sum())
 
 
 def _frame_of(requests: Sequence[WithdrawalRequest]) -> pl.DataFrame:

@@ -11,7 +11,8 @@ from audience_sync.worker import broker
 PLAN = "audience-sync.plan"
 DELIVER = "audience-sync.deliver"
 POLL = "audience-sync.poll"
-QUEUES = (PLAN, DELIVER, POLL)
+URGENT = "audience-sync.urgent"  # withdrawals; one process should always be free for it
+QUEUES = (PLAN, DELIVER, POLL, URGENT)
 _EXCHANGE = "audience-sync"
 
 VISIBILITY_TIMEOUT = 3600  # seconds; Redis then gives a message that nobody finished to another

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery
 
-from audience_sync.worker.celery_app import DELIVER, PLAN, POLL, VISIBILITY_TIMEOUT
+from audience_sync.worker.celery_app import DELIVER, PLAN, POLL, URGENT, VISIBILITY_TIMEOUT
 
 SYNC = "audience_sync.sync"
 DELIVER_RUN = "audience_sync.deliver"
@@ -18,7 +18,11 @@ PURGE = "audience_sync.purge"
 SCHEDULED = "audience_sync.scheduled"
 PLAN_PIECE = "audience_sync.plan_piece"
 DELIVER_PIECE = "audience_sync.deliver_piece"
+WITHDRAW = "audience_sync.withdraw"
+WATCH = "audience_sync.watch"
 QUEUE_OF = {
+    WITHDRAW: URGENT,
+    WATCH: URGENT,
     SYNC: PLAN,
     SCHEDULED: PLAN,
     PLAN_PIECE: PLAN,

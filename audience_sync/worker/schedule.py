@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 from celery.schedules import BaseSchedule, schedstate
 
 from audience_sync.cron import next_due
-from audience_sync.worker.messages import PURGE, SCHEDULED, SWEEP, Message
+from audience_sync.worker.messages import PURGE, SCHEDULED, SWEEP, WATCH, Message
 
 if TYPE_CHECKING:  # it leads to numpy, which starts a thread that a worker's fork would lose
     from audience_sync.project.model import Project
 
 SWEEP_EVERY = 180.0  # seconds
+WATCH_EVERY = 300.0  # seconds between looks for refusals in the decisions
 PURGE_EVERY = 3600.0  # seconds between looks at whether a day has passed, since beat may restart
 
 Clock = Callable[[], datetime]
@@ -68,6 +69,9 @@ def beat_entries(project: Project, now: Clock = utc_now) -> dict[str, dict[str, 
         f"sync {cron} {zone}": _sync_entry(CronInZone(cron, zone, now), names)
         for (cron, zone), names in together.items()
     }
+    if project.decisions is not None:
+        message = Message(task=WATCH, expires=WATCH_EVERY)
+        entries["watch"] = _entry(message, timedelta(seconds=WATCH_EVERY), now())
     return entries | {"sweep": _sweep_entry(now()), "purge": _purge_entry(now())}
 
 

@@ -30,6 +30,8 @@ from audience_sync.worker.messages import (
     SCHEDULED,
     SWEEP,
     SYNC,
+    WATCH,
+    WITHDRAW,
     Message,
 )
 from audience_sync.worker.schedule import SWEEP_EVERY, due_since
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 CRASHES = 3  # times that a message is tried again after its process died
 _AFTER_CRASH = 10.0  # seconds, doubled each time
+WITHDRAW_PATIENCE = 10.0  # seconds that a task stays with a withdrawal that is nearly done
+_COMING_BACK = "withdrawals are looked at again"  # a lease until the message for it comes
 _MARGIN = 1.0  # seconds, so that a message never comes just before its time
 
 _log = logging.getLogger(__name__)
@@ -104,6 +108,8 @@ def sweep(task: Any) -> None:
             _send_all(task, [_wake(run, expires=SWEEP_EVERY)])
         for names in app.overdue():
             _send_all(task, [Message(task=SCHEDULED, args=(names,), expires=SWEEP_EVERY)])
+        if app.ledger.withdrawal_deliveries(only_open=True):
+            _send_all(task, [Message(task=WITHDRAW, expires=SWEEP_EVERY)])
 
 
 def purge(task: Any) -> None:  # noqa: ARG001 - as Celery calls it
@@ -112,6 +118,36 @@ def purge(task: Any) -> None:  # noqa: ARG001 - as Celery calls it
         for purged in app.purge_if_due():
             if purged.count:
                 _log.info("Purged %s: %s", purged.what, purged.count)
+
+
+def withdraw(task: Any) -> None:
+    """Bring every open withdrawal as far as it goes, and come back when more can be done."""
+    with _opened() as app, within(TURN):
+        worked = app.withdrawals.deliver(WITHDRAW_PATIENCE)
+        _come_back(task, app, worked.again if worked.open else None)
+
+
+def watch(task: Any) -> None:
+    """Make withdrawals of new refusals in the decisions, and tell of what is late."""
+    with _opened() as app:
+        received = app.withdrawals.look()
+        app.withdrawals.warn()
+        if received is not None and received.withdrawals:
+            _log.info("%d customers refused since the last look", received.people)
+            _send_all(task, [Message(task=WITHDRAW)])
+
+
+def _come_back(task: Any, app: App, wait: float | None) -> None:
+    """One message at a time comes back, however many asked for it."""
+    from audience_sync.holder import this_process  # noqa: PLC0415 - see above
+
+    if wait is None or wait > LONGEST_WAIT:
+        return
+    try:
+        app.ledger.take_lease(_COMING_BACK, this_process(), wait)
+    except BusyError:
+        return
+    _send_all(task, [Message(task=WITHDRAW, countdown=wait + _MARGIN)])
 
 
 def register(celery: Celery) -> None:
@@ -125,6 +161,8 @@ def register(celery: Celery) -> None:
         (DELIVER_PIECE, piece, {}),
         (POLL_RUN, poll, {}),
         (SWEEP, sweep, {}),
+        (WITHDRAW, withdraw, {}),
+        (WATCH, watch, {}),
         (PURGE, purge, {}),
     )
     for name, work, limits in known:

@@ -28,6 +28,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"targeting", "holder", "ordering", "processing_record"},
             {"checking", "purging"},
             {"assembly", "fanning", "rotating"},
+            {"withdrawing"},
             {"app", "readiness"},
             {"worker", "cli", "web"},
         ),

@@ -111,7 +111,7 @@ def test_a_wrong_project_stops_a_worker_before_it_starts(
     assert started == []
 
 
-@pytest.mark.parametrize("argv", [["--concurrency=0"], ["--queues", "urgent"], ["--pool=solo"]])
+@pytest.mark.parametrize("argv", [["--concurrency=0"], ["--queues", "hurried"], ["--pool=solo"]])
 def test_wrong_options_are_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With the usage and exit code 2, as every command does."""
     with pytest.raises(SystemExit) as ended:

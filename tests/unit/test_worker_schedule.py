@@ -26,7 +26,7 @@ def project(**schedules: tuple[str | None, ZoneInfo]) -> Any:
         name: SimpleNamespace(name=name, schedule=cron, timezone=zone)
         for name, (cron, zone) in schedules.items()
     }
-    return SimpleNamespace(audiences=audiences, scheduled=audiences)
+    return SimpleNamespace(audiences=audiences, scheduled=audiences, decisions=None)
 
 
 PROJECT = project(

@@ -1,0 +1,197 @@
+"""Puts together what takes withdrawals in, delivers them and tells how far they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audience_sync.errors import ConfigurationError
+from audience_sync.holder import alive, this_process
+from audience_sync.runs.clock import Clocked, clocked, overdue_lines
+from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
+from audience_sync.runs.lane import Lane, Worked
+from audience_sync.runs.targets import Selection
+from audience_sync.runs.traces import Leavers
+from audience_sync.runs.watch import Watch
+from audience_sync.runs.withdraw import Received, Recorder, Resolver, Rules, WithdrawalRequest
+from audience_sync.runs.withdrawal_files import read_withdrawals, stream_withdrawals
+
+if TYPE_CHECKING:
+    from audience_sync.fanning import Opened
+    from audience_sync.membership.location import StateLocation
+    from audience_sync.project import Project
+
+_RAW = "device/raw"
+_OPERATOR = "operator"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawing:
+    """Withdrawals of a project that is open: `reception` takes in, `deliver` sends."""
+
+    recorder: Recorder
+    lane: Lane
+    watch: Watch | None
+    deadline: Callable[[], float]  # seconds
+    base: Path
+    now: Callable[[], datetime] = field(repr=False)
+
+    @property
+    def reception(self) -> Recorder:
+        """Where withdrawals enter; nothing is sent there."""
+        return self.recorder
+
+    def receive(self, requests: Sequence[WithdrawalRequest], *, source: str = "cli") -> Received:
+        """See `Recorder.receive`."""
+        return self.recorder.receive(requests, source=source)
+
+    def receive_file(self, path: Path, partner: str | None) -> Received:
+        """Everybody whom a CSV or Parquet file names, as one withdrawal."""
+        frames = read_withdrawals(path, self.base)
+        return self.recorder.receive_frames(frames, partner=partner, channel=_OPERATOR)
+
+    def receive_stream(self, content: bytes, partner: str | None) -> Received:
+        """The same of a CSV or Parquet that came on stdin."""
+        frames = stream_withdrawals(content)
+        return self.recorder.receive_frames(frames, partner=partner, channel=_OPERATOR)
+
+    def deliver(self, patience: float = 0.0) -> Worked:
+        """Bring everything as far as it goes, and come back as often as `patience` allows (s)."""
+        worked = self.lane.work()
+        while worked.open and worked.again is not None and worked.again <= patience:
+            wait = max(0.05, worked.again)
+            time.sleep(wait)
+            patience -= wait
+            worked = self.lane.work()
+        self.warn()
+        return worked
+
+    def look(self) -> Received | None:
+        """Make withdrawals of new refusals in the decisions; None where there is no such source."""
+        return None if self.watch is None else self.watch.look()
+
+    def warn(self) -> None:
+        """Say in the log what will miss its deadline, or has, before and after."""
+        for level, line in overdue_lines(self.clock()):
+            _log.log(level, "%s", line)
+
+    def clock(self) -> Clocked:
+        """Ages: the oldest open one, how long the others took, what is near its deadline."""
+        return clocked(self.lane.ledger, self.now(), self.deadline())
+
+    def progress(self, withdrawals: Sequence[str]) -> Mapping[str, Any]:
+        """Counts and states of some withdrawals, by their ids; nothing about anybody."""
+        ledger, states = self.lane.ledger, dict[str, int]()
+        found = [ledger.withdrawal(one) for one in withdrawals]
+        sequences = {one.sequence for one in found}
+        for row in ledger.withdrawal_deliveries(sequences=sequences) if sequences else ():
+            states[row.state.value] = states.get(row.state.value, 0) + 1
+        return {
+            "withdrawals": list(withdrawals),
+            "people": sum(one.people for one in found),
+            "destinations": states,
+            "open": sum(count for state, count in states.items() if state != "confirmed"),
+        }
+
+
+def withdrawing_of(
+    app: Opened, selection: Selection, location: StateLocation, order_key: bytes
+) -> Withdrawing:
+    """What handles the withdrawals of a project that is open."""
+    project, ledger = app.project, app.ledger
+    keyring, fingerprint_key, _ = app.keyring_and_fingerprint_key
+    rules = _rules(app, selection)
+    common: dict[str, Any] = {
+        "ledger": ledger,
+        "location": location,
+        "keyring": keyring,
+        "now": app.now,
+    }
+    recorder = Recorder(fingerprint_key=order_key, rules=rules, **common)
+    lane = Lane(
+        link=app.link,
+        partner_of=lambda name: _partner(project, name),
+        resolve=Resolver(rules=rules, **common).resolve,
+        escalation=Escalation(
+            ledger=ledger,
+            policy=lambda name: OnRefusedRemoval(project.withdrawals.policy(name)),
+            now=app.now,
+        ),
+        holder=this_process(),
+        alive=alive,
+        leavers=Leavers(ledger, fingerprint_key, app.now, project.retention.traces),
+        **common,
+    )
+    watch = None
+    if selection.decisions is not None:
+        watch = Watch(ledger=ledger, decisions=selection.decisions, recorder=recorder, now=app.now)
+    return Withdrawing(
+        recorder=recorder,
+        lane=lane,
+        watch=watch,
+        deadline=project.withdrawals.deadline.total_seconds,
+        base=Path.cwd(),
+        now=app.now,
+    )
+
+
+def _partner(project: Project, destination: str) -> str | None:
+    found = project.destinations.get(destination)
+    return None if found is None else found.connector
+
+
+def _rules(app: Opened, selection: Selection) -> Rules:
+    project = app.project
+
+    def places() -> Mapping[str, str | None]:
+        lists = {
+            remote.destination
+            for remote in app.ledger.remote_lists()
+            if remote.manifest.get("files")
+        }
+        named = {use for audience in project.audiences.values() for use in audience.destinations}
+        return {name: _partner(project, name) for name in sorted(named | lists)}
+
+    sent = {form for found in project.destinations.values() for form in found.forms.values()} | {
+        form.partition("@")[0]
+        for remote in app.ledger.remote_lists()
+        for form in remote.forms.values()
+    }
+    return Rules(
+        source=selection.source,
+        default_country=selection.rules.default_country,
+        hashed=selection.hashed,
+        partners=selection.partners,
+        places=places,
+        raw=_RAW in sent,
+    )
+
+
+def one_person(
+    *,
+    customer_id: str | None,
+    email: str | None,
+    phone: str | None,
+    device: str | None,
+    partner: str | None,
+) -> WithdrawalRequest:
+    """A person's own withdrawal; a ConfigurationError when nobody is named."""
+    if not any((customer_id, email, phone, device)):
+        raise ConfigurationError(
+            "name who withdraws: --customer-id, --email, --phone, --device or --file, "
+            "each with - to read it from stdin"
+        )
+    return WithdrawalRequest(
+        customer_id=customer_id,
+        email=email,
+        phone=phone,
+        device=device,
+        partner=partner,
+        channel=_OPERATOR,
+    )

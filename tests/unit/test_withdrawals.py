@@ -1,0 +1,437 @@
+"""Withdrawals overtake everything (L11): they block, remove, and have a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline_world import digest, granted
+from withdrawn_world import WithdrawnWorld, written
+
+from audience_sync.connector import Connector, Members, Receipt
+from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPartnerError
+from audience_sync.ledger.records import Event, Operation, RunState
+from audience_sync.ledger.withdrawals import WithdrawalState
+from audience_sync.runs import standing
+from audience_sync.runs.escalation import OnRefusedRemoval
+from audience_sync.runs.withdraw import WithdrawalRequest
+
+PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
+EVERYBODY = {cell for n in range(8) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}
+CONFIRMED, ACKNOWLEDGED = WithdrawalState.CONFIRMED, WithdrawalState.ACKNOWLEDGED
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> WithdrawnWorld:
+    """Eight people on one list."""
+    world = WithdrawnWorld(tmp_path)
+    world.write(PEOPLE)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("person", "number"),
+    [
+        ({"email": " P3@Example.com "}, 3),
+        ({"phone": "070-000 00 03"}, 3),
+        ({"customer_id": "c3"}, 3),
+    ],
+)
+def test_whoever_withdraws_leaves_the_list(
+    world: WithdrawnWorld, person: dict[str, str], number: int
+) -> None:
+    """By any identifier: the whole member goes, at the partner and in our books."""
+    world.ran()
+    world.withdraw(**person)
+    assert world.lane_works().open == 0
+
+    gone = written(f"p{number}@example.com", f"+4670000000{number}")
+    assert world.partner.holds == EVERYBODY - gone
+    assert world.held() == EVERYBODY - gone
+    assert world.states() == [CONFIRMED]
+    line = world.log()[-1]
+    assert (line.operation, line.event, line.sent, line.accepted) == (
+        "withdraw",
+        Event.OUTCOME,
+        1,
+        1,
+    )
+
+
+def test_the_next_plan_adds_nobody_who_withdrew(world: WithdrawnWorld) -> None:
+    """The source may still call it granted: the later word wins, even of one nobody held."""
+    world.withdraw(email="p1@example.com")
+    world.withdraw(customer_id="c2")
+    world.lane_works()
+    run = world.ran()
+
+    gone = written("p1@example.com", "+46700000001") | written("p2@example.com", "+46700000002")
+    assert world.partner.holds == EVERYBODY - gone
+    assert run.funnel["consent_withdrawn"] == 2
+    assert world.states() == [CONFIRMED, CONFIRMED]
+
+
+def test_a_later_grant_lifts_it_and_a_tie_does_not(world: WithdrawnWorld) -> None:
+    """The latest explicit word decides (L2)."""
+    world.withdraw(email="p1@example.com")
+    world.withdraw(customer_id="c2")
+    at = world.time
+    world.withdraw(customer_id="c3", decided_at=at)
+    later = (at + timedelta(hours=1)).isoformat()
+    rows: list[Any] = list(PEOPLE)
+    rows[1] = rows[1] | {"consent_at": later}
+    rows[2] = rows[2] | {"consent_at": later}
+    rows[3] = rows[3] | {"consent_at": at.isoformat()}
+    world.write(rows)
+    world.time += timedelta(hours=2)
+    world.forbidden.clear()
+    world.ran()
+
+    assert world.partner.holds == EVERYBODY - written("p3@example.com", "+46700000003")
+
+
+def test_a_withdrawal_from_one_partner_concerns_no_other(world: WithdrawnWorld) -> None:
+    """Only that partner's lists lose the person."""
+    world.ran()
+    world.withdraw(email="p1@example.com", partner="Other")
+    world.lane_works()
+    world.ran()
+    assert world.partner.holds == EVERYBODY
+
+    world.withdraw(email="p1@example.com", partner="Memory")
+    world.lane_works()
+    world.ran()
+    assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
+
+
+def test_a_shared_phone_takes_every_carrier_off(world: WithdrawnWorld) -> None:
+    """A refusal of an identifier counts for everybody who carries it (L2)."""
+    world.write([*PEOPLE, granted("c9", email="p9@example.com", phone="+46700000001")])
+    world.ran()
+    world.withdraw(phone="+46700000001")
+    world.lane_works()
+
+    gone = written("p1@example.com", "+46700000001") | written("p9@example.com", None)
+    assert world.partner.holds == EVERYBODY - gone
+
+
+def test_what_somebody_else_carries_stays(world: WithdrawnWorld) -> None:
+    """Of who withdraws by e-mail, a phone that a wanted member carries too is not removed (L4)."""
+    world.write([*PEOPLE, granted("c9", email="p9@example.com", phone="+46700000001")])
+    world.ran()
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+
+    assert digest("p1@example.com") not in world.partner.holds
+    assert digest("46700000001") in world.partner.holds
+    assert world.held() == world.partner.holds
+
+
+def test_a_planned_run_adds_nobody_who_withdrew_since(world: WithdrawnWorld) -> None:
+    """It stays valid, is delivered, and counts whom it withheld (L3)."""
+    run = world.ran(deliver=False)
+    world.withdraw(email="p1@example.com")
+    world.withdraw(customer_id="c2")
+    world.lane_works()
+    delivered = world.pipeline().approve(run, "anna")
+
+    gone = written("p1@example.com", "+46700000001") | written("p2@example.com", "+46700000002")
+    assert delivered.state is RunState.CONFIRMED
+    assert world.partner.holds == world.held() == EVERYBODY - gone
+    batches = world.ledger.batches(run.id)
+    assert sum(batch.withheld for batch in batches) == 2
+    for batch in batches:
+        counted = batch.accepted + batch.rejected + batch.unattributed + batch.withheld
+        assert counted == batch.members
+
+
+def test_a_held_plan_outlives_a_withdrawal(world: WithdrawnWorld) -> None:
+    """The membership changes below it, and what was shown is still what is sent, less who left."""
+    world.ran()
+    world.write([*PEOPLE[1:], granted("c9", email="p9@example.com", phone="+46700000009")])
+    plan = world.ran(deliver=False)
+    world.withdraw(email="p2@example.com")
+    world.lane_works()
+    world.sweep()
+    world.pipeline().approve(plan, "anna")
+
+    expected = EVERYBODY - written("p0@example.com", "+46700000000")
+    expected -= written("p2@example.com", "+46700000002")
+    expected |= written("p9@example.com", "+46700000009")
+    assert world.partner.holds == world.held() == expected
+    assert world.ran().reason == "nothing changed"
+
+
+def test_a_batch_whose_people_all_withdrew_is_not_sent(world: WithdrawnWorld) -> None:
+    """Nothing is left to send, so there is no request, and the run ends well."""
+    run = world.ran(deliver=False)
+    for n in range(8):
+        world.withdraw(email=f"p{n}@example.com")
+    delivered = world.pipeline().approve(run, "anna")
+
+    assert delivered.state is RunState.CONFIRMED
+    assert world.partner.calls == []
+    assert world.held() == set()
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+def test_who_withdraws_while_a_run_delivers_is_added_no_more(
+    world: WithdrawnWorld, when: int
+) -> None:
+    """The lane works beside the run; both end in the same, true membership."""
+    turn = count(1)
+
+    def in_the_middle() -> None:
+        if next(turn) == when:
+            for n in (0, 3, 5, 7):
+                world.withdraw(email=f"p{n}@example.com")
+            world.lane_works()
+
+    world.on_add = in_the_middle
+    world.ran()
+    world.on_add = lambda: None
+    assert world.wrongs == []
+    world.lane_works()
+
+    gone = {c for n in (0, 3, 5, 7) for c in written(f"p{n}@example.com", f"+4670000000{n}")}
+    assert world.partner.holds == world.held() == EVERYBODY - gone
+    assert set(world.states()) == {CONFIRMED}
+
+
+def test_the_lane_does_not_wait_for_a_run_that_holds_the_list(world: WithdrawnWorld) -> None:
+    """Whoever was held before is taken off beside it at once, and confirmed when it has ended."""
+    world.ran()
+    world.write([*PEOPLE, *(granted(f"d{n}", email=f"d{n}@example.com") for n in range(9))])
+    acknowledged: list[WithdrawalState] = []
+    turn = count()
+
+    def in_the_middle() -> None:
+        if next(turn) == 0:
+            world.withdraw(email="p1@example.com")
+            world.lane_works()
+            acknowledged.extend(world.states())
+            assert digest("p1@example.com") not in world.partner.holds
+
+    world.on_add = in_the_middle
+    world.ran()
+    assert acknowledged == [ACKNOWLEDGED]
+    world.lane_works()
+    assert world.states() == [CONFIRMED]
+    assert digest("p1@example.com") not in world.partner.holds | world.held()
+
+
+def test_an_interrupted_delivery_adds_nobody_again(world: WithdrawnWorld) -> None:
+    """A batch whose answer was lost is taken back, and sent again without who withdrew."""
+
+    def breaks(when: str, operation: str) -> None:
+        if when == "after" and operation == "add":
+            raise TemporaryPartnerError("no answer")
+
+    world.partner.fault = breaks
+    outcome = world.sync()
+    assert isinstance(outcome.error, TemporaryPartnerError)
+    for n in range(8):
+        world.withdraw(email=f"p{n}@example.com")
+    world.partner.fault = lambda _when, _operation: None
+    world.lane_works()
+    assert world.partner.holds == set()
+
+    run = world.ledger.runs(states=[RunState.DELIVERING])[0]
+    world.pipeline().resume(run)
+    world.lane_works()
+    assert world.partner.holds == world.held() == set()
+    assert set(world.states()) == {CONFIRMED}
+
+
+def test_it_is_retried_until_the_partner_has_acknowledged(world: WithdrawnWorld) -> None:
+    """Failures leave it open, with the reason and a time to come back."""
+    world.ran()
+
+    def away(when: str, operation: str) -> None:
+        if when == "before" and operation == "remove":
+            raise TemporaryPartnerError("the partner cannot answer now", 503)
+
+    world.partner.fault = away
+    world.withdraw(email="p1@example.com")
+    worked = world.lane_works()
+    assert worked.open == 1
+    assert worked.again is not None
+    assert world.states() == [WithdrawalState.QUEUED]
+    assert "cannot answer" in worked.reasons[0]
+    assert world.lane().work().open == 1  # its time has not come
+    world.partner.fault = lambda _when, _operation: None
+    assert world.lane_works().open == 0
+
+
+def test_a_partner_that_answers_later_is_asked(world: WithdrawnWorld) -> None:
+    """Acknowledged is not confirmed: the books change when the partner's last word came."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    assert world.states() == [ACKNOWLEDGED]
+    assert digest("p1@example.com") in world.held()
+
+    world.withdraw(email="p2@example.com")  # does not wait for the first
+    world.lane_works()
+    assert digest("p2@example.com") not in world.partner.holds
+    world.time += timedelta(minutes=5)
+    reference = f"remove-{len(world.partner.calls)}"
+    world.partner.answers[reference] = Receipt(accepted=2)
+    world.lane_works()
+    assert world.states() == [CONFIRMED, CONFIRMED]
+    assert world.held() == world.partner.holds
+
+
+def test_a_removal_that_failed_after_all_is_sent_again(world: WithdrawnWorld) -> None:
+    """The partner's last word counts, and it is not believed twice."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    world.time += timedelta(minutes=5)
+    removals = len(world.partner.calls)
+    world.partner.answers[f"remove-{removals}"] = Receipt(accepted=0, unattributed=1, lost=True)
+    world.lane_works()
+    assert len(world.partner.calls) == removals + 1
+    assert world.states() == [ACKNOWLEDGED]
+
+
+class TestRefused:
+    """Where a list would become too small for its partner."""
+
+    @pytest.fixture(autouse=True)
+    def _refusing(self, world: WithdrawnWorld) -> Iterator[None]:
+        world.ran()
+        usual = world.partner.remove
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            if len(world.partner.holds) > len(members) * 2:
+                raise RefusedError("the audience would be too small", 400, "40002")
+            return usual(upload, members)
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        return
+
+    def test_it_is_told_and_stays_open(self, world: WithdrawnWorld) -> None:
+        """Nobody is silently kept: a person learns of it."""
+        world.withdraw(email="p1@example.com")
+        worked = world.lane_works()
+        assert worked.open == 1
+        assert "refuses" in worked.reasons[0]
+        assert digest("p1@example.com") in world.held()
+
+    def test_the_list_is_emptied_and_built_anew(self, world: WithdrawnWorld) -> None:
+        """Everybody leaves, and the next sync brings back who may be there."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+        world.partner.limits = world.partner.limits.__class__(members_per_request=100)
+        world.withdraw(email="p1@example.com")
+        world.lane_works()
+        assert world.partner.holds == world.held() == set()
+        assert world.states() == [CONFIRMED]
+        world.ran()
+        assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
+
+    def test_the_list_is_deleted(self, world: WithdrawnWorld) -> None:
+        """The next sync makes another."""
+        world.policy = OnRefusedRemoval.DELETE
+        deleted: list[str] = []
+
+        def delete(remote_id: str) -> None:
+            deleted.append(remote_id)
+            world.partner.holds.clear()
+
+        world.partner.delete_audience = delete  # type: ignore[method-assign]
+        world.withdraw(email="p1@example.com")
+        world.lane_works()
+        assert deleted == ["1"]
+        assert world.held() == set()
+        assert world.states() == [CONFIRMED]
+        assert world.ledger.remote_list("vip", "memory-1").remote_id is None
+        world.ran()
+        assert len(world.partner.lists) == 2
+        assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
+
+
+def test_partners_with_a_use_for_it_are_told(world: WithdrawnWorld) -> None:
+    """`Connector.withdraw` gets the people whom the partner has from us, in its own forms."""
+    told: list[set[str]] = []
+
+    class Telling(type(world.partner)):  # type: ignore[misc]
+        def withdraw(self, members: Members) -> Receipt:
+            told.append({c for row in members.rows(members.kinds) for c in row if c})
+            return Receipt(accepted=len(members))
+
+    assert type(world.partner).withdraw is Connector.withdraw
+    world.ran()
+    world.partner.__class__ = Telling
+    world.withdraw(email="p1@example.com")
+    world.withdraw(email="stranger@example.com")
+    world.lane_works()
+    assert told == [written("p1@example.com", "+46700000001")]
+
+
+def test_an_idempotency_key_counts_once(world: WithdrawnWorld) -> None:
+    """A request that comes again is answered the same, and recorded once."""
+    first = world.withdraw(email="p1@example.com", idempotency_key="k1")
+    again = world.withdraw(email="p1@example.com", idempotency_key="k1")
+    assert (again.withdrawals, again.people, again.repeated) == (first.withdrawals, 0, 1)
+    twice = [WithdrawalRequest(email="p2@example.com", idempotency_key="k2")] * 2
+    assert world.recorder().receive(twice).repeated == 1
+    assert len(world.ledger.withdrawals()) == 2
+
+
+def test_who_names_nobody_is_refused(world: WithdrawnWorld) -> None:
+    """All or nothing, and the message holds no value."""
+    with pytest.raises(ConfigurationError, match="name nobody") as refused:
+        world.recorder().receive(
+            [WithdrawalRequest(email="p1@example.com"), WithdrawalRequest(email="nonsense")]
+        )
+    assert "nonsense" not in str(refused.value)
+    assert world.ledger.withdrawals() == []
+    with pytest.raises(ConfigurationError, match="nobody knows"):
+        world.withdraw(email="p1@example.com", partner="tikkok")
+
+
+def test_additions_wait_for_a_customer_id_to_be_resolved(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then nobody can tell whom it names, so nobody is added."""
+    monkeypatch.setattr(standing, "PATIENCE", 0.0)
+    run = world.ran(deliver=False)
+    world.withdraw(customer_id="c3")
+    with pytest.raises(TemporaryPartnerError, match="customer id"):
+        world.pipeline().approve(run, "anna")
+    assert world.partner.holds == set()
+    world.lane_works()
+    world.pipeline().resume(world.ledger.run(run.id))
+    assert world.partner.holds == EVERYBODY - written("p3@example.com", "+46700000003")
+
+
+def test_nothing_personal_rests_outside_sealed_files(world: WithdrawnWorld) -> None:
+    """Neither the value nor its hash is in the ledger or readable in the state (L10)."""
+    world.ran()
+    world.withdraw(email="p1@example.com", customer_id="c1", idempotency_key="p1@example.com")
+    world.lane_works()
+    rest = b"".join(path.read_bytes() for path in world.files())
+    rest += (world.folder / "ledger.sqlite").read_bytes()
+    wal = world.folder / "ledger.sqlite-wal"
+    rest += wal.read_bytes() if wal.exists() else b""
+    for value in ("p1@example.com", "46700000001"):
+        assert value.encode() not in rest
+        assert digest(value).encode() not in rest
+        assert bytes.fromhex(digest(value)) not in rest
+
+
+def test_removals_of_the_lane_are_not_runs(world: WithdrawnWorld) -> None:
+    """Guards compare with the last sync, not with a removal of one person."""
+    run = world.ran()
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    assert world.ledger.last_run("vip", "memory-1") is not None
+    assert [one.id for one in world.ledger.runs()] == [run.id]
+    assert all(line.operation in {"withdraw", Operation.ADD} for line in world.log())
