@@ -9,6 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 # Kombu has few types.
 _ack: Any = redis.QoS.ack
 _reject: Any = redis.QoS.reject
+_address: Any = redis.Channel._connparams  # noqa: SLF001 - the one place that asks for it
 _forget: Any = virtual.QoS.ack
 
 
@@ -42,6 +43,15 @@ class SteadyChannel(redis.Channel):
     """A channel that counts so."""
 
     QoS: Any = SteadyQoS
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        """Where Redis is. A channel that was closed meanwhile is a lost connection like any other.
+
+        Kombu 5.7 fails with an AttributeError then, so what was to be sent is not tried again.
+        """
+        if self.connection is None:
+            raise ConnectionError("the connection to Redis was closed; it is made anew")
+        return _address(self, asynchronous=asynchronous)
 
 
 class SteadyTransport(redis.Transport):

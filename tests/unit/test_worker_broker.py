@@ -10,6 +10,7 @@ from kombu import Connection
 from redis.exceptions import ConnectionError as RedisGone
 
 from audience_sync.settings import Settings
+from audience_sync.worker.broker import SteadyTransport
 from audience_sync.worker.celery_app import make_celery
 
 TAG = "a message"
@@ -49,3 +50,13 @@ def test_a_message_that_cannot_be_put_back_takes_no_place_either(taken: Any) -> 
         taken.reject(TAG, requeue=True)
 
     assert taken.can_consume()
+
+
+def test_a_closed_channel_is_a_connection_to_be_made_anew() -> None:
+    """What is sent while Redis comes back is tried again, as after any other lost connection."""
+    transport = SteadyTransport
+    channel = transport.Channel.__new__(transport.Channel)
+    channel.connection = None  # as Kombu leaves a channel that it has closed
+
+    with pytest.raises(transport.connection_errors):
+        channel._connparams()
