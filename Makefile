@@ -74,6 +74,12 @@ servers:
 test: $(INSTALLED) servers ## run all tests; make test ARGS="-k ledger" runs some
 	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) $(ARGS)
 
+ROUNDS ?= 50
+SEED ?= 1
+.PHONY: chaos
+chaos: $(INSTALLED) servers ## kill workers and servers, round after round; make chaos ROUNDS=50 SEED=1
+	@PYTHONPATH=.:tests $(PYTHON) -m chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+
 .PHONY: lint
 lint: $(INSTALLED) ## check style and types
 	@.venv/bin/ruff check
