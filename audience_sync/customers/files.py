@@ -21,7 +21,7 @@ from audience_sync.customers.conditions import (
     settle_types,
     written_types,
 )
-from audience_sync.customers.table import WHOLE, Place, Split
+from audience_sync.customers.table import WHOLE, ChangedError, Place, Split
 from audience_sync.errors import ConfigurationError, SourceError
 
 _ERRORS = (
@@ -92,13 +92,22 @@ class FileTable:
         if self._format == "csv" and any(columns_of(conditions).values()):
             return [WHOLE]
         if self._format != "parquet":
-            return [Split(file=self._named(file)) for file in files] or [WHOLE]
+            return [Split(file=self._named(file), size=self._size(file)) for file in files] or [
+                WHOLE
+            ]
         return [
-            Split(file=self._named(file), start=start, stop=min(start + rows, total))
+            Split(file=self._named(file), start=start, stop=min(start + rows, total), size=size)
             for file in files
-            for total in [self._rows(file)]
+            for size, total in [(self._size(file), self._rows(file))]
             for start in range(0, total, rows)
         ] or [WHOLE]
+
+    def _size(self, file: str) -> int | None:
+        """A file's size in bytes; an object store is not asked."""
+        if self._remote:
+            return None
+        with self._explained(file):
+            return Path(file).stat().st_size
 
     def _named(self, file: str) -> str:
         """A file by its name as seen from the project, whatever machine that is on."""
@@ -141,8 +150,13 @@ class FileTable:
             return files
         named = [file for file in files if self._named(file) == split.file]
         if not named:
-            raise SourceError(
+            raise ChangedError(
                 f"{self._label}.url: a file was taken away while it was read; run again"
+            )
+        if split.size not in (None, self._size(named[0])):
+            raise ChangedError(
+                f"{self._label}.url: a file was changed while it was read; run again, and write "
+                "new files under another name before they take the place of the old"
             )
         return named
 

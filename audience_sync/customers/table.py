@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import polars as pl
 
-from audience_sync.errors import ConfigurationError
+from audience_sync.errors import ConfigurationError, SourceError
 
 _FILES = re.compile(r"\.(parquet|csv|csv\.gz|ndjson|ndjson\.gz)$", re.IGNORECASE)
 _OBJECT_STORES = ("s3://", "gs://", "az://")
@@ -32,13 +32,15 @@ class Split:
     """A part of a table that can be read on its own: rows of a file, or a range of a key column.
 
     `start` is the first row or key, `stop` the one after the last; None is open. The bounds of
-    keys are round numbers, nobody's own.
+    keys are round numbers, nobody's own. `size` is a file's when it was cut, in bytes: rows of
+    another file would be missed without a word.
     """
 
     file: str | None = None
     key: str | None = None
     start: int | None = None
     stop: int | None = None
+    size: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the ledger."""
@@ -46,6 +48,10 @@ class Split:
 
 
 WHOLE: Final = Split()
+
+
+class ChangedError(SourceError):
+    """What is read in parts is another by now; only beginning anew helps."""
 
 
 class Table(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerE
 from audience_sync.journal import about
 from audience_sync.ledger.records import Job, JobState, Run, RunState
 from audience_sync.stopping import StoppedError, within
-from audience_sync.worker.celery_app import GRACE, STUCK_PLAN, TURN
+from audience_sync.worker.celery_app import GRACE, PLAN, STUCK_PLAN, TURN
 from audience_sync.worker.messages import (
     DELIVER_PIECE,
     DELIVER_RUN,
@@ -27,6 +27,7 @@ from audience_sync.worker.messages import (
     PLAN_PIECE,
     POLL_RUN,
     PURGE,
+    QUEUE_OF,
     SCHEDULED,
     SWEEP,
     SYNC,
@@ -78,7 +79,9 @@ def piece(task: Any, job: str, stage: str, number: int) -> None:
     """Do a piece of a job that plans or delivers, and wake what follows from it."""
     from audience_sync.runs.fanout.coordinator import PieceRef  # noqa: PLC0415 - see above
 
-    with _opened() as app, within(TURN):
+    # A plan's piece has no turns, it would begin anew with each.
+    turn = nullcontext() if QUEUE_OF[_piece_task(job)] == PLAN else within(TURN)
+    with _opened() as app, turn:
         worked = app.fanout.work(PieceRef(job, stage, number))
         app.fanout.wake.extend(worked.wake)
         if worked.again is not None:
@@ -156,7 +159,7 @@ def register(celery: Celery) -> None:
     known: tuple[tuple[str, Work, dict[str, int]], ...] = (
         (SYNC, sync, plans),
         (SCHEDULED, scheduled, plans),
-        (PLAN_PIECE, piece, {}),
+        (PLAN_PIECE, piece, plans),
         (DELIVER_RUN, deliver, {}),
         (DELIVER_PIECE, piece, {}),
         (POLL_RUN, poll, {}),
@@ -230,9 +233,12 @@ def _wake_pieces(task: Any, app: App) -> None:
 
 
 def _piece(ref: PieceRef, **timed: float) -> Message:
+    return Message(task=_piece_task(ref.job), args=(ref.job, ref.stage, ref.number), **timed)
+
+
+def _piece_task(job: str) -> str:
     """Jobs that deliver have names with a d, those that plan with a j."""
-    name = DELIVER_PIECE if ref.job.startswith("d") else PLAN_PIECE
-    return Message(task=name, args=(ref.job, ref.stage, ref.number), **timed)
+    return DELIVER_PIECE if job.startswith("d") else PLAN_PIECE
 
 
 def _after_work(app: App, run: Run | None) -> list[Message]:

@@ -374,3 +374,16 @@ def test_a_job_that_ends_while_others_send_keeps_its_list_for_a_while(tmp_path: 
     assert kept.name == here.target.name
     left = (kept.expires_at - datetime.now(UTC)).total_seconds()
     assert 0 < left <= coordinator.IN_FLIGHT
+
+
+def test_a_file_that_changes_while_it_is_read_in_parts_ends_the_plan(tmp_path: Path) -> None:
+    """Rows that moved to a part that was read before would be missed, and their members removed."""
+    here = FannedWorld(tmp_path)
+    here.write(PEOPLE)
+    _, wake = here.begin([here.target])
+    here.work_off(wake[:3])
+    here.write([granted("first", email="first@example.com"), *PEOPLE])
+    ended = here.coordinator().work(wake[3]).ended
+    assert ended is not None
+    assert "was changed while it was read" in (ended.reason or "")
+    assert here.files() == []

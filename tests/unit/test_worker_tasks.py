@@ -38,6 +38,7 @@ from audience_sync.worker.celery_app import (
 from audience_sync.worker.messages import (
     DELIVER_RUN,
     LONGEST_WAIT,
+    PLAN_PIECE,
     POLL_RUN,
     QUEUE_OF,
     SCHEDULED,
@@ -324,7 +325,7 @@ def test_a_hung_task_ends_before_redis_gives_its_message_to_another(
     assert TURN < conf.task_soft_time_limit < conf.task_time_limit < VISIBILITY_TIMEOUT
     for name in (DELIVER_RUN, POLL_RUN, SWEEP):
         assert office.celery.tasks[name].time_limit < VISIBILITY_TIMEOUT
-    for name in (SYNC, SCHEDULED):
+    for name in (SYNC, SCHEDULED, PLAN_PIECE):
         assert office.celery.tasks[name].time_limit > VISIBILITY_TIMEOUT
 
     office.call(StandIn(error=SoftTimeLimitExceeded()), DELIVER_RUN, "r1")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from audience_sync.customers.table import ChangedError
 from audience_sync.errors import (
     AudienceSyncError,
     AwayError,
@@ -274,6 +275,8 @@ def _wait(error: AudienceSyncError, piece: Piece) -> float | None:
         return error.retry_after or _TRY_AGAIN
     if isinstance(error, AwayError):
         return _AWAY
+    if isinstance(error, ChangedError):
+        return None
     if isinstance(error, SourceError) and piece.attempts < _ASKED:
         return _AWAY * 2.0**piece.attempts
     return None
