@@ -20,6 +20,7 @@ from audience_sync.cli import (
     serve,
     setup,
     show,
+    subject,
     supervise,
     transfers,
     withdrawals,
@@ -45,6 +46,7 @@ def application() -> typer.Typer:
     transfers.register(made)
     orders.register(made)
     canaries.register(made)
+    subject.register(made)
     keys.register(made)
     for group in (keeping, describe, supervise, serve, demo):
         group.register(made)

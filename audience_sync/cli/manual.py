@@ -12,6 +12,7 @@ _COMMANDS = (
     "withdrawals", "status", "runs",
     "run", "log", "log verify", "log export", "log prove",
     "orders", "orders arrived", "orders lost", "canaries",
+    "subject", "subject find", "subject erase",
     "keys", "keys show", "keys rotate", "keys drop", "purge", "records",
     "connectors", "connectors show", "connectors new", "schema",
     "migrate", "health", "ready", "sandbox", "worker", "beat", "demo",

@@ -62,6 +62,7 @@ class Event(StrEnum):
     FORCED = "forced"  # a person sent a held run at once
     APPROVED = "approved"  # a person approved a held run
     FORGOTTEN = "forgotten"  # a person took a list that its partner deleted for gone
+    ERASED = "erased"  # a person asked to be erased everywhere, and was
 
 
 class JobState(StrEnum):

@@ -13,6 +13,7 @@ from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 from ledger_contract.schedules import SchedulesContract
+from ledger_contract.traces import TracesContract
 
 from audience_sync.ledger.ledger import Ledger
 
@@ -68,6 +69,9 @@ class TestCheckpoints(OnPostgresql, CheckpointsContract): ...
 
 
 class TestFingerprints(OnPostgresql, FingerprintsContract): ...
+
+
+class TestTraces(OnPostgresql, TracesContract): ...
 
 
 class TestReported(OnPostgresql, ReportedContract): ...

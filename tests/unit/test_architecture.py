@@ -29,6 +29,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"checking", "purging"},
             {"assembly", "fanning", "rotating"},
             {"withdrawing"},
+            {"access"},
             {"app", "readiness"},
             {"worker", "cli", "web"},
         ),

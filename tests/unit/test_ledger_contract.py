@@ -14,6 +14,7 @@ from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 from ledger_contract.schedules import SchedulesContract
+from ledger_contract.traces import TracesContract
 
 from audience_sync.ledger.ledger import Ledger
 
@@ -56,6 +57,9 @@ class TestCheckpoints(OnSqlite, CheckpointsContract): ...
 
 
 class TestFingerprints(OnSqlite, FingerprintsContract): ...
+
+
+class TestTraces(OnSqlite, TracesContract): ...
 
 
 class TestReported(OnSqlite, ReportedContract): ...

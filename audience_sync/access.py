@@ -1,0 +1,214 @@
+"""A person's rights: what is held of them, and its erasure everywhere, with a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from audience_sync.connector import Recipient
+from audience_sync.customers.look_up import customer_row
+from audience_sync.errors import AudienceSyncError
+from audience_sync.fanning import Opened
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Event, Run, RunState, TransferLine
+from audience_sync.ledger.withdrawals import Withdrawal, WithdrawalState
+from audience_sync.runs.subject import Findings, Person, Subjects
+from audience_sync.runs.traces import prints_of
+from audience_sync.runs.withdraw import WithdrawalRequest
+from audience_sync.withdrawing import Withdrawing, withdrawing_of
+
+if TYPE_CHECKING:
+    from audience_sync.membership.location import StateLocation
+    from audience_sync.runs.link import Link
+
+CHANNEL = "erasure"
+_NOT_SENT = (RunState.PLANNED, RunState.HELD)
+
+
+class Home(Opened, Protocol):
+    """What is asked of a project that is open; see `App`."""
+
+    @property
+    def location(self) -> StateLocation:
+        """Where the state rests."""
+        ...
+
+    @property
+    def fingerprint_keys(self) -> tuple[bytes, ...]:
+        """The current fingerprint key, and the older ones."""
+        ...
+
+    @property
+    def order_key(self) -> bytes:
+        """See `App.order_key`."""
+        ...
+
+    def cancel(self, run: Run) -> Run:
+        """See `App.cancel`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """How far an erasure is; it names nobody."""
+
+    id: str
+    destinations: int  # that were asked
+    lists: int  # that held the person
+    traces: int
+    plans: int  # that named the person and were cancelled
+    waiting_for: tuple[str, ...]  # destinations that have not acknowledged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Finds and erases single people."""
+
+    ledger: Ledger
+    subjects: Subjects
+    withdrawing: Withdrawing
+    fingerprint_keys: Sequence[bytes] = field(repr=False)
+    cancel: Callable[[Run], Run]
+    link: Callable[[str], Link]
+    purpose: str
+    now: Callable[[], datetime] = field(repr=False)
+
+    def erase(self, person: Person, patience: float, actor: str) -> Erased:
+        """Record a withdrawal from everybody, deliver it, and delete what is left here.
+
+        It blocks additions from the moment it is recorded. Called again, it is another erasure,
+        which finds less to do.
+        """
+        found = self.subjects.find(person)
+        received = self.withdrawing.receive([_request(person)])
+        withdrawal = self.ledger.withdrawal(received.withdrawals[0])
+        return self._finished(withdrawal, found, patience, actor)
+
+    def resume(self, withdrawal: str, patience: float, actor: str) -> Erased:
+        """Go on with an erasure, by the identifiers that its withdrawal holds."""
+        known = self.ledger.withdrawal(withdrawal)
+        return self._finished(known, self.subjects.find_again(known), patience, actor)
+
+    def _finished(
+        self, withdrawal: Withdrawal, found: Findings, patience: float, actor: str
+    ) -> Erased:
+        plans = self._cancelled(found)
+        self.withdrawing.deliver(patience)
+        rows = self.ledger.withdrawal_deliveries(sequences=self._family(withdrawal))
+        waiting = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
+        left = self.subjects.find_again(withdrawal)
+        waiting |= {place.destination for place in left.held}
+        waiting |= {run.destination for run in left.waiting}
+        done = Erased(
+            id=withdrawal.id,
+            destinations=len({row.destination for row in rows}),
+            lists=len(found.held),
+            traces=0 if waiting else self._forgotten(found, left),
+            plans=plans,
+            waiting_for=tuple(sorted(waiting)),
+        )
+        if not waiting:
+            self._prove(done, found, sorted({row.destination for row in rows}), actor)
+        return done
+
+    def _family(self, withdrawal: Withdrawal) -> list[int]:
+        """A withdrawal by customer id goes on as the one that it was resolved by."""
+        again = self.ledger.withdrawal(withdrawal.id)
+        return [again.sequence, *([again.resolved_by] if again.resolved_by is not None else [])]
+
+    def _cancelled(self, found: Findings) -> int:
+        """Plans that nobody sent yet are dropped with their outboxes; the next sync plans anew."""
+        count = 0
+        for run in found.waiting:
+            if run.state in _NOT_SENT:
+                try:
+                    self.cancel(run)
+                    count += 1
+                except AudienceSyncError:
+                    continue  # it goes on without the person, and its outbox ends with it
+        return count
+
+    def _forgotten(self, *findings: Findings) -> int:
+        destinations = {one.destination for one in self.ledger.remote_lists()}
+        erased = 0
+        for found in findings:
+            for destination in sorted(destinations):
+                prints = prints_of(found.digests, self.fingerprint_keys, destination)
+                erased += self.ledger.erase_traces(destination, prints)
+        return erased
+
+    def _prove(
+        self, done: Erased, found: Findings, destinations: Sequence[str], actor: str
+    ) -> None:
+        """One line for each destination: what was done, by whom, for which withdrawal."""
+        lines = []
+        for destination in destinations:
+            held = [place.audience for place in found.held if place.destination == destination]
+            recipient = self._recipient(destination)
+            lines.append(
+                TransferLine(
+                    event=Event.ERASED,
+                    run="",
+                    audience=", ".join(sorted(held)) or "-",
+                    destination=destination,
+                    recipient=recipient.name,
+                    recipient_country=recipient.country,
+                    purpose=self.purpose,
+                    reference=done.id,
+                    finished_at=self.now(),
+                    actor=actor,
+                    note=f"a person was erased, who was on {len(held)} lists here",
+                )
+            )
+        if lines:
+            self.ledger.record(lines, ())
+
+    def _recipient(self, destination: str) -> Recipient:
+        """Who received; a destination that the project dropped is told by its own name."""
+        try:
+            return self.link(destination).connector.recipient
+        except AudienceSyncError:
+            return Recipient(name=destination, country="")
+
+
+_ACKNOWLEDGED = (WithdrawalState.ACKNOWLEDGED, WithdrawalState.CONFIRMED)
+
+
+def _request(person: Person) -> WithdrawalRequest:
+    return WithdrawalRequest(
+        customer_id=person.customer_id,
+        email=person.email,
+        phone=person.phone,
+        device=person.device,
+        country=person.country,
+        channel=CHANNEL,
+    )
+
+
+def access_of(app: Home) -> Access:
+    """The rights of people, in a project that is open."""
+    selection = app.selection()
+    columns = selection.source.columns
+    common: dict[str, Any] = {"ledger": app.ledger, "now": app.now}
+    subjects = Subjects(
+        location=app.location,
+        keyring=app.keyring_and_fingerprint_key[0],
+        fingerprint_keys=app.fingerprint_keys,
+        identity={kind: selection.identity_form(kind) for kind in selection.mapped},
+        hashed=selection.hashed,
+        known_by_id=columns.get("external_id") == columns["customer_id"],
+        default_country=selection.rules.default_country,
+        look_up=lambda customer: customer_row(selection.source, customer),
+        **common,
+    )
+    return Access(
+        subjects=subjects,
+        withdrawing=withdrawing_of(app, selection, app.location, app.order_key),
+        fingerprint_keys=app.fingerprint_keys,
+        cancel=app.cancel,
+        link=app.link,
+        purpose=app.project.purpose,
+        **common,
+    )

@@ -1,0 +1,239 @@
+"""`subject find` and `subject erase`: what is held of one person, and its end.
+
+Values are read from stdin where `-` stands in their place; none is ever printed or logged.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audience_sync.cli import codes, options
+from audience_sync.cli.session import opened
+from audience_sync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from audience_sync.access import Erased
+    from audience_sync.app import App
+    from audience_sync.runs.subject import Findings, Person
+
+_STDIN = "-"
+_HIDDEN = "as a value, or - to read it from stdin (the next line)."
+
+Email = Annotated[
+    str | None, typer.Option("--email", help=f"E-mail address, {_HIDDEN}", show_default=False)
+]
+Phone = Annotated[
+    str | None, typer.Option("--phone", help=f"Phone number, {_HIDDEN}", show_default=False)
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help=f"Device ID, {_HIDDEN}", show_default=False)
+]
+CustomerId = Annotated[
+    str | None, typer.Option("--customer-id", help=f"Customer id, {_HIDDEN}", show_default=False)
+]
+Country = Annotated[
+    str | None,
+    typer.Option(help="Region of a national phone number. Default: policy.default_country."),
+]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands of this file."""
+    group = typer.Typer(help="What is held of one person, and its end.", no_args_is_help=True)
+    group.command()(find)
+    group.command()(erase)
+    application.add_typer(group, name="subject")
+
+
+def find(
+    context: typer.Context,
+    email: Email = None,
+    phone: Phone = None,
+    device: Device = None,
+    customer_id: CustomerId = None,
+    country: Country = None,
+    as_json: options.Json = False,
+) -> int:
+    """Show which destinations hold a person, since when and why, and which did before.
+
+    Ends with 0 whether anything is held or not; changes nothing.
+    """
+    person = _person(email, phone, device, customer_id, country)
+    with opened(debug=context.obj["debug"]) as app:
+        found = _access(app).subjects.find(person)
+        document = _document(app, found)
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            print_json(document)
+        else:
+            print("\n".join(_letter(app, document)))
+    return codes.DONE
+
+
+def erase(
+    context: typer.Context,
+    email: Email = None,
+    phone: Phone = None,
+    device: Device = None,
+    customer_id: CustomerId = None,
+    country: Country = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with an erasure, by the id that it was given.")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for partners to acknowledge.")
+    ] = 60.0,
+    as_json: options.Json = False,
+) -> int:
+    """Take a person off every list, wait until partners acknowledge, and delete local traces.
+
+    What keeps them from being added again stays, as digests. Ends with 4 while a partner has not
+    acknowledged; `--resume ID` goes on then, and so do workers.
+    """
+    with opened(debug=context.obj["debug"]) as app:
+        from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
+
+        access, actor = _access(app), operator()
+        if resume is not None:
+            done = access.resume(resume, patience, actor)
+        else:
+            person = _person(email, phone, device, customer_id, country)
+            done = access.erase(person, patience, actor)
+        if as_json:
+            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
+
+            print_json(done)
+        else:
+            print("\n".join(_told(done)))
+    return codes.PARTLY if done.waiting_for else codes.DONE
+
+
+def _access(app: App) -> Any:
+    from audience_sync.access import access_of  # noqa: PLC0415 - keeps --help light
+
+    return access_of(app)
+
+
+def _person(*given: str | None) -> Person:
+    from audience_sync.runs.subject import Person  # noqa: PLC0415 - keeps --help light
+
+    email, phone, device, customer_id, country = (_read(value) for value in given)
+    if not any((email, phone, device, customer_id)):
+        raise ConfigurationError(
+            "name the person: --email, --phone, --device or --customer-id, each with - to read it "
+            "from stdin"
+        )
+    return Person(email=email, phone=phone, device=device, customer_id=customer_id, country=country)
+
+
+def _read(value: str | None) -> str | None:
+    return sys.stdin.readline().strip() or None if value == _STDIN else value
+
+
+def _document(app: App, found: Findings) -> dict[str, Any]:
+    """What is known, with the recipients that it went to; no identifier stands in it."""
+
+    def recipient(destination: str) -> dict[str, Any]:
+        known = app.project.destinations.get(destination)
+        if known is None:
+            return {"recipient": None, "recipient_country": None}
+        connector = app.installed.connectors[known.connector]
+        named = connector.recipient_of(known.settings)
+        return {"recipient": named.name, "recipient_country": named.country}
+
+    return {
+        "controller": app.project.controller,
+        "purpose": app.project.purpose,
+        "answered_at": app.now(),
+        "held": [_record(place) | recipient(place.destination) for place in found.held],
+        "held_before": [_record(trace) | recipient(trace.destination) for trace in found.before],
+        "waiting": [
+            {"run": run.id, "audience": run.audience, "destination": run.destination,
+             "state": run.state}
+            for run in found.waiting
+        ],
+        "withdrawals": list(found.withdrawn),
+    }  # fmt: skip
+
+
+def _record(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _letter(app: App, document: dict[str, Any]) -> list[str]:
+    """The same as a page that can be sent to the person who asked."""
+    lines = [
+        f"{document['controller']}",
+        f"{_day(document['answered_at'])}",
+        "",
+        "What we share of you with advertising partners",
+        "",
+        f"Purpose: {document['purpose']}. Identifiers are shared as hashes, unless stated.",
+        "",
+    ]
+    lines += _held(document["held"]) or ["At the moment no partner holds you on a list of ours."]
+    if document["held_before"]:
+        lines += ["", "Held before, and taken off since:"]
+        lines += [
+            f"  - {_whom(one)}: list {one['audience']}, from {_day(one['held_since'])} "
+            f"to {_day(one['removed_at'])} (run {one['run']})"
+            for one in document["held_before"]
+        ]
+    kept = app.project.retention.traces
+    lines += ["", f"Earlier than {kept} ago we keep no record of it."]
+    if document["waiting"]:
+        lines += ["", "On its way, or waiting to be sent:"]
+        lines += [f"  - {one['destination']}: list {one['audience']} (run {one['run']}, "
+                  f"{one['state']})" for one in document["waiting"]]  # fmt: skip
+    if document["withdrawals"]:
+        known = ", ".join(document["withdrawals"])
+        lines += ["", f"Withdrawals that we recorded: {known}. They keep you from being added."]
+    return lines
+
+
+def _held(held: Sequence[dict[str, Any]]) -> list[str]:
+    lines = ["Partners who hold you on a list of ours:"] if held else []
+    for one in held:
+        judged = one["judged_at"]
+        lines += [
+            "",
+            f"  {_whom(one)}",
+            f"    list          {one['audience']} ({one['state']})",
+            f"    since         {_day(one['since'])}",
+            f"    identifiers   {', '.join(one['kinds'])}",
+            f"    decision      {one['decision']}"
+            + ("" if judged is None else f", last read on {_day(judged)}"),
+            f"    sent by       {', '.join(one['runs']) or 'a run that is no longer kept'}",
+        ]
+    return lines
+
+
+def _whom(one: dict[str, Any]) -> str:
+    if one["recipient"] is None:
+        return str(one["destination"])
+    return f"{one['recipient']}, {one['recipient_country']} ({one['destination']})"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _told(done: Erased) -> list[str]:
+    if done.waiting_for:
+        return [
+            f"Recorded as {done.id}: nobody named is added any more.",
+            f"Not acknowledged yet by {', '.join(done.waiting_for)}; workers go on, and so does",
+            f"  audience-sync subject erase --resume {done.id}",
+        ]
+    return [
+        f"Erased as {done.id}: taken off {done.lists} lists at {done.destinations} destinations.",
+        f"{done.traces} traces and {done.plans} waiting plans were deleted.",
+        "What keeps the person from being added again stays, as digests of their identifiers.",
+        "The transfer log holds the proof, without identity.",
+    ]
