@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from uuid import uuid4
 
 from audience_sync.errors import AwayError, StateError
 
@@ -83,7 +84,8 @@ class FolderLocation(StateLocation):
     def _create(self, path: str, *, durable: bool) -> Iterator[BinaryIO]:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        # Machines that share the disk have processes of the same number.
+        aside = target.with_name(f".{target.name}.{uuid4().hex}.part")
         try:
             with aside.open("wb") as file:
                 yield file

@@ -177,3 +177,14 @@ def test_a_driver_that_is_not_installed_is_named() -> None:
     """The remedy names the scheme."""
     with pytest.raises(StateError, match="driver for nosuch://"):
         open_location("nosuch://bucket/state")
+
+
+def test_two_who_write_one_file_at_once_write_two(tmp_path: Path) -> None:
+    """Processes of one number on two machines share no half-written file; each appears whole."""
+    location = FolderLocation(tmp_path)
+    with location.create("a") as slow:
+        slow.write(b"slow")
+        with location.create("a") as quick:
+            quick.write(b"quick one")
+        assert location.read("a", 0, 100) == b"quick one"
+    assert location.read("a", 0, 100) == b"slow"

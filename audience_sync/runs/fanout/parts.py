@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -123,10 +123,10 @@ class StoredReader:
         found = (one["error"] for one in self._told if one["list"] == number and "error" in one)
         return next(found, None)
 
-    def of(self, number: int) -> list[Stored]:
-        """The partitions of a list, in order."""
+    def of(self, number: int) -> Iterator[Stored]:
+        """The partitions of a list, in order; one at a time is in memory."""
         mine = [one for one in self._told if one["list"] == number and "error" not in one]
-        return [self._stored(one) for one in sorted(mine, key=lambda one: int(one["partition"]))]
+        return map(self._stored, sorted(mine, key=lambda one: int(one["partition"])))
 
     def _stored(self, told: Mapping[str, Any]) -> Stored:
         counts = Counts(**told["counts"])
