@@ -19,7 +19,7 @@ from chaos.shop import PARTNERS
 
 _SOON = 1.2  # seconds between two mishaps, at most
 _BUSY = 4.0  # seconds to wait for a delivery to be under way
-_PATIENT = 20.0  # seconds, the same where every mishap counts
+_PATIENT = 8.0  # seconds, the same where every mishap counts
 _AWAY = 1.5  # seconds that somebody stays dead, at most
 _FROZEN = 9.0  # seconds that somebody sleeps, at most; longer than a lease lives
 _IN_DELIVERY = 0.6  # of the mishaps wait for that
