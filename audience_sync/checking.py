@@ -14,6 +14,7 @@ from audience_sync.customers.source import open_source
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.identifiers.profile import profile, refuse_mismatch
+from audience_sync.keys import STATE_MARKS
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
@@ -26,7 +27,6 @@ from audience_sync.targeting import selection_of
 _FEW = 1_000  # rows that are looked at
 _MARKS = "keys"  # the folder in the state location
 _ORDER_MARKS = "order-key"  # the same, of the one that reported orders are known by
-_STATE_MARKS = "state-keys"  # the same, by name and fingerprint of a state key
 _STATE_MARK = b"audience-sync: which state key this is"
 _MARK = b"audience-sync: which fingerprint key this state belongs to"
 
@@ -107,7 +107,7 @@ def state_mark(name: str, key: bytes) -> str:
 
 def key_known_since(location: StateLocation, mark: str) -> datetime | None:
     """When the state met a key by its mark; None where that was not noted."""
-    for folder in (_MARKS, _STATE_MARKS):
+    for folder in (_MARKS, STATE_MARKS):
         if mark in location.names(folder):
             path = f"{folder}/{mark}"
             written = location.read(path, 0, location.size(path)).decode().strip()
@@ -154,7 +154,7 @@ def know_state_keys(
     A key may be added, which is noted when `keep` is set, and one that no file names be taken out.
     """
     marks = {name: state_mark(name, key) for name, key in keyring.keys.items()}
-    known = set(location.names(_STATE_MARKS))
+    known = set(location.names(STATE_MARKS))
     if not known:
         look_at_state(ledger, location, keyring)  # one that began before keys were marked
     wrong = [
@@ -169,7 +169,7 @@ def know_state_keys(
             "set that one, nothing is lost"
         )
     if keep and marks[keyring.current] not in known:
-        _note(location, f"{_STATE_MARKS}/{marks[keyring.current]}")
+        _note(location, f"{STATE_MARKS}/{marks[keyring.current]}")
 
 
 def look_at_lists(project: Project, ledger: Ledger, link: Link) -> str:

@@ -24,6 +24,7 @@ FINGERPRINT_KEY = "AUDIENCE_SYNC_FINGERPRINT_KEY"
 SIGNING_KEY = "AUDIENCE_SYNC_SIGNING_KEY"
 KEY_FILE = "state.key"
 SIGNING_FILE = "signing.key"
+STATE_MARKS = "state-keys"  # in the state: which keys it knows, by name and fingerprint
 
 _KEY_LENGTH = 32  # bytes, for AES-256 and HMAC-SHA-256
 _FIRST_NAME = "first"
@@ -66,10 +67,17 @@ def parse_keys(state_keys: SecretStr, fingerprint_key: SecretStr | None) -> Keys
 def load_or_make_keys(state_folder: Path) -> tuple[Keys, bool]:
     """The keys beside the state, and whether they were made just now.
 
-    Several processes may begin at once: one of them makes the file, all read the same keys.
+    Several processes may begin at once: one of them makes the file, all read the same keys. A state
+    that was written with keys asks for those instead of getting new ones.
     """
     path = state_folder / KEY_FILE
     try:
+        known = (state_folder / STATE_MARKS).exists()  # before the file: it comes after its keys
+        if known and not path.exists():
+            raise ConfigurationError(
+                f"{path} is missing, and this state cannot be read without it; put it back from a "
+                f"backup, or set {STATE_KEYS} and {FINGERPRINT_KEY} as they were"
+            )
         made = not path.exists() and _make(path)
         text = _own_text(path)
     except (OSError, UnicodeError) as error:

@@ -247,3 +247,14 @@ def test_a_damaged_key_file_is_not_replaced(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="restore it from a backup"):
         load_or_make_keys(folder)
     assert path.read_text() == "state_keys=\n"
+
+
+def test_lost_keys_are_not_replaced_by_new_ones(folder: Path) -> None:
+    """A state that was written with keys asks for them back; new ones could not read it."""
+    load_or_make_keys(folder)
+    (folder / "state-keys").mkdir()
+    (folder / "state-keys" / "first-0123").touch()
+    (folder / "state.key").unlink()
+    with pytest.raises(ConfigurationError, match="put it back from a backup"):
+        load_or_make_keys(folder)
+    assert not (folder / "state.key").exists()
