@@ -43,6 +43,7 @@ _CAUSES = {
     "empty csv": "it is empty, without even a header",
     "end of file": "it ends too early",
     "ended before": "it ends too early",
+    "as dtype `str`": "a quote is opened and never closed",
     "par1": "it is not a whole Parquet file",
     "permission denied": "it may not be read by this user",
 }

@@ -245,6 +245,7 @@ def cut(content: bytes) -> bytes:
     [
         ("c.parquet", cut, "not a whole Parquet file"),
         ("c.parquet", lambda _: b"", "cannot be read as parquet"),
+        ("c.csv", lambda content: content + b'"broken,row\n1,2\n', "a quote is opened"),
         ("c.parquet", lambda content: content[:60] + bytes(40) + content[100:], "cannot be read"),
         ("c.csv.gz", cut, "ends too early"),
         ("c.ndjson.gz", cut, "ends too early"),
