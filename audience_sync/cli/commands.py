@@ -23,6 +23,7 @@ from audience_sync.cli import (
     subject,
     supervise,
     transfers,
+    web,
     withdrawals,
 )
 
@@ -48,7 +49,7 @@ def application() -> typer.Typer:
     canaries.register(made)
     subject.register(made)
     keys.register(made)
-    for group in (keeping, describe, supervise, serve, demo):
+    for group in (keeping, describe, supervise, web, serve, demo):
         group.register(made)
     return made
 

@@ -15,7 +15,7 @@ _COMMANDS = (
     "subject", "subject find", "subject erase",
     "keys", "keys show", "keys rotate", "keys drop", "purge", "records",
     "connectors", "connectors show", "connectors new", "schema",
-    "migrate", "health", "ready", "sandbox", "worker", "beat", "demo",
+    "migrate", "health", "ready", "serve", "sandbox", "worker", "beat", "demo",
 )  # fmt: skip
 _TERMINAL = {"COLUMNS": "80", "LINES": "24", "TERM": "dumb", "NO_COLOR": "1"}
 _BEGINNING = """\
