@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from audience_sync.errors import StateError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import RemoteList, Run, RunState
@@ -63,8 +64,13 @@ class Watch:
         )
         for row, canary in enumerate(target.canaries):
             key = keys[row : row + 1]
-            state, since = self._held(remote, key) if present(key)[0] else (None, None)
-            yield self._judged(canary, target, last, state, since, now)
+            try:
+                state, since = self._held(remote, key) if present(key)[0] else (None, None)
+            except StateError as error:  # a list that cannot be read keeps nobody from the others
+                judged = self._judged(canary, target, last, None, None, now)
+                yield replace(judged, held="not known", alert=str(error))
+            else:
+                yield self._judged(canary, target, last, state, since, now)
 
     def _held(
         self, remote: RemoteList, key: np.ndarray[tuple[int, int], np.dtype[np.uint8]]

@@ -176,3 +176,22 @@ canaries:
     assert "customers have: email, phone" in told
     assert "shares an identifier" in told
     assert EMAIL not in told
+
+
+def test_a_list_that_cannot_be_read_is_an_alert_and_stops_nothing(
+    open_shop: Callable[..., Shop], clock: Callable[[datetime], None]
+) -> None:
+    """`status` still answers, and each other list is still looked at."""
+    shop = _shop(open_shop)
+    clock(_start(here=True))
+    shop.must("sync")
+    for path in (shop.folder / ".audience-sync/lists/meta-se/everyone").rglob("*.sealed"):
+        path.unlink()
+
+    ended = shop.run("canaries", "--json")
+
+    assert ended.code == 1
+    told = {one["audience"]: one["alert"] for one in ended.json["canaries"]}
+    assert "is missing" in told["everyone"]
+    assert told["swedes"] is None
+    shop.must("status")

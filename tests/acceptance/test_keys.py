@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -233,3 +234,28 @@ def test_keys_from_the_environment_are_not_changed(
     assert _used(shop) == {"two"}
     state.write_text(f"two:{OTHER}")
     assert counts(shop.must("sync", "--json"))["unchanged"] == 24
+
+
+def test_syncs_go_on_while_keys_are_rotated(open_shop: Callable[..., Shop]) -> None:
+    """Deliveries in other processes and rotations beside them: nobody fails, nothing is lost."""
+    shop = open_shop()
+    shop.must("sync")
+    shop.customers([(*one[:2], f"070 {7_000_000 + number}", *one[3:])
+                    for number, one in enumerate(people(24))])  # fmt: skip
+    running = shop.started("sync")
+    rotations = 0
+    while running.poll() is None:
+        if rotations < 4:
+            rotated = shop.run("keys", "rotate")
+            assert rotated.code in (0, 4), rotated
+            rotations += 1
+        time.sleep(0.05)
+    out, err = running.communicate()
+    assert running.returncode == 0, (out, err)
+
+    shop.must("keys", "rotate")
+    for name in _keys(shop)[1:]:
+        shop.must("keys", "drop", name)
+    left = shop.must("sync", "--json").json["outcomes"]
+    assert {o["run"]["delta"]["additions"] for o in left} == {0}
+    assert len(shop.held()["phone"]) == 24
