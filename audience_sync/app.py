@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from audience_sync.connector import Connector
     from audience_sync.delivery.board import Board
     from audience_sync.delivery.limits import Gate
+    from audience_sync.discretion import Discretion
     from audience_sync.fanning import Fanout
     from audience_sync.membership.location import StateLocation
     from audience_sync.membership.sealed import Keyring
@@ -480,6 +481,13 @@ class App:
         from audience_sync.targeting import selection_of  # noqa: PLC0415 - the same
 
         return selection_of(self.project, self.installed.names)
+
+    @property
+    def discretion(self) -> Discretion:
+        """What of counts is shown to people."""
+        from audience_sync.discretion import Discretion  # noqa: PLC0415 - keeps other uses light
+
+        return Discretion(self.project.report_threshold)
 
     @cached_property
     def calendar(self) -> Calendar:

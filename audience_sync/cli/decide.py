@@ -98,6 +98,7 @@ def _decided(
 ) -> int:
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
         from audience_sync.cli.deliver import (  # noqa: PLC0415 - keeps --help light
+            discreet,
             outcome_objects,
             reached,
         )
@@ -115,5 +116,5 @@ def _decided(
         else:
             if tell_age:
                 print(f"This was planned {ago(run.planned_at, app.now())}.\n")
-            print_outcomes(outcomes, reached(app, outcomes))
+            print_outcomes(discreet(app, outcomes), reached(app, outcomes))
     return codes.of_outcomes(outcomes)

@@ -79,10 +79,19 @@ def _print(app: App, outcomes: Sequence[Outcome], *, kept: bool = True) -> None:
         print_outcomes,
     )
 
+    outcomes = discreet(app, outcomes)
     runs = [outcome.run for outcome in outcomes if outcome.run is not None]
     if runs and len({run.audience for run in runs}) <= _FUNNELS:
         print_funnels(runs)
     print_outcomes(outcomes, reached(app, outcomes), kept=kept)
+
+
+def discreet(app: App, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes with no count that the project does not show."""
+    from dataclasses import replace  # noqa: PLC0415 - keeps --help light
+
+    show = app.discretion.run
+    return [o if o.run is None else replace(o, run=show(o.run)) for o in outcomes]
 
 
 def reached(app: App, outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -130,5 +139,5 @@ def outcome_objects(app: App, outcomes: Sequence[Outcome]) -> list[dict[str, Any
             "error": None if outcome.error is None else str(outcome.error),
             "replaced": outcome.replaced,
         }
-        for outcome in outcomes
+        for outcome in discreet(app, outcomes)
     ]

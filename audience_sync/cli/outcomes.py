@@ -69,11 +69,12 @@ def _print_funnel(columns: Sequence[_Column]) -> None:
         if key == _BESIDE or (key not in _ENDS and not any(map(any, counts))):
             continue
         sign = "" if key in _ENDS else "- "
-        cells = [_spanned(sign, min(each), max(each)) for each in counts]
+        cells = [_told(each) or _spanned(sign, min(each), max(each)) for each in counts]
         table.add_row(key.replace("_", " "), *cells, style="bold" if key in _ENDS else None)
     output = console()
     output.print(table)
-    unknown = max(funnel.get(_BESIDE, 0) for _, funnels in columns for funnel in funnels)
+    beside = [funnel.get(_BESIDE, 0) for _, funnels in columns for funnel in funnels]
+    unknown = _told(beside) or max(beside)
     if unknown:
         output.print(
             f"[yellow]{number(unknown)} rows hold a consent value that nobody knows; "
@@ -133,7 +134,14 @@ def _cells(outcome: Outcome, reached: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _signed(sign: str, count: int) -> str:
+def _told(counts: Sequence[int | str]) -> str | None:
+    """A word in the place of counts of which one is not told."""
+    return next((count for count in counts if isinstance(count, str)), None)
+
+
+def _signed(sign: str, count: int | str) -> str:
+    if isinstance(count, str):  # not told
+        return count
     return f"{sign}{number(count)}" if count else "[dim]0[/]"
 
 

@@ -117,9 +117,9 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
         "title": audience.title,
         "destination": destination,
         "remote_id": remote.remote_id,
-        "members": remote.members,
+        "members": app.discretion.count(remote.members),
         "reached": reached,
-        "last_run": last,
+        "last_run": last and app.discretion.run(last),
         "schedule": audience.schedule,
         "next_run_at": next_run(audience, app.now()),
         **_served(app, audience),
@@ -142,9 +142,9 @@ def _reports(app: App) -> list[dict[str, Any]]:
                 "title": reports.title,
                 "destination": destination,
                 "remote_id": None,
-                "members": app.ledger.reported_orders(destination),
+                "members": app.discretion.count(app.ledger.reported_orders(destination)),
                 "reached": None if last is None else _reached(app, last),
-                "last_run": last,
+                "last_run": last and app.discretion.run(last),
                 "schedule": reports.schedule,
                 "next_run_at": next_run(reports, app.now()),
                 **_served(app, reports),
@@ -176,9 +176,9 @@ def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "title": "no longer in the project",
             "destination": remote.destination,
             "remote_id": remote.remote_id,
-            "members": remote.members,
+            "members": app.discretion.count(remote.members),
             "reached": None,
-            "last_run": app.ledger.last_run(remote.audience, remote.destination),
+            "last_run": _last(app, remote.audience, remote.destination),
             "schedule": None,
             "next_run_at": None,
             "told_by_partner": dict(remote.statistics),
@@ -187,6 +187,11 @@ def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for remote in app.ledger.remote_lists()
         if remote.members and (remote.audience, remote.destination) not in named
     ]
+
+
+def _last(app: App, audience: str, destination: str) -> Run | None:
+    found = app.ledger.last_run(audience, destination)
+    return None if found is None else app.discretion.run(found)
 
 
 def next_run(audience: Scheduled, now: datetime) -> datetime | None:
@@ -207,7 +212,8 @@ def runs(
 ) -> int:
     """List the runs, newest first."""
     with opened(debug=context.obj["debug"]) as app:
-        found = app.ledger.runs(audience=audience, destination=destination, limit=limit)
+        listed = app.ledger.runs(audience=audience, destination=destination, limit=limit)
+        found = [app.discretion.run(one) for one in listed]
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
@@ -222,8 +228,8 @@ def runs(
 def run(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
     """Show one run: funnel, delta, batches, and what it needs."""
     with opened(debug=context.obj["debug"]) as app:
-        found = app.ledger.run(run)
-        batches = app.ledger.batches(found.id)
+        found = app.discretion.run(app.ledger.run(run))
+        batches = app.discretion.batches(app.ledger.batches(found.id))
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 

@@ -31,9 +31,9 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def number(count: float) -> str:
-    """With thousands separators."""
-    return f"{count:,.0f}"
+def number(count: float | str) -> str:
+    """With thousands separators; a count that is not told is a word already."""
+    return count if isinstance(count, str) else f"{count:,.0f}"
 
 
 def clock(moment: datetime | None, zone: tzinfo = UTC) -> str:

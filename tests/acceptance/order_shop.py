@@ -17,6 +17,7 @@ from shop import NO_GUARDS, PATIENCE, Ended, Shop
 
 PROJECT = """\
 project: corner-shop
+report_threshold: off
 controller: Corner Shop AB
 source:
   url: sqlite:///shop.db

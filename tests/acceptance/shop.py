@@ -33,6 +33,7 @@ source:
   table: customers
   columns: {{customer_id: id, email: email, phone: phone, consent: consent}}
 policy: {{default_country: SE}}
+report_threshold: off
 guards: {guards}
 destinations:
   meta-se:

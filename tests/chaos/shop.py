@@ -27,6 +27,7 @@ MEMBERS = 40  # in a request to the webhook, so that they share a delivery
 _FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT = """\
 project: chaos
+report_threshold: off
 controller: Chaos AB
 source:
   url: customers.parquet

@@ -26,6 +26,7 @@ controller: Store Test AB
 source:
   url: customers.csv
   columns: {{customer_id: id, email: email, consent: consent, consent_at: at}}
+report_threshold: off
 guards: {{minimum_members: off, maximum_removals: off, maximum_consent_drop: off}}
 destinations:
   meta-se:

@@ -25,7 +25,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"__init__", "journal", "plugins", "project", "settings"},
             {"customers", "membership", "delivery", "ledger"},
             {"runs"},
-            {"targeting", "holder", "ordering", "processing_record"},
+            {"targeting", "holder", "ordering", "processing_record", "discretion"},
             {"checking", "purging"},
             {"assembly", "fanning", "rotating"},
             {"withdrawing"},
