@@ -15,6 +15,7 @@ _STAGES = {
     "compare": "comparing with what partners hold",
     "conclude": "writing what is to be sent",
     "remove": "removing",
+    "first": "beginning the list",
     "add": "adding",
     "close": "closing the run",
 }

@@ -173,14 +173,18 @@ def test_who_was_overtaken_records_nothing(tmp_path: Path) -> None:
     assert here.held() == here.partner.holds
 
 
-def test_a_run_without_removals_begins_with_additions(tmp_path: Path) -> None:
-    """An empty stage is passed over."""
+def test_the_first_batch_to_a_new_list_goes_before_all_others(tmp_path: Path) -> None:
+    """A partner may clear the list with it; an empty stage before it is passed over."""
     here = FannedWorld(tmp_path)
     here.write(PEOPLE)
     run = here.ran(deliver=False)
     wake = here.begin_delivery(run.id)
-    assert {ref.stage for ref in wake} == {delivering.ADD}
-    here.work_off(wake)
+    assert [ref.stage for ref in wake] == [delivering.FIRST]
+    following = list(here.coordinator().work(wake[0]).wake)
+    assert {ref.stage for ref in following} == {delivering.ADD}
+    assert [upload.afresh for _, upload, _ in here.partner.uploads] == [True]
+    here.work_off(following)
+    assert not any(upload.afresh for _, upload, _ in here.partner.uploads[1:])
     assert len(here.partner.holds) == 40
 
 

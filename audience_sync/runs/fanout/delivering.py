@@ -33,8 +33,8 @@ from audience_sync.runs.sending import OPEN
 from audience_sync.runs.whole import starts_afresh
 
 KIND = "deliver"
-REMOVE, ADD, CLOSE = "remove", "add", "close"
-_STAGE_OF = {Operation.REMOVE: REMOVE, Operation.ADD: ADD}
+REMOVE, FIRST, ADD, CLOSE = "remove", "first", "add", "close"
+_FOLLOWING = {REMOVE: FIRST, FIRST: ADD}
 
 UPLOADS = 4  # at a time in one piece; more pieces make more, as far as the partner allows
 BATCHES = 16  # in a piece
@@ -59,10 +59,7 @@ class DeliveryStages:
             return False
         if self.deliverer.settled(run):
             return False
-        batches = self.ledger.batches(run.id)
-        remote = self.ledger.remote_list(run.audience, run.destination)
-        many = sum(batch.state in OPEN for batch in batches) > BATCHES
-        return many and not starts_afresh(remote, batches)
+        return len(self._open(run.id)) > BATCHES
 
     def begin(
         self, coordinator: Coordinator, run: Run, lease: Lease, adopted: str | None
@@ -107,12 +104,22 @@ class DeliveryStages:
         """The first and the last position of each piece by stage; sessions are never cut."""
         size = link.connector.limits.batches_per_session
         each = max(1, BATCHES // size) * size
-        cut: dict[str, list[list[int]]] = {REMOVE: [], ADD: []}
-        for operation, stage in _STAGE_OF.items():
-            waiting = [b.position for b in self._open(run.id) if b.operation is operation]
-            parts = [waiting[at : at + each] for at in range(0, len(waiting), each)]
-            cut[stage] = [[part[0], part[-1]] for part in parts]
-        return cut
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        alone = int(starts_afresh(remote, self.ledger.batches(run.id)))
+
+        def parts(waiting: Sequence[int], most: int) -> list[list[int]]:
+            cut = [waiting[at : at + most] for at in range(0, len(waiting), most)]
+            return [[part[0], part[-1]] for part in cut]
+
+        removals, additions = (
+            [batch.position for batch in self._open(run.id) if batch.operation is operation]
+            for operation in (Operation.REMOVE, Operation.ADD)
+        )
+        return {
+            REMOVE: parts(removals, each),
+            FIRST: parts(additions[:alone], 1),  # a partner may clear the list with it
+            ADD: parts(additions[alone:], each),
+        }
 
     def _open(self, run: str) -> Sequence[Batch]:
         return [batch for batch in self.ledger.batches(run) if batch.state in OPEN]
@@ -125,7 +132,7 @@ class DeliveryStages:
         link = self.link(run.destination)
         remote_id: str = job.spec["remote_id"]
         if piece.stage == CLOSE:
-            sent = self.ledger.pieces(job.id, REMOVE) + self.ledger.pieces(job.id, ADD)
+            sent = [one for stage in (REMOVE, FIRST, ADD) for one in self._pieces(job, stage)]
             waits = [one.result["wait"] for one in sent if one.result.get("wait") is not None]
             self.deliverer.close(run, link, remote_id, max(waits, default=None), held)
             return {}
@@ -136,10 +143,17 @@ class DeliveryStages:
         return {"wait": self.deliverer.send_part(transfer, range(first, last + 1), UPLOADS)}
 
     def next(self, job: Job) -> Next | None:
-        """Additions after the last removal, the end after the last addition."""
-        if job.stage == REMOVE:
-            return Next(ADD, len(job.spec["pieces"][ADD]), {})
+        """Additions after the last removal, the end after the last addition.
+
+        The first batch to a list that holds nobody we know goes before all others.
+        """
+        following = _FOLLOWING.get(job.stage)
+        if following is not None:
+            return Next(following, len(job.spec["pieces"][following]), {})
         return Next(CLOSE, 1, {}) if job.stage == ADD else None
+
+    def _pieces(self, job: Job, stage: str) -> Sequence[Piece]:
+        return self.ledger.pieces(job.id, stage)
 
     def finished(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002 - the run says it all
         """The run has ended by then."""
