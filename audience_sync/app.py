@@ -598,8 +598,13 @@ class App:
         """Look at everything that a sync needs, without changing anything at a partner."""
         from audience_sync import checking  # noqa: PLC0415 - keeps status light
 
+        if destination is not None and destination not in self.project.destinations:
+            raise ConfigurationError(
+                f"no destination {destination} in {self.project.path.name}; there are "
+                f"{', '.join(self.project.destinations)}"
+            )
         steps: list[tuple[str, Callable[[], str]]] = [
-            ("project", lambda: f"{len(self.project.audiences)} audiences"),
+            ("project", lambda: f"{(n := len(self.project.audiences))} audience{'s' * (n != 1)}"),
             ("connectors", self._check_connectors),
             ("forms", self._check_forms),
             ("keys", self._check_keys),

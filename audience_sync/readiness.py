@@ -85,7 +85,7 @@ def _connectors(installed: Installed) -> str:
 def _project(settings: Settings, installed: Installed) -> str:
     variables = environment(settings.project.parent)
     project = load_project(settings.project, installed.connectors, variables)
-    return f"{len(project.audiences)} audiences"
+    return f"{(n := len(project.audiences))} audience{'s' * (n != 1)}"
 
 
 def _forms() -> str:

@@ -65,7 +65,9 @@ def records(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Print the record of processing activities (GDPR Art. 30), a part for each destination.
+    """Print the record of processing activities, a part for each destination.
+
+    It is the one that the GDPR asks for in its article 30.
 
     What the project file can add stands under `records:` in it.
     """

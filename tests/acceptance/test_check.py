@@ -116,3 +116,10 @@ def test_a_wrong_condition_names_file_and_line(open_shop: Open) -> None:
     assert told.code == 2
     assert f"audience-sync.yaml:{line}: " in told.err
     assert "audiences.swedes.where" in told.err
+
+
+def test_a_destination_that_there_is_not(open_shop: Open) -> None:
+    """A slip of the pen is told as one, with the names that there are."""
+    ended = open_shop().run("check", "meta-xx")
+    assert ended.code == 2, ended
+    assert "no destination meta-xx in audience-sync.yaml; there are meta-se" in ended.out
