@@ -117,7 +117,10 @@ def _retention(project: Project, destination: str) -> Iterator[str]:
     for audience in project.audiences.values():
         if destination in audience.destinations and audience.expires_after is not None:
             yield f"{audience.name}: removed from the list {audience.expires_after} after joining"
-    yield "on the list as long as consent and audience last; removed at the sync after that"
+    if any(destination in audience.destinations for audience in project.audiences.values()):
+        yield "on the list as long as consent and audience last; removed at the sync after that"
+    if project.orders is not None and destination in project.orders.destinations:
+        yield "orders: of whoever consented when they were reported; corrections follow the shop's"
     yield f"at the recipient: {project.records.retention_at_recipient or 'by its own terms'}"
     kept = project.retention
     yield f"here: the log of transfers {kept.transfer_log}, runs {kept.runs}"

@@ -65,6 +65,7 @@ def status(
 
 def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
     """Deliveries that no process is at work on, and how they go on."""
+    from audience_sync.cli.written import clock  # noqa: PLC0415 - the same
     from audience_sync.holder import alive  # noqa: PLC0415 - keeps --help light
     from audience_sync.ledger.records import RunState  # noqa: PLC0415 - the same
 
@@ -78,7 +79,9 @@ def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
             told += f": {run.reason}"
         print(f"{told}.\n  audience-sync resume {run.id}   goes on where it stopped")
         if run.next_attempt_at is not None:
-            print(f"  A worker does it by itself after {run.next_attempt_at:%H:%M:%S} UTC.")
+            at = f"after {clock(run.next_attempt_at, app.project.timezone)}"
+            who = "A worker does it by itself" if app.settings.broker_url else "The next sync does"
+            print(f"  {who} {at}.")
 
 
 def _tell_failures(outcomes: list[Any]) -> None:

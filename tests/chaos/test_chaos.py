@@ -18,7 +18,7 @@ from audience_sync.ledger.records import Event, RunState
 pytestmark = [pytest.mark.redis, pytest.mark.postgres]
 
 _PATIENCE = 60.0  # seconds
-PEOPLE = 1200
+PEOPLE = 600
 SCRIPT = (
     ("worker, its answers unseen", "PostgreSQL", "fault at a partner"),
     ("connections to a partner", "worker", "Redis"),
