@@ -21,7 +21,7 @@ from audience_sync.cli.lists import told
 from audience_sync.cli.outcomes import reached_by
 from audience_sync.cli.progress import Bars, working
 from audience_sync.cli.show import next_run
-from audience_sync.cli.transfers import _moment
+from audience_sync.cli.transfers import moment
 from audience_sync.cron import next_due
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
@@ -121,14 +121,14 @@ def test_the_next_run_follows_the_local_clock() -> None:
 
 def test_since_is_a_time_or_a_span() -> None:
     """A day, a moment, or so long ago."""
-    assert _moment("2026-05-01") == datetime(2026, 5, 1, tzinfo=UTC)
-    assert _moment("2026-05-01T03:00+02:00") == datetime(2026, 5, 1, 1, tzinfo=UTC)
-    week = _moment("1w")
+    assert moment("2026-05-01") == datetime(2026, 5, 1, tzinfo=UTC)
+    assert moment("2026-05-01T03:00+02:00") == datetime(2026, 5, 1, 1, tzinfo=UTC)
+    week = moment("1w")
     assert week is not None
     assert datetime.now(UTC) - week >= timedelta(days=7)
-    assert _moment(None) is None
+    assert moment(None) is None
     with pytest.raises(typer.BadParameter):
-        _moment("yesterday")
+        moment("yesterday")
 
 
 def _complete(by: Any, incomplete: str, project: Path | None = None) -> list[str]:
