@@ -13,6 +13,7 @@ from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 from ledger_contract.schedules import SchedulesContract
+from ledger_contract.withdrawals import WithdrawalsContract
 from ledger_contract.traces import TracesContract
 
 from audience_sync.ledger.ledger import Ledger
@@ -81,3 +82,6 @@ class TestIntake(OnPostgresql, IntakeContract): ...
 
 
 class TestJobs(OnPostgresql, JobsContract): ...
+
+
+class TestWithdrawals(OnPostgresql, WithdrawalsContract): ...
