@@ -23,6 +23,8 @@ _TIDY = """
     DELETE FROM pieces; DELETE FROM jobs; DELETE FROM batches; DELETE FROM runs;
     DELETE FROM remote_lists; DELETE FROM leases; DELETE FROM schedules;
     DELETE FROM fingerprints; DELETE FROM reported_lines;
+    DELETE FROM withdrawals; DELETE FROM withdrawal_deliveries; DELETE FROM withdrawal_removals;
+    DELETE FROM withdrawal_keys; DELETE FROM withdrawal_watch;
     DELETE FROM intake_marks; DELETE FROM intake_receipts; DELETE FROM intake_counts;
     DELETE FROM transfer_log; DELETE FROM transfer_log_head; DELETE FROM checkpoints;
     INSERT INTO transfer_log_head VALUES (1, 0, repeat('0', 64));
