@@ -206,8 +206,8 @@ class Withdrawals(Database):
         now = self._clock()
         rows = [{"key": key, "sequence": of, "at": now} for key, of in sorted(found.items())]
         insert = upsert(connection.dialect.name, keys).on_conflict_do_nothing()
-        told = [connection.execute(insert.values(row)).rowcount for row in rows]
-        if sum(told) < len(rows):
+        new = [connection.execute(insert.values(row).returning(keys.c.key)).first() for row in rows]
+        if None in new:
             raise OvertakenError("a withdrawal with the same key was received meanwhile")
 
     def resolve_withdrawal(
