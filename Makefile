@@ -72,13 +72,15 @@ servers:
 # As many processes as cores; in one with ARGS="-n0", as it also is with --pdb or -p no:xdist.
 .PHONY: test
 test: $(INSTALLED) servers ## run all tests; make test ARGS="-k ledger" runs some
-	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) \
+		$(if $(findstring -m ,$(ARGS)),,-m "not chaos") $(ARGS)
 
 ROUNDS ?= 50
 SEED ?= 1
 .PHONY: chaos
 chaos: $(INSTALLED) servers ## kill workers and servers, round after round; make chaos ROUNDS=50 SEED=1
-	@PYTHONPATH=.:tests $(PYTHON) -m chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+	@$(PYTHON) -m pytest -m chaos tests/chaos
+	PYTHONPATH=.:tests $(PYTHON) -m chaos --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## check style and types

@@ -15,7 +15,7 @@ from chaos.shop import Shop
 
 from audience_sync.ledger.records import Event, RunState
 
-pytestmark = [pytest.mark.redis, pytest.mark.postgres]
+pytestmark = [pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
 
 _PATIENCE = 60.0  # seconds
 PEOPLE = 600
