@@ -76,6 +76,7 @@ def tell_the_story(shop: Shop, partner: str, plus: str | None, asks: Callable[[]
     shop.must("sync")
     assert held(shop, partner) == wanted(rows, plus)
 
+    shop.must("status", "--poll")  # what a partner answers later is asked for here, not below
     before = asks()
     silent = shop.must("sync", "--json").json
     assert [outcome["reached"] for outcome in silent["outcomes"]] == ["unchanged"]

@@ -251,6 +251,7 @@ def test_a_killed_report_is_visible_and_counts_nothing_twice(shop: OrderShop) ->
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "no report was met in its middle"
         time.sleep(0.05)
+    time.sleep(0.5)  # the intents stand before the requests leave, which wait for 1.5 s then
     process.kill()
     process.communicate()
     shop.control("latency", milliseconds=0)
