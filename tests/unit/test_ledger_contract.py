@@ -14,8 +14,8 @@ from ledger_contract.log import TamperContract, TransferLogContract
 from ledger_contract.reported import ReportedContract
 from ledger_contract.runs import LeasesContract, ListsContract, RunsContract
 from ledger_contract.schedules import SchedulesContract
-from ledger_contract.withdrawals import WithdrawalsContract
 from ledger_contract.traces import TracesContract
+from ledger_contract.withdrawals import WithdrawalsContract
 
 from audience_sync.ledger.ledger import Ledger
 
