@@ -61,26 +61,6 @@ class Jobs(Database):
             row = connection.execute(query).first()
         return None if row is None else _piece(row)
 
-    def waiting_pieces(self, now: datetime) -> list[Piece]:
-        """Pieces of the open jobs' present stages that nobody works on and that may begin."""
-        name = sa.literal("piece ") + pieces.c.job + "/" + pieces.c.stage + "/"
-        held = sa.select(leases.c.name).where(
-            leases.c.holder.is_not(None), leases.c.expires_at > now
-        )
-        query = (
-            sa.select(pieces)
-            .join(jobs, sa.and_(jobs.c.id == pieces.c.job, jobs.c.stage == pieces.c.stage))
-            .where(
-                jobs.c.state == JobState.OPEN,
-                pieces.c.done.is_(False),
-                sa.or_(pieces.c.not_before.is_(None), pieces.c.not_before <= now),
-                (name + sa.cast(pieces.c.number, sa.Text)).not_in(held),
-            )
-            .order_by(pieces.c.job, pieces.c.number)
-        )
-        with self._reading() as connection:
-            return [_piece(row) for row in connection.execute(query)]
-
     def finish_piece(self, piece: Piece, result: Mapping[str, Any], lease: Lease) -> int:
         """Write what came of a piece, once; how many pieces of its stage are still to do.
 

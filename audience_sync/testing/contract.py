@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import logging
 import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import orjson
@@ -54,6 +52,7 @@ from audience_sync.testing.builders import (
     made_up_members,
     made_up_upload,
 )
+from audience_sync.testing.listening import logged
 
 SHORTEST_SECRET = 6  # characters; shorter words turn up in sentences by chance
 LONGEST_REFERENCE = 1_000  # characters
@@ -368,7 +367,7 @@ class ConnectorContract:
             {"error": echo, "error_description": echo, "message": echo},
             echo.encode(),
         )
-        with _logged() as log:
+        with logged() as log:
             for status in (200, 400, 401, 403, 404, 409, 413, 429, 500):
                 for body in bodies:
                     for name, raised in self._failures(answered(body, status), strict=False):
@@ -503,22 +502,3 @@ def _clean(said: str, secrets: set[str], where: str) -> None:
     # Not "assert secret not in said": pytest would print both.
     found = sum(secret in said for secret in secrets)
     assert found == 0, f"{where} tells {found} of the things that must stay inside"
-
-
-@contextmanager
-def _logged() -> Iterator[list[str]]:
-    lines: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-
-    root, keep = logging.getLogger(), Keep()
-    before = root.level
-    root.addHandler(keep)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield lines
-    finally:
-        root.removeHandler(keep)
-        root.setLevel(before)

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-import logging
 import pickle
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -37,6 +35,7 @@ from audience_sync.connector import (
 )
 from audience_sync.orders import COLUMNS
 from audience_sync.testing.builders import answered, made_up_audience
+from audience_sync.testing.listening import logged
 from audience_sync.testing.orders import (
     Counted,
     FakeOrderPartner,
@@ -199,7 +198,7 @@ class OrderContract:
             pytest.skip("its partner's words do not pass through here")
         [batch] = self._batches([1])
         echo = " ".join(str(batch.frame.row(0, named=True)).split()).encode()
-        with _logged() as log:
+        with logged() as log:
             for status in (200, 400, 401, 403, 404, 409, 429, 500):
                 for body in (echo, b"<response><error>" + echo + b"</error></response>"):
                     connector, partner = self._started()
@@ -241,22 +240,3 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node.module
-
-
-@contextmanager
-def _logged() -> Iterator[list[str]]:
-    lines: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-
-    root, keep = logging.getLogger(), Keep()
-    before = root.level
-    root.addHandler(keep)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield lines
-    finally:
-        root.removeHandler(keep)
-        root.setLevel(before)

@@ -89,25 +89,17 @@ class JobsContract(LedgerContract):
         assert ledger.job("j1").spec == {"audiences": ["lapsed-vip"], "files": 8}
         assert ledger.pieces_left("j1", "compare") == 4
 
-    def test_waiting_pieces_are_those_that_nobody_works_on(
-        self, ledger: Ledger, clock: Clock
-    ) -> None:
-        """Not what is done, held, postponed, of an earlier stage or of a job that ended."""
-        ledger.create_job(job(), 4)
-        ledger.create_job(job("j2"), 1)
-        ledger.end_job("j2", JobState.DONE)
-        done, held, postponed, _ = ledger.pieces("j1", "read")
-        ledger.finish_piece(done, {}, taken(ledger, done))
-        taken(ledger, held)
-        lease = taken(ledger, postponed)
+    def test_a_piece_that_is_handed_back_says_why(self, ledger: Ledger) -> None:
+        """And from when on it may be tried again; it is not done."""
+        ledger.create_job(job(), 1)
+        (piece,) = ledger.pieces("j1", "read")
         later = NOON + timedelta(seconds=30)
-        ledger.postpone_piece(postponed, until=later, note="the partner is tired", lease=lease)
-        ledger.release_lease(lease)
-        numbers = [piece.number for piece in ledger.waiting_pieces(clock())]
-        assert numbers == [3]
-        clock.move(61)
-        assert [piece.number for piece in ledger.waiting_pieces(clock())] == [1, 2, 3]
-        assert ledger.piece("j1", "read", 2).note == "the partner is tired"  # type: ignore[union-attr] # it is there
+        lease = taken(ledger, piece)
+        ledger.postpone_piece(piece, until=later, note="the partner is tired", lease=lease)
+        again = ledger.piece("j1", "read", 0)
+        assert again is not None
+        assert (again.note, again.not_before) == ("the partner is tired", later)
+        assert (again.done, again.attempts) == (False, piece.attempts + 1)
 
     def test_the_end_of_a_job_stops_its_workers(self, ledger: Ledger) -> None:
         """A job ends once; whoever still works on it writes nothing more."""
