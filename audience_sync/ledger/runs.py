@@ -48,7 +48,7 @@ ENDED = frozenset(state for state, onward in MOVES.items() if not onward)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: easy to read out
 _TIME_DIGITS = 4  # of the day, in steps of 82 ms
-_CHANCE_DIGITS = 4
+_CHANCE_DIGITS = 6  # a plan may name thousands of runs in one step, and days have many
 _FIXED = {"id", "state"}  # a run keeps its id, and moves by move_run
 _RUN_FIELDS = {field.name for field in fields(Run)}
 _BATCH_FIELDS = tuple(field.name for field in fields(Batch))
@@ -67,7 +67,7 @@ class Runs(Database):
     """What was planned, how far it is, and each batch of it."""
 
     def new_run_id(self) -> str:
-        """A short name that sorts by time, such as r20261121-q3k7m2xa."""
+        """A short name that sorts by time, such as r20261121-q3k7m2xa9c."""
         now = self._clock()
         seconds = now.hour * 3600 + now.minute * 60 + now.second + now.microsecond / 1e6
         tick = int(seconds / 86400 * 32**_TIME_DIGITS)

@@ -168,8 +168,8 @@ class Withdrawals(Database):
     """Receiving withdrawals, and following them to every destination."""
 
     def new_withdrawal_id(self) -> str:
-        """A short name, such as w20261121-q3k7m2xa."""
-        chance = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+        """A short name, such as w20261121-q3k7m2xa9c4e."""
+        chance = "".join(secrets.choice(_ALPHABET) for _ in range(12))
         return f"w{self._clock():%Y%m%d}-{chance}"
 
     def receive_withdrawals(

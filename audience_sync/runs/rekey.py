@@ -36,13 +36,16 @@ class Rekeyed:
 def sealed_files(location: StateLocation, folder: str = "") -> Iterator[tuple[str, str]]:
     """Every sealed file that rests in the state, with the name of its key.
 
-    Whatever folder it is in; only what a plan works on just now is left out.
+    Whatever folder it is in; only what a plan works on just now is left out. Files in the root are
+    not looked into: SQLite's ledger lies there, and a process that opens and closes a SQLite file
+    beside its own connection gives up that connection's locks (a rule of POSIX), so that another
+    process writes beside it and the ledger is torn.
     """
     for name in location.names(folder):
         path = f"{folder}/{name}" if folder else name
         if name.startswith(".") or path == SCRATCH:
             continue
-        key = key_of(location, path)
+        key = key_of(location, path) if folder else None
         if key is None:
             yield from sealed_files(location, path) if _is_folder(location, path, name) else ()
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +261,19 @@ def test_syncs_go_on_while_keys_are_rotated(open_shop: Callable[..., Shop]) -> N
     left = shop.must("sync", "--json").json["outcomes"]
     assert {o["run"]["delta"]["additions"] for o in left} == {0}
     assert len(shop.held()["phone"]) == 24
+
+
+def test_looking_for_keys_leaves_the_ledger_locked(open_shop: Callable[..., Shop]) -> None:
+    """Opening and closing SQLite's file beside its own connection would give up its locks."""
+    shop = open_shop()
+    shop.must("sync")
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    with App.open(shop.project) as app, app.ledger._writing():
+        assert list(sealed_files(app.location))
+
+        intruder = subprocess.run(  # noqa: S603 - our own words
+            [sys.executable, "-c", other, shop.folder / ".audience-sync/ledger.sqlite"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert "database is locked" in intruder.stderr

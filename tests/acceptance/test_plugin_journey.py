@@ -22,7 +22,7 @@ HOME = "/home/anna/acme"  # the same
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 # What differs from run to run, and what stands for it.
 VARYING = (
-    (r"r\d{8}-[a-z0-9]{8}", "RUN"),
+    (r"r\d{8}-[a-z0-9]{10}", "RUN"),
     (r"\b\d+\.\d\ds\b", "TIME"),
     (r"\d\d [A-Z][a-z]{2} \d\d:\d\d", "MOMENT"),
     (r" +(\n|$)", r"\1"),

@@ -163,7 +163,7 @@ class RunsContract(LedgerContract):
             clock.move(0.1)
 
         assert seen == sorted(set(seen))
-        assert re.fullmatch(r"r20261121-[0-9a-z]{8}", seen[0])
+        assert re.fullmatch(r"r20261121-[0-9a-z]{10}", seen[0])
         assert len({ledger.new_run_id() for _ in range(100)}) == 100
 
 
