@@ -267,7 +267,8 @@ def test_looking_for_keys_leaves_the_ledger_locked(open_shop: Callable[..., Shop
     """Opening and closing SQLite's file beside its own connection would give up its locks."""
     shop = open_shop()
     shop.must("sync")
-    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    words = "sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    other = f"import sqlite3, sys; {words}"
     with App.open(shop.project) as app, app.ledger._writing():
         assert list(sealed_files(app.location))
 
