@@ -86,7 +86,7 @@ def know_fingerprint_key(location: StateLocation, keys: Sequence[bytes], *, keep
     after a rotation and in a state that has no key yet.
     """
     marks = [fingerprint_mark(key) for key in keys]
-    known = set(location.names(_MARKS))
+    known = _noted(location, _MARKS)
     if known and known.isdisjoint(marks):
         raise ConfigurationError(
             "AUDIENCE_SYNC_FINGERPRINT_KEY is not the key that this state began with; set that one"
@@ -124,7 +124,7 @@ def order_key(
     nobody recognises would be reported, and counted, twice. So a ConfigurationError without it.
     """
     by_mark = {fingerprint_mark(key): key for key in keys}
-    known = location.names(_ORDER_MARKS)
+    known = _noted(location, _ORDER_MARKS)
     chosen = next((key for mark, key in by_mark.items() if mark in known), None)
     if ledger.any_reported():
         if known and chosen is None:
@@ -141,6 +141,11 @@ def order_key(
     return chosen
 
 
+def _noted(location: StateLocation, folder: str) -> set[str]:
+    """Marks that stand there whole: another process may be writing one, or have died over it."""
+    return {name for name in location.names(folder) if not name.startswith(".")}
+
+
 def _note(location: StateLocation, path: str) -> None:
     with location.create(path) as file:
         file.write(datetime.now(UTC).isoformat().encode())
@@ -154,7 +159,7 @@ def know_state_keys(
     A key may be added, which is noted when `keep` is set, and one that no file names be taken out.
     """
     marks = {name: state_mark(name, key) for name, key in keyring.keys.items()}
-    known = set(location.names(STATE_MARKS))
+    known = _noted(location, STATE_MARKS)
     if not known:
         look_at_state(ledger, location, keyring)  # one that began before keys were marked
     wrong = [
