@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from audience_sync.errors import ConfigurationError
 from audience_sync.holder import alive, this_process
+from audience_sync.ledger.withdrawals import WithdrawalState
 from audience_sync.runs.clock import Clocked, clocked, overdue_lines
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
@@ -86,16 +87,23 @@ class Withdrawing:
         return clocked(self.lane.ledger, self.now(), self.deadline())
 
     def progress(self, withdrawals: Sequence[str]) -> Mapping[str, Any]:
-        """Counts and states of some withdrawals, by their ids; nothing about anybody."""
-        ledger, states = self.lane.ledger, dict[str, int]()
+        """Counts and states of some withdrawals, by their ids; nothing about anybody.
+
+        `held` destinations had somebody to take off, or may have as long as that is open;
+        `missing` customers are not in the source.
+        """
+        ledger, states, held = self.lane.ledger, dict[str, int](), 0
         found = [ledger.withdrawal(one) for one in withdrawals]
         sequences = {one.sequence for one in found}
         for row in ledger.withdrawal_deliveries(sequences=sequences) if sequences else ():
             states[row.state.value] = states.get(row.state.value, 0) + 1
+            held += row.sent_at is not None or row.state is not WithdrawalState.CONFIRMED
         return {
             "withdrawals": list(withdrawals),
             "people": sum(one.people for one in found),
+            "missing": sum(one.missing for one in found),
             "destinations": states,
+            "held": held,
             "open": sum(count for state, count in states.items() if state != "confirmed"),
         }
 

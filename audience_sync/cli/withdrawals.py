@@ -84,7 +84,7 @@ def withdraw(
             unusable = {"unusable": received.unusable}
             print_json(progress | unusable | {"reasons": worked.reasons})
         else:
-            _tell(received, progress, worked)
+            _tell(received, progress, worked, partner)
     unacknowledged = _unacknowledged(progress)
     return codes.PARTLY if unacknowledged or received.unusable else codes.DONE
 
@@ -167,20 +167,39 @@ def _unacknowledged(progress: dict[str, Any]) -> int:
     return sum(states.get(state, 0) for state in ("queued", "sent"))
 
 
-def _tell(received: Received, progress: dict[str, Any], worked: Worked) -> None:
-    if received.people:
-        print(f"Recorded {', '.join(received.withdrawals)}: {received.people:,} withdraw.")
-    else:
-        print(f"{', '.join(received.withdrawals)} was recorded before.")
+def _tell(
+    received: Received, progress: dict[str, Any], worked: Worked, partner: str | None
+) -> None:
+    one = received.people == 1
+    people = "1 person withdraws" if one else f"{received.people:,} people withdraw"
+    print(f"Recorded {', '.join(received.withdrawals)}: {people}.")
     if received.unusable:
-        print(f"{received.unusable:,} rows hold no identifier that can be read: look at them.")
-    states = progress["destinations"]
-    done = states.get("confirmed", 0) + states.get("acknowledged", 0)
-    print(f"Acknowledged at {done} of {sum(states.values())} destinations.")
+        rows = "1 row holds" if received.unusable == 1 else f"{received.unusable:,} rows hold"
+        print(f"{rows} no identifier that can be read: look at them.")
+    if progress["missing"]:
+        print(_missing(progress["missing"], one=one))
+    print(_reached(progress, "this person" if one else "any of them", partner))
     if _unacknowledged(progress):
         for reason in worked.reasons:
             print(f"  {reason}")
         print("It is tried again; `audience-sync withdrawals --deliver` does so now.")
+
+
+def _reached(progress: dict[str, Any], them: str, partner: str | None) -> str:
+    there = f" at {partner}" if partner else ""
+    blocked = f"every future addition{there} is blocked"
+    held, left = progress["held"], _unacknowledged(progress)
+    if not held:
+        return f"Nothing had to be removed, since no list{there} holds {them}; {blocked}."
+    where = f"destinations that {'may hold' if left else 'held'} {them}"
+    return f"Acknowledged at {held - left} of {held} {where}; {blocked}."
+
+
+def _missing(count: int, *, one: bool) -> str:
+    if one:
+        return "Note that the source has no customer with this id, so that only the id is refused."
+    ids = "1 customer id is" if count == 1 else f"{count:,} customer ids are"
+    return f"{ids} not in the source, so that only the ids themselves are refused."
 
 
 def _span(seconds: float) -> str:

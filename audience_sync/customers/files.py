@@ -58,6 +58,7 @@ class FileTable:
 
     def __init__(self, place: Place, *, remote: bool) -> None:
         self._label = place.label
+        self._where = place.where
         self._url = place.url
         self._base = place.base
         self._remote = remote
@@ -151,12 +152,10 @@ class FileTable:
             return files
         named = [file for file in files if self._named(file) == split.file]
         if not named:
-            raise ChangedError(
-                f"{self._label}.url: a file was taken away while it was read; run again"
-            )
+            raise ChangedError(f"{self._where}: a file was taken away while it was read; run again")
         if split.size not in (None, self._size(named[0])):
             raise ChangedError(
-                f"{self._label}.url: a file was changed while it was read; run again, and write "
+                f"{self._where}: a file was changed while it was read; run again, and write "
                 "new files under another name before they take the place of the old"
             )
         return named
@@ -170,7 +169,7 @@ class FileTable:
         files = sorted(str(found) for found in self._matches() if found.is_file())
         if not files:
             raise ConfigurationError(
-                f"{self._label}.url: no file matches {self._url}; correct the path"
+                f"{self._where}: no file matches {self._url}; correct the path"
             )
         return files
 
@@ -237,7 +236,7 @@ class FileTable:
             told = str(error).lower()
             cause = next((why for sign, why in _CAUSES.items() if sign in told), None)
             raise SourceError(
-                f"{Path(file).name} of {self._label}.url cannot be read as {self._format}"
+                f"{Path(file).name} of {self._where} cannot be read as {self._format}"
                 + (f": {cause}" if cause else "")
             ) from None
 

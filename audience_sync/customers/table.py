@@ -12,19 +12,28 @@ import polars as pl
 
 from audience_sync.errors import ConfigurationError, SourceError
 
-_FILES = re.compile(r"\.(parquet|csv|csv\.gz|ndjson|ndjson\.gz)$", re.IGNORECASE)
+FILE_NAMES = re.compile(r"\.(parquet|csv|csv\.gz|ndjson|ndjson\.gz)$", re.IGNORECASE)
 _OBJECT_STORES = ("s3://", "gs://", "az://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a table lies; `label` is its key in the project file, for what errors say."""
+    """Where a table lies; `label` is its key in the project file, for what errors say.
+
+    A file that is not of the project file is `shown` by its own name instead.
+    """
 
     label: str
     url: str = field(repr=False)
     base: Path
     query: str | None = None
     table: str | None = None
+    shown: str | None = None
+
+    @property
+    def where(self) -> str:
+        """What errors call the URL."""
+        return self.shown or f"{self.label}.url"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +95,7 @@ class Table(Protocol):
 def open_table(place: Place) -> Table:
     """The table at a place; nothing is read yet."""
     in_store = place.url.startswith(_OBJECT_STORES)
-    if _FILES.search(place.url) and (in_store or "://" not in place.url):
+    if FILE_NAMES.search(place.url) and (in_store or "://" not in place.url):
         if place.query is not None or place.table is not None:
             raise ConfigurationError(
                 f"{place.label} reads files, which have neither query nor table; leave both out"

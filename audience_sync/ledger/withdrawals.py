@@ -309,7 +309,10 @@ class Withdrawals(Database):
             ]
 
     def save_withdrawal_deliveries(self, changed: Sequence[WithdrawalDelivery]) -> None:
-        """Write these in the place of their older selves; what was confirmed stays so."""
+        """Write these in the place of their older selves; what was confirmed stays so.
+
+        When it was first sent stays too, whoever of several at work knows of it.
+        """
         if not changed:
             return
         still = deliveries.c.state.in_(_OPEN)
@@ -320,6 +323,8 @@ class Withdrawals(Database):
                     deliveries.c.sequence == columns.pop("sequence"),
                     deliveries.c.destination == columns.pop("destination"),
                 )
+                first = sa.func.coalesce(deliveries.c.sent_at, columns["sent_at"])
+                columns["sent_at"] = first
                 connection.execute(sa.update(deliveries).where(*here, still).values(columns))
 
     def list_removal(self, audience: str, destination: str) -> ListRemoval | None:

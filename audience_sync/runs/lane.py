@@ -9,7 +9,7 @@ membership is put right as soon as the list is free. A withdrawal is confirmed o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -50,7 +50,7 @@ from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.faults import faults_of
-from audience_sync.runs.holding import members_with
+from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Leaving, Removed, Remover, leaving, without_carried
@@ -71,9 +71,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """How far one list is: the newest withdrawal it was told, that it took, that it is rid of."""
+    """How far one list is: the newest withdrawal it was told, that it took, that it is rid of.
+
+    `named` are those that name somebody who was on it: what was sent concerns no others.
+    """
 
     sent: int = 0
+    named: frozenset[int] = frozenset()
     acknowledged: int = 0
     cleared: int = 0
     again: float | None = None  # seconds until it is to be looked at again; None: not needed
@@ -182,7 +186,8 @@ class Lane:
             reason = "it waits until the customers can be read"
             return replace(row, next_attempt_at=later, attempts=row.attempts + 1, reason=reason)
         through = max(withdrawal.sequence, withdrawal.resolved_by or 0)
-        sent = any(step.sent >= through for step in steps)
+        theirs = {withdrawal.sequence, withdrawal.resolved_by}
+        sent = any(step.sent >= through and theirs & step.named for step in steps)
         taken = all(step.acknowledged >= through for step in steps)
         cleared = all(step.cleared >= through for step in steps)
         state = WithdrawalState.QUEUED
@@ -262,10 +267,8 @@ class _AtList:
         pending = self._asked()
         if pending is not None:
             return pending
-        digests = self._digests(self._known, self.head)
-        if not len(digests):
-            return self._rid()
-        return self._found(digests)
+        each = self.lane.standing.each(self._known, self.head, self.partner or "")
+        return self._found(each) if each else self._rid()
 
     @property
     def _known(self) -> int:
@@ -275,8 +278,8 @@ class _AtList:
     def _sending(self) -> list[Run]:
         return [run for run in self.runs if run.state is RunState.DELIVERING]
 
-    def _found(self, digests: Bytes) -> Step:
-        membership = self._membership()
+    def _found(self, each: Mapping[int, Bytes]) -> Step:
+        digests, membership = united(list(each.values())), self._membership()
         held = leaving(membership, lambda lines: members_with(lines, digests))
         sent, in_flight = self._sent(digests)
         if in_flight and not self.alone:  # its answer comes first, so that it is taken off after
@@ -289,15 +292,16 @@ class _AtList:
                 f"{self.remote.audience} there holds people who withdrew: put it back, "
                 "or delete the list at the partner"
             )
+        named = _naming(each, [*held.lines, *sent])
         told = self.removal.through if self.removal is not None else 0
         waits_for_run = bool(self._sending) and bool(sent)
         if told >= self.head and (not self.alone or waits_for_run):
-            return Step(sent=told, acknowledged=told, again=2 * SOON)
+            return Step(sent=told, acknowledged=told, named=named, again=2 * SOON)
         link = self.lane.link(self.remote.destination)
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
         removed = self._remove(link, [*held.lines, *sent], digests)
-        return self._after(removed, held)
+        return replace(self._after(removed, held), named=named)
 
     def _remove(self, link: Link, lines: Sequence[Lines], digests: Bytes) -> Removed:
         """Ask the partner to take these off; escalates where it refuses."""
@@ -544,6 +548,16 @@ class _AtList:
             expect_generation=remote.generation,
             lease=self.held[self.name],
         )
+
+
+def _naming(each: Mapping[int, Bytes], lines: Sequence[Lines]) -> frozenset[int]:
+    """The withdrawals that name any of these members, of whom the partner has something."""
+    alive = [part.take(part.alive) for part in lines]
+    return frozenset(
+        sequence
+        for sequence, digests in each.items()
+        if any(members_with(part, digests).any() for part in alive)
+    )
 
 
 def _done(receipt: Receipt) -> bool:

@@ -138,8 +138,15 @@ class Standing:
 
     def digests(self, after: int, through: int, partner: str) -> Bytes:
         """The identifiers withdrawn from a partner between two sequences, as `united` has them."""
+        return united(list(self.each(after, through, partner).values()))
+
+    def each(self, after: int, through: int, partner: str) -> dict[int, Bytes]:
+        """The same by withdrawal; those that name no identifier are left out."""
         found = self.ledger.withdrawals(after=after, through=through)
-        return self.digests_of([one for one in found if one.partner in (None, partner)])
+        named = {
+            one.sequence: self.digests_of([one]) for one in found if one.partner in (None, partner)
+        }
+        return {sequence: digests for sequence, digests in named.items() if len(digests)}
 
     def digests_of(self, withdrawals: Sequence[Withdrawal]) -> Bytes:
         """The identifiers of some withdrawals, without customer ids."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from audience_sync.customers.columns import canonical
 from audience_sync.customers.source import ROWS
-from audience_sync.customers.table import Place, open_table
+from audience_sync.customers.table import FILE_NAMES, Place, open_table
 from audience_sync.errors import ConfigurationError
 
 # Our name of a column that a file may have, and the canonical column that reads it.
@@ -25,17 +25,26 @@ COLUMNS = {
     "country": "country",
     "decided_at": "decided_at",
 }
-_LABEL = "the file of withdrawals"
+_STDIN = "stdin"
 _PARQUET = b"PAR1"
 
 
 def read_withdrawals(path: Path, base: Path) -> Iterator[pl.DataFrame]:
-    """Frames of canonical columns from a CSV, NDJSON or Parquet file; others' columns are left."""
-    table = open_table(Place(label=_LABEL, url=str(path), base=base))
-    wanted = _wanted(table.names())
+    """Frames of canonical columns from a CSV, NDJSON or Parquet file; others' columns are left.
+
+    Errors name the file as it was given.
+    """
+    if not FILE_NAMES.search(path.name):
+        raise ConfigurationError(
+            f"{path} does not tell what it is; name it .csv, .ndjson (either with .gz) or .parquet"
+        )
+    if not (base / path).is_file():
+        raise ConfigurationError(f"there is no file {path}; correct --file")
+    table = open_table(Place(label=str(path), url=str(path), base=base, shown="--file"))
+    wanted = _wanted(table.names(), str(path))
     with closing(table.read(wanted, {}, ROWS)) as frames:
         for frame in frames:
-            yield canonical(frame, _LABEL)
+            yield canonical(frame, str(path))
 
 
 def stream_withdrawals(content: bytes) -> Iterator[pl.DataFrame]:
@@ -47,17 +56,21 @@ def stream_withdrawals(content: bytes) -> Iterator[pl.DataFrame]:
             frame = pl.read_csv(BytesIO(content), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError):
         raise ConfigurationError(
-            f"{_LABEL} cannot be read; send a CSV with a header, or Parquet"
+            f"{_STDIN} cannot be read; send a CSV with a header, or Parquet"
         ) from None
-    wanted = _wanted(frame.columns)
-    yield canonical(frame.select(pl.col(name).alias(ours) for ours, name in wanted.items()), _LABEL)
+    wanted = _wanted(frame.columns, _STDIN)
+    yield canonical(frame.select(pl.col(name).alias(ours) for ours, name in wanted.items()), _STDIN)
 
 
-def _wanted(names: list[str]) -> dict[str, str]:
+def _wanted(names: list[str], place: str) -> dict[str, str]:
     there = {name.strip().lower(): name for name in names}
+    if {"device", "idfa"} <= there.keys():
+        raise ConfigurationError(
+            f"{place} has both a column device and a column idfa, which mean the same; keep one"
+        )
     wanted = {COLUMNS[name]: there[name] for name in COLUMNS if name in there}
     if not set(wanted) - {"country", "decided_at"}:
         raise ConfigurationError(
-            f"{_LABEL} names nobody; it needs a column customer_id, email, phone or device"
+            f"{place} names nobody; it needs a column customer_id, email, phone or device"
         )
     return wanted

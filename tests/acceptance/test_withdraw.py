@@ -63,3 +63,67 @@ def test_one_partner_only(open_shop: Callable[..., Shop]) -> None:
     wrong = shop.run("withdraw", "--email", rows[0][1], "--partner", "mata")
     assert wrong.code == 2
     assert shop.run("withdraw").code == 2
+
+
+def test_of_whom_nobody_holds_it_says_so(open_shop: Callable[..., Shop]) -> None:
+    """Nothing was acknowledged, since nobody was asked; the block of the future is what counts."""
+    rows = people(12)
+    shop = open_shop(rows)
+    before_any_list = shop.must("withdraw", "--email", "early@example.com").out
+    assert "1 person withdraws" in before_any_list
+    assert "no list holds this person" in before_any_list
+    shop.must("sync")
+    lines = len(shop.must("log", "--json").json)
+    stranger = shop.must("withdraw", "--email", "stranger@example.com").out
+    assert "no list holds this person" in stranger
+    assert "every future addition is blocked" in stranger
+    assert "cknowledged" not in stranger
+    there = shop.must("withdraw", "--email", "third@example.com", "--partner", "meta").out
+    assert "no list at meta holds this person; every future addition at meta is blocked" in there
+    assert len(shop.must("log", "--json").json) == lines
+    shop.customers([*rows, (99, "stranger@example.com", None, "granted", "SE")])
+    shop.must("sync")
+    assert shop.held("everyone") == expected(rows)
+
+
+def test_it_counts_only_destinations_that_held_somebody(open_shop: Callable[..., Shop]) -> None:
+    """One that held nobody named is told apart from one that acknowledged."""
+    rows = people(12)
+    shop = open_shop(rows)
+    shop.must("sync", "--destination", "meta-se")
+    told = shop.must("withdraw", "--email", rows[0][1])
+    assert "1 person withdraws" in told.out
+    assert "Acknowledged at 1 of 1 destinations that held this person" in told.out
+    told = shop.must("withdraw", "--email", rows[1][1], "--json").json
+    assert (told["destinations"], told["held"]) == ({"confirmed": 2}, 1)
+    assert "every future addition is blocked" in shop.must("withdraw", "--phone", rows[0][2]).out
+
+
+def test_a_customer_id_that_the_source_does_not_have(open_shop: Callable[..., Shop]) -> None:
+    """Only the id can be blocked then, and the answer says so."""
+    shop = open_shop(people(12))
+    shop.must("sync")
+    told = shop.must("withdraw", "--customer-id", "4711").out
+    assert "the source has no customer with this id" in told
+    assert shop.must("withdraw", "--customer-id", "4711", "--json").json["missing"] == 1
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the person wrote it, and not by a key of the project file that does not exist."""
+    shop = open_shop(people(3))
+    missing = shop.run("withdraw", "--file", "nope.csv")
+    assert missing.code == 2, missing
+    assert "nope.csv" in missing.err
+    assert ".url" not in missing.err
+    wrong = shop.run("withdraw", "--file", "people.xlsx")
+    assert wrong.code == 2, wrong
+    assert "people.xlsx" in wrong.err
+    assert ".url" not in wrong.err
+    (shop.folder / "short.csv").write_text("name\nanna\n")
+    nobody = shop.run("withdraw", "--file", str(shop.folder / "short.csv"))
+    assert nobody.code == 2, nobody
+    assert "short.csv" in nobody.err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'"')))
+    assert "stdin" in shop.run("withdraw", "--file", "-").err
