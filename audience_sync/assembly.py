@@ -6,7 +6,7 @@ It brings the libraries of the data path, without which the ledger is looked at 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -35,105 +35,93 @@ from audience_sync.runs.sync import Pipeline
 from audience_sync.runs.traces import Leavers
 
 
-def assembled(
-    project: Project,
-    *,
-    ledger: Ledger,
-    location: StateLocation,
-    keyring: Keyring,
-    fingerprint_key: bytes,
-    progress: Progress,
-    link: Callable[[str], Link],
-    now: Callable[[], datetime],
-    older_keys: tuple[bytes, ...] = (),
-    planned_by: str | None = None,
-    least: Callable[[str, str], int] = lambda _audience, _destination: 0,
-) -> Pipeline:
-    """What plans and delivers a project; its forms have been tested on their vectors (L14)."""
-    _tested(forms_in_use(project))
-    know_state_keys(ledger, location, keyring, keep=True)
-    know_fingerprint_key(location, (fingerprint_key, *older_keys), keep=True)
-    suppression = Suppression(ledger, fingerprint_key, now)
-    common: dict[str, Any] = {
-        "ledger": ledger,
-        "location": location,
-        "keyring": keyring,
-        "now": now,
-    }
-    settlement = Settlement(
-        ledger=ledger,
-        location=location,
-        keyring=keyring,
-        suppression=suppression,
-        leavers=Leavers(ledger, fingerprint_key, now, project.retention.traces),
-    )
-    return Pipeline(
-        ledger=ledger,
-        planner=Planner(
-            fingerprint_key=fingerprint_key,
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What pipelines are put together from.
+
+    The first of the fingerprint keys makes fingerprints, the others recognise their own.
+    """
+
+    project: Project
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    fingerprint_keys: tuple[bytes, ...] = field(repr=False)
+    progress: Progress
+    link: Callable[[str], Link]
+    now: Callable[[], datetime] = field(repr=False)
+    planned_by: str | None = None
+    least: Callable[[str, str], int]
+
+    def lists(self) -> Pipeline:
+        """What plans and delivers lists; the project's forms pass their vectors first (L14)."""
+        _tested(forms_in_use(self.project))
+        know_state_keys(self.ledger, self.location, self.keyring, keep=True)
+        know_fingerprint_key(self.location, self.fingerprint_keys, keep=True)
+        settlement = self._settlement()
+        return Pipeline(
+            ledger=self.ledger,
+            planner=self._planner(),
+            deliverer=Deliverer(settlement=settlement, progress=self.progress, **self._common),
+            confirmer=Confirmer(settlement=settlement, **self._common),
+            link=self.link,
+            adopted=self.project.adopted,
+            named=self.project.names,
+            least=self.least,
+            two_people=self.project.approval.two_people,
             holder=this_process(),
-            progress=progress,
-            planned_by=planned_by,
-            **common,
-        ),
-        deliverer=Deliverer(settlement=settlement, progress=progress, **common),
-        confirmer=Confirmer(settlement=settlement, **common),
-        link=link,
-        adopted=project.adopted,
-        named=project.names,
-        least=least,
-        two_people=project.approval.two_people,
-        holder=this_process(),
-        alive=alive,
-        now=now,
-    )
+            alive=alive,
+            now=self.now,
+        )
+
+    def orders(self, connectors: Mapping[str, type[Connector[Any]]]) -> Pipeline:
+        """What plans and delivers reports of orders, under the same leases and states as lists."""
+        keys = self.fingerprint_keys
+        return replace(
+            self.lists(),
+            planner=OrderPlanner(
+                fingerprint_key=order_key(self.ledger, self.location, keys, keep=True),
+                reporting=reporting_of(self.project, connectors),
+                holder=this_process(),
+                planned_by=self.planned_by,
+                progress=self.progress,
+                **self._common,
+            ),
+            deliverer=OrderDeliverer(progress=self.progress, **self._common),
+            least=_as_few_as_there_are,
+        )
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {
+            "ledger": self.ledger,
+            "location": self.location,
+            "keyring": self.keyring,
+            "now": self.now,
+        }
+
+    def _planner(self) -> Planner:
+        return Planner(
+            fingerprint_key=self.fingerprint_keys[0],
+            holder=this_process(),
+            progress=self.progress,
+            planned_by=self.planned_by,
+            **self._common,
+        )
+
+    def _settlement(self) -> Settlement:
+        key, kept = self.fingerprint_keys[0], self.project.retention.traces
+        return Settlement(
+            ledger=self.ledger,
+            location=self.location,
+            keyring=self.keyring,
+            suppression=Suppression(self.ledger, key, self.now),
+            leavers=Leavers(self.ledger, key, self.now, kept),
+        )
 
 
-def assembled_orders(
-    project: Project,
-    connectors: Mapping[str, type[Connector[Any]]],
-    *,
-    ledger: Ledger,
-    location: StateLocation,
-    keyring: Keyring,
-    fingerprint_key: bytes,
-    progress: Progress,
-    link: Callable[[str], Link],
-    now: Callable[[], datetime],
-    older_keys: tuple[bytes, ...] = (),
-    planned_by: str | None = None,
-) -> Pipeline:
-    """What plans and delivers the project's reports of orders, under the same leases and states."""
-    lists = assembled(
-        project,
-        ledger=ledger,
-        location=location,
-        keyring=keyring,
-        fingerprint_key=fingerprint_key,
-        progress=progress,
-        link=link,
-        now=now,
-        older_keys=older_keys,
-    )
-    common: dict[str, Any] = {
-        "ledger": ledger,
-        "location": location,
-        "keyring": keyring,
-        "now": now,
-        "progress": progress,
-    }
-    keys = fingerprint_key, *older_keys
-    return replace(
-        lists,
-        planner=OrderPlanner(
-            fingerprint_key=order_key(ledger, location, keys, keep=True),
-            reporting=reporting_of(project, connectors),
-            holder=this_process(),
-            planned_by=planned_by,
-            **common,
-        ),
-        deliverer=OrderDeliverer(**common),
-    )
+def _as_few_as_there_are(_audience: str, _destination: str) -> int:
+    return 0
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from shop import Shop, people
@@ -19,7 +21,7 @@ def _held(shop: Shop) -> str:
 
 
 def _as(patch: pytest.MonkeyPatch, name: str) -> None:
-    patch.setattr(app, "operator", lambda: name)
+    patch.setattr(pwd, "getpwuid", lambda _user: SimpleNamespace(pw_name=name))
 
 
 def _open(open_shop: Callable[..., Shop], change: Callable[[str], str]) -> Shop:

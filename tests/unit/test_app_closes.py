@@ -18,7 +18,7 @@ def test_leaving_the_app_closes_every_destination() -> None:
     nothing: Any = None
     with App(nothing, nothing, nothing) as app:
         for name in ("meta-se", "google-se"):
-            app._links[name] = Link(
+            app.links.made[name] = Link(
                 destination=name,
                 connector=MemoryPartner(),
                 recording=lambda: nullcontext(Exchange()),

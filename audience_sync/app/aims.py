@@ -1,0 +1,57 @@
+"""What a command or a schedule is about: lists by name, those that have ended, and orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audience_sync.app.parts import Parts
+from audience_sync.project import ORDERS
+
+if TYPE_CHECKING:
+    from audience_sync.runs.targets import Target
+
+
+@dataclass(frozen=True)
+class Aims:
+    """Names turned into targets; a ConfigurationError names what there is instead."""
+
+    parts: Parts
+
+    def lists(
+        self, audiences: Sequence[str], destination: str | None, *, alone: bool = True
+    ) -> list[Target]:
+        """The lists that a command names, and those that the project named before."""
+        from audience_sync.targeting import targets_of  # noqa: PLC0415 - keeps status light
+
+        parts = self.parts
+        project, now, retired = parts.project, parts.now(), parts.retired()
+        known = parts.connectors
+        return targets_of(project, known, audiences, destination, now, retired, alone=alone)
+
+    def named(
+        self, audiences: Sequence[str], destination: str | None
+    ) -> tuple[list[Target], list[Target]]:
+        """The lists that a command names, and the destinations that are told of orders."""
+        project = self.parts.project
+        if project.orders is None or (audiences and ORDERS not in audiences):
+            return self.lists(audiences, destination), []
+        from audience_sync.ordering import order_targets  # noqa: PLC0415 - the same
+
+        reports = order_targets(project, self.parts.connectors, destination)
+        others = [audience for audience in audiences if audience != ORDERS]
+        if others or not audiences or not reports:
+            return self.lists(others, destination, alone=not reports), reports
+        return [], reports
+
+    def ended(self, audiences: Sequence[str], destination: str | None) -> list[Target]:
+        """The lists of audiences that are gone, which no schedule names: they come with others."""
+        if not audiences:
+            return []
+        return [
+            target
+            for target in self.parts.retired()
+            if target.audience not in {*audiences, *self.parts.project.audiences}
+            and destination in (None, target.destination)
+        ]
