@@ -64,6 +64,24 @@ def test_another_process_lives_until_it_ends(
     assert not alive(holder)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system has no /proc")
+def test_a_process_that_nobody_waited_for_is_dead() -> None:
+    """The first process of a container may never ask how a killed worker ended."""
+    code = "from audience_sync.holder import this_process as t; print(t(), flush=True); input()"
+    child = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    holder = child.stdout.readline().strip()
+
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and was not asked yet
+    try:
+        assert not alive(holder)
+    finally:
+        child.communicate()
+
+
 def test_a_neighbour_that_the_system_hides_is_taken_to_live(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
