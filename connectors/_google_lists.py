@@ -22,6 +22,7 @@ from connectors._google_wire import ANDROID, CONTACT, IOS, PARTS, USER, Part, Pl
 from connectors._google_words import DAY, TAKEN
 
 SMALLEST_USABLE = 100  # matched members
+NOT_FOUND = "NOT_FOUND"  # Google's word
 _STATES = {"OPEN": "open", "CLOSED": "closed"}
 
 
@@ -65,6 +66,17 @@ class Lists:
                 if found is None:
                     raise
         return Place(part, account, found)
+
+    def delete(self, place: Place) -> None:
+        """Take a list away with all on it; one that its account has no more is gone already."""
+        owner = self.owner(place.account)
+        try:
+            self.client.request(
+                "DELETE", f"{owner.lists}/{place.number}", headers=owner.headers()
+            ).json()
+        except RefusedError as error:
+            if error.code != NOT_FOUND or self._shown(owner, place.number):
+                raise
 
     def owner(self, account: str) -> Account:
         """The account by its number; empty for the first."""
@@ -129,6 +141,11 @@ class Lists:
                 return _id(found)
             token = str(page.get("nextPageToken", ""))
         return None
+
+    def _shown(self, owner: Account, number: str) -> bool:
+        """Whether the account still lists it; asked so that no other 404 passes for a deletion."""
+        found = self._get(owner, "", {"filter": f"id={number}"}).get("userLists") or ()
+        return any(str(one.get("id")) == number for one in found)
 
     def _definition(self, part: Part, name: str, description: str) -> bytes:
         source = {"dataSourceType": "DATA_SOURCE_TYPE_FIRST_PARTY"}

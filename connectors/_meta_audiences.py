@@ -14,7 +14,7 @@ from audience_sync.connector import (
     TemporaryPartnerError,
 )
 from connectors._meta_graph import Graph, numeric
-from connectors._meta_words import TOO_MUCH, whole_number
+from connectors._meta_words import TOO_MUCH, UNKNOWN, whole_number
 
 PAGE = 100  # lists asked for at a time; Meta advises few
 PAGES = 500  # more pages than any ad account has
@@ -62,6 +62,21 @@ def ensure(graph: Graph, audience: AudienceRequest) -> str:
     # Not repeated here: after a lost answer the next look-up finds what was made.
     path = f"{settings.account}/customaudiences"
     return _id(graph.send("POST", path, orjson.dumps(wanted), repeatable=False))
+
+
+def delete(graph: Graph, remote_id: str) -> None:
+    """Take a list away with all on it; Meta must say so, or show that the account has it no more.
+
+    Its word for a list that is gone is also its word for one that the token may not see.
+    """
+    try:
+        found = graph.send("DELETE", numeric(remote_id))
+    except RefusedError as error:
+        if error.code != UNKNOWN or any(_id(one) == remote_id for one in _audiences(graph)):
+            raise
+        return
+    if found.get("success") is not True:
+        raise TemporaryPartnerError("Meta did not say that the audience is deleted; try again")
 
 
 def statistics(graph: Graph, remote_id: str) -> Statistics:

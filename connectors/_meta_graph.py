@@ -34,7 +34,7 @@ class Graph:
         self,
         method: str,
         path: str,
-        body: bytes,
+        body: bytes | None = None,
         params: Mapping[str, str] | None = None,
         *,
         repeatable: bool = True,

@@ -68,6 +68,7 @@ MEANINGS: Mapping[int | tuple[int, int], Meaning] = {
     1487366: _GONE,
     **dict.fromkeys(((100, 1713228), (100, 1713230), (100, 1713231)), _BLOCKED),
     105: Meaning(RefusedError, "Meta takes fewer parameters in one request"),
+    2656: Meaning(RefusedError, "lookalike audiences depend on this audience; delete them first"),
     2635: Meaning(RefusedError, "this API version has ended; set a later api_version"),
     2650: Meaning(RefusedError, "Meta does not accept this upload session"),
     (2650, 1870145): Meaning(TemporaryPartnerError, "the audience is being updated"),
@@ -77,6 +78,7 @@ MEANINGS: Mapping[int | tuple[int, int], Meaning] = {
 WAITING = frozenset((4, 17, 32, 341, 613, *range(80000, 80015)))
 OVER = frozenset(("2650/1870158", "2650/1870159"))  # the session takes no more batches
 TOO_MANY_TO_REPLACE = "2650/1870144"
+UNKNOWN = "100/33"  # an object that does not exist, or that the token may not see
 TOO_MUCH = "1/reduce"  # our name for code 1 with the request to ask for less
 TOO_LARGE = 413  # HTTP's own status
 

@@ -125,6 +125,11 @@ class GoogleConnector(Connector[GoogleSettings]):
         """See `Connector.remove`."""
         return self._uploads.change("remove", upload, members)
 
+    def delete_audience(self, remote_id: str) -> None:
+        """See `Connector.delete_audience`: every list of it, in each account."""
+        for place in places_of(remote_id):
+            self._lists.delete(place)
+
     def drop_stale(self, remote_id: str, before: datetime) -> None:
         """See `Connector.drop_stale`: the last step of Google's recipe to replace a list.
 

@@ -99,6 +99,10 @@ class MetaConnector(Connector[MetaSettings]):
             return None
         return self._uploads.remove_everywhere(members)
 
+    def delete_audience(self, remote_id: str) -> None:
+        """See `Connector.delete_audience`; refused while lookalike audiences depend on it."""
+        audiences.delete(self._graph, remote_id)
+
     def poll(self, reference: str) -> Receipt:
         """See `Connector.poll`; only a replacement is answered later."""
         return poll(self._graph, reference)

@@ -140,6 +140,8 @@ def _operations(connector: type[Connector[Any]]) -> Iterator[str]:
     yield from ("add", "remove")
     if _overrides(connector, "withdraw"):
         yield "withdraw"
+    if _overrides(connector, "delete_audience"):
+        yield "delete"
 
 
 def _reads(connector: type[Connector[Any]]) -> tuple[str, ...]:

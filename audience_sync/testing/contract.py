@@ -160,6 +160,19 @@ class ConnectorContract:
             return
         assert not any(number in remote_id for number in foreign)
 
+    def test_a_list_that_is_deleted_is_gone(self) -> None:
+        """Where lists can be deleted, ours goes and no other; one that is gone is no error."""
+        if self.connector_class.delete_audience is Connector.delete_audience:
+            return
+        connector, partner = self._started()
+        partner.plant("somebody else's")
+        others = dict(partner.lists)
+        remote_id = self._ensured(connector)
+        assert partner.lists != others
+        for _ in range(2):
+            connector.delete_audience(remote_id)
+            assert partner.lists == others
+
     def test_everything_sent_arrives(self) -> None:
         """Each identifier of each member reaches the list, and all members are accounted for."""
         connector, partner = self._started()
@@ -434,6 +447,8 @@ class ConnectorContract:
         ]
         if self.connector_class.statistics is not Connector.statistics:
             deeds.append(("statistics", lambda it, number: it.statistics(number)))
+        if self.connector_class.delete_audience is not Connector.delete_audience:
+            deeds.append(("delete_audience", lambda it, number: it.delete_audience(number)))
         return deeds
 
     def _failures(

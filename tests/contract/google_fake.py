@@ -37,6 +37,8 @@ class GoogleFake(FakePartner):
         return self._changed(sent, sent.json())
 
     def _lists(self, sent: Sent) -> Answer:
+        if sent.method == "DELETE":
+            return self._deleted(*sent.url.rsplit("/", 1))
         if sent.method == "GET" and sent.url.endswith("userLists"):
             wanted = re.fullmatch(r'display_name="(.*)"', sent.params.get("filter", ""))
             return answered(
@@ -60,8 +62,13 @@ class GoogleFake(FakePartner):
             return answered({})
         return answered({"id": self._make(sent.url, asked["displayName"], asked["description"])})
 
+    def _deleted(self, owner: str, number: str) -> Answer:
+        if self.owners.get(number) != owner or self.lists.pop(number, None) is None:
+            return _refused("NOT_FOUND", 404)
+        return answered({})
+
     def _make(self, owner: str, name: str, description: str) -> str:
-        number = str(len(self.lists) + 901)
+        number = str(len(self.owners) + 901)
         self.lists[number], self.names[number], self.owners[number] = description, name, owner
         return number
 

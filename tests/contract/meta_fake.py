@@ -28,6 +28,9 @@ class MetaFake(FakePartner):
             return self._made(sent) if sent.method == "POST" else self._listed()
         if path.endswith("/users"):
             return self._changed(sent)
+        if sent.method == "DELETE":
+            known = self.lists.pop(path, None) is not None
+            return answered({"success": True}) if known else _refused(100, 33)
         return answered({"id": path, "tos_accepted": {"custom_audience_tos": 1}} | _SIZES)
 
     def _listed(self) -> Answer:

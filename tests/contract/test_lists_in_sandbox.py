@@ -175,6 +175,33 @@ def test_a_withdrawal_reaches_every_list_of_the_account(meta: Desk) -> None:
     assert meta.connector.withdraw(leaving) == receipt
 
 
+@pytest.mark.parametrize("faults", [(), ("fail-after-change",)])
+def test_a_deleted_list_is_gone_at_meta(meta: Desk, faults: tuple[str, ...]) -> None:
+    """The list goes with all on it, others stay; an answer that was lost is no trouble."""
+    ours = meta.list()
+    other = meta.connector.ensure_audience(made_up_audience(name="b", marker="[somebody else]"))
+    for number in (ours, other):
+        meta.add(number, seed=1)
+    for fault in faults:
+        meta.fault(fault, operation="delete")
+    meta.connector.delete_audience(ours)
+    assert [found["id"] for found in _control(meta.url, "state")["meta"]["lists"]] == [other]
+    assert meta.held(other) == _people(1)
+    again = meta.list()
+    assert again != ours
+    assert meta.add(again, seed=2).accepted == 120
+
+
+def test_a_deleted_list_is_gone_at_google(both: Desk) -> None:
+    """In both accounts, though the first answer was lost; the next list has another number."""
+    ours = both.list()
+    both.add(ours, seed=1)
+    both.fault("fail-after-change", operation="delete")
+    both.connector.delete_audience(ours)
+    assert _control(both.url, "state")["google"]["lists"] == []
+    assert both.list() != ours
+
+
 def test_limited_data_use_and_own_ids_are_taken(url: str) -> None:
     """The simulated Meta checks both columns as it checks the others."""
     desk = Desk(

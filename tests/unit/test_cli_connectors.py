@@ -56,7 +56,8 @@ def test_the_same_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["broken"].keys() == {"lost"}
     google, webhook = told["connectors"]["google"], told["connectors"]["webhook"]
     assert google["forms"]["email"] == "email/gmail-folded"
-    assert google["operations"] == ["add", "remove"]
+    assert google["operations"] == ["add", "remove", "delete"]
+    assert webhook["operations"] == ["add", "remove"]
     assert google["reads"] == ["size", "match rate"]
     assert google["needs_consent_signal"] is True
     assert google["minimum_audience"] == 100

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from audience_sync.connector import Answer, ConfigurationError, Kind, Members
+from audience_sync.connector import (
+    Answer,
+    AuthenticationError,
+    ConfigurationError,
+    Kind,
+    Members,
+    RefusedError,
+)
 from audience_sync.testing.builders import (
     FakePartner,
     Sent,
@@ -317,6 +324,50 @@ def test_dropping_strangers_is_the_references() -> None:
             "validateOnly": False,
         },
     ]
+
+
+def _gone() -> Answer:
+    return answered({"error": {"code": 404, "status": "NOT_FOUND"}}, 404)
+
+
+def test_a_deletion_is_the_references() -> None:
+    """Each list of an audience goes from its own account, which the headers reach."""
+    connector, partner = _started(answered({}), answered({}))
+    connector.delete_audience(BOTH)
+    accounts = "v1/accountTypes"
+    assert [(sent.method, sent.url, sent.body) for sent in partner.uploads] == [
+        ("DELETE", f"{accounts}/GOOGLE_ADS/accounts/1234567890/userLists/9876543210", None),
+        (
+            "DELETE",
+            f"{accounts}/DISPLAY_VIDEO_ADVERTISER/accounts/5551234/userLists/4455667788",
+            None,
+        ),
+    ]
+    assert [sent.headers["login-account"] for sent in partner.uploads] == [
+        "accountTypes/GOOGLE_ADS/accounts/9998887777",
+        "accountTypes/DISPLAY_VIDEO_PARTNER/accounts/777001",
+    ]
+
+
+def test_a_list_that_is_gone_needs_no_deletion() -> None:
+    """Only where the account can be read and shows it no more."""
+    connector, partner = _started(_gone(), answered({}))
+    connector.delete_audience("contact:98")
+    assert partner.uploads[1].params == {"filter": "id=98"}
+    for second in (answered({"userLists": [{"id": "98"}]}), _gone()):
+        connector, _ = _started(_gone(), second)
+        with pytest.raises(RefusedError):
+            connector.delete_audience("contact:98")
+
+
+def test_a_deletion_is_not_done_by_halves() -> None:
+    """A list that one account keeps is an error, whatever the other did; later both are gone."""
+    refused = answered({"error": {"code": 403, "status": "PERMISSION_DENIED"}}, 403)
+    connector, _ = _started(answered({}), refused)
+    with pytest.raises(AuthenticationError):
+        connector.delete_audience(BOTH)
+    later, _ = _started(_gone(), answered({}), answered({}))
+    later.delete_audience(BOTH)
 
 
 @pytest.mark.parametrize(("duration", "days"), [(540, 498), (30, 27), (1, 0)])

@@ -349,3 +349,42 @@ def test_half_a_place_is_refused(changes: dict[str, Any]) -> None:
     """Country and state belong together, and to limited data use."""
     with pytest.raises(ValidationError):
         MetaSettings(ad_account_id="1", access_token="x", **changes)
+
+
+def test_a_deletion_is_the_references() -> None:
+    """A list goes by its id alone, and only Meta's yes counts."""
+    connector, partner = _started(answered({"success": True}))
+    connector.delete_audience("23851")
+    (sent,) = partner.requests
+    assert (sent.method, sent.url, sent.body) == ("DELETE", "v26.0/23851", None)
+
+
+def test_a_list_that_is_gone_needs_no_deletion() -> None:
+    """Meta's word for it may also mean a missing right, so the account's lists are looked through.
+
+    An account that still shows the list, or that cannot be read, proves nothing.
+    """
+    gone, there = answered({"data": [{"id": "7"}]}), answered({"data": [{"id": "23851"}]})
+    connector, partner = _started(_refused(100, 33), gone)
+    connector.delete_audience("23851")
+    assert partner.requests[1].url == "v26.0/act_1234567890/customaudiences"
+    for second in (there, _refused(100, 33), answered({})):
+        connector, _ = _started(_refused(100, 33), second)
+        with pytest.raises((RefusedError, TemporaryPartnerError)):
+            connector.delete_audience("23851")
+
+
+@pytest.mark.parametrize("answer", [{}, {"id": "23851"}, {"success": "perhaps"}])
+def test_a_deletion_that_nobody_confirms_is_tried_again(answer: Any) -> None:
+    """Whoever is on the list may still be there."""
+    connector, _ = _started(answered(answer))
+    with pytest.raises(TemporaryPartnerError):
+        connector.delete_audience("23851")
+
+
+def test_a_list_that_lookalikes_need_stays() -> None:
+    """A person has to delete these first, and is told so."""
+    connector, partner = _started(answered({"error": {"code": 2656}}, 400))
+    with pytest.raises(RefusedError, match="lookalike"):
+        connector.delete_audience("23851")
+    assert len(partner.requests) == 1
