@@ -81,6 +81,7 @@ class GoogleSettings(Account, ConnectorSettings):
     ios_app_id: str | None = None
     android_app_id: str | None = None
     user_id_lists: bool = False  # a list of our own customer ids beside the others
+    quota_reset_hour: int = Field(8, ge=0, le=23)  # UTC; midnight US Pacific, or an hour after
     poll_after: float = Field(1800.0, ge=0)  # seconds; Google advises half an hour
 
     @property

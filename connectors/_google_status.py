@@ -116,6 +116,8 @@ def _outcome(state: Mapping[str, Any], members: int) -> Outcome | None:
         failed[reason] = failed.get(reason, 0) + int(error.get("recordCount", 0))
     missing = max(members - records, 0) if records else 0
     failed |= {"": failed.get("", 0) + missing} if missing else {}
+    if status == "PARTIAL_SUCCESS" and not any(failed.values()):
+        failed = {"": members}  # some failed, and nobody is told how many
     ranges = {_range(block.get("uploadMatchRateRange")) for block in blocks} - {""}
     return Outcome(failed, frozenset(ranges), status == "FAILED")
 

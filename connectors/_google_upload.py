@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from audience_sync.connector import (
     Members,
@@ -27,6 +28,7 @@ from connectors._google_wire import Envelope, Part, places_of
 from connectors._google_words import PER_MINUTE_WAIT, ROW_REASONS
 
 YOUNG = 3600.0  # seconds in which an unknown request id only means "not yet"
+TOO_LARGE = 413  # HTTP
 PROBES = 300  # requests spent on one batch to leave bad rows out; a minute of Google's quota
 
 
@@ -38,22 +40,25 @@ class Uploads:
     settings: GoogleSettings
 
     def change(self, verb: str, upload: Upload, members: Members) -> Receipt:
-        """Send a batch to every list that takes any of it; a member needs to be taken by one."""
-        lists = np.zeros(len(members), dtype=np.int64)  # that took each member
+        """Send a batch to every list that takes any of it.
+
+        Whoever is added needs to be taken by one list; whoever leaves, by each that was asked.
+        """
+        taken = np.zeros(len(members), dtype=np.bool_)
         reasons: dict[int, str] = {}
         requests: list[Request] = []
         for envelope in self._envelopes(verb, upload):
-            for at in envelope.pieces(members):
-                batch = members.only(*envelope.part.kinds).take(at)
-                request, refused = self._submit(envelope, batch)
-                lists[np.delete(at, list(refused))] += 1
+            for at, request, refused in self._answers(envelope, members):
+                good = np.delete(at, list(refused))
+                taken[good] = True
                 reasons |= {int(at[place]): reason for place, reason in refused.items()}
                 if request is not None:
-                    taken = len(at) - len(refused)
-                    requests.append(Request(taken, request, len(envelope.destinations)))
+                    requests.append(Request(len(good), request, len(envelope.destinations)))
+        if verb == "remove":
+            taken[list(reasons)] = False
         rejected = tuple(
             Rejection(position=at, reason=reasons.get(at, "no_usable_identifier"))
-            for at in np.flatnonzero(lists == 0).tolist()
+            for at in np.flatnonzero(~taken).tolist()
         )
         accepted = len(members) - len(rejected)
         if not requests:
@@ -109,6 +114,23 @@ class Uploads:
                 part,
                 [owner(one.account).destination(one.number, named=several) for one in chosen],
             )
+
+    def _answers(
+        self, envelope: Envelope, members: Members
+    ) -> Iterator[tuple[NDArray[np.int64], str | None, dict[int, str]]]:
+        """Positions, request id and refusals of each request; bodies too large go by halves."""
+        waiting = list(envelope.pieces(members))
+        while waiting:
+            at = waiting.pop(0)
+            batch = members.only(*envelope.part.kinds).take(at)
+            try:
+                request, refused = self._submit(envelope, batch)
+            except RefusedError as error:
+                if error.status != TOO_LARGE or len(at) == 1:
+                    raise
+                waiting[:0] = np.array_split(at, 2)
+                continue
+            yield at, request, refused
 
     def _submit(self, envelope: Envelope, batch: Members) -> tuple[str | None, dict[int, str]]:
         """The request id, and the members that Google refuses, with the reason.

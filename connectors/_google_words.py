@@ -17,7 +17,6 @@ from audience_sync.connector import (
 
 DAY = 86_400  # seconds
 PER_MINUTE_WAIT = 60.0  # seconds; Google sends no Retry-After
-RESET_HOUR = 8  # UTC; midnight US Pacific is then or an hour before
 
 
 class Meaning(NamedTuple):
@@ -28,6 +27,7 @@ class Meaning(NamedTuple):
 
 
 _ROW = Meaning(RefusedError, "Google does not accept some members of the batch")
+_REQUEST = "Google does not accept the request; check the destination's settings"
 _SIZE = Meaning(RefusedError, "the request holds more than Google takes")
 _SETTING = Meaning(
     RefusedError,
@@ -136,6 +136,9 @@ MEANINGS: Mapping[str, Meaning] = {
             "UNAVAILABLE",
             "DEADLINE_EXCEEDED",
             "CANCELLED",
+            "internal_failure",  # the token endpoint's words, whatever its HTTP status
+            "server_error",
+            "temporarily_unavailable",
         ),
         _AGAIN,
     ),
@@ -143,8 +146,13 @@ MEANINGS: Mapping[str, Meaning] = {
 TAKEN = frozenset(("ALREADY_EXISTS", "DISPLAY_NAME_ALREADY_USED"))
 
 
-def explained(answer: Answer, error: Any, fallback: PartnerError | None) -> PartnerError:
-    """The error that an answer means; `fallback` is what its HTTP status means alone."""
+def explained(
+    answer: Answer, error: Any, fallback: PartnerError | None, reset_hour: int
+) -> PartnerError:
+    """The error that an answer means; `fallback` is what its HTTP status means alone.
+
+    A day's quota is back at `reset_hour`, UTC.
+    """
     if not isinstance(error, dict):
         error = {"status": str(error)}  # the token endpoint answers with a bare word
     details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
@@ -157,9 +165,13 @@ def explained(answer: Answer, error: Any, fallback: PartnerError | None) -> Part
         return fallback or RefusedError("Google refuses the request", answer.status)
     meaning = MEANINGS[code]
     if meaning is _BUSY:
-        return TemporaryPartnerError(meaning.sentence, answer.status, code, _quota_wait(details))
+        wait = _quota_wait(details, reset_hour)
+        return TemporaryPartnerError(meaning.sentence, answer.status, code, wait)
     if code in ROW_REASONS:
-        return RefusedError(meaning.sentence, answer.status, code, _rows(violations))
+        rows = _rows(violations)
+        if not rows and any(violation.get("field") for violation in violations):
+            return RefusedError(_REQUEST, answer.status, f"{code} in the request")
+        return RefusedError(meaning.sentence, answer.status, code, rows)
     return meaning.error(meaning.sentence, answer.status, code)
 
 
@@ -176,8 +188,8 @@ def _rows(violations: list[dict[str, Any]]) -> tuple[int, ...]:
     return tuple(sorted({int(match[1]) for match in found if match}))
 
 
-def _quota_wait(details: list[dict[str, Any]]) -> float:
+def _quota_wait(details: list[dict[str, Any]], reset_hour: int) -> float:
     limits = [str((detail.get("metadata") or {}).get("quota_limit")) for detail in details]
     if any("PerDay" in limit for limit in limits):
-        return (RESET_HOUR * 3600 - time.time()) % DAY
+        return (reset_hour * 3600 - time.time()) % DAY
     return PER_MINUTE_WAIT

@@ -171,7 +171,8 @@ class GoogleConnector(Connector[GoogleSettings]):
             return TemporaryPartnerError("Google's answer cannot be read; try again", answer.status)
         if "error" not in found:
             return super().explain(answer)
-        return explained(answer, found["error"], super().explain(answer))
+        fallback = super().explain(answer)
+        return explained(answer, found["error"], fallback, self.settings.quota_reset_hour)
 
     @property
     def _lists(self) -> Lists:

@@ -131,7 +131,14 @@ def test_a_reason_decides(
 
 @pytest.mark.parametrize(
     ("word", "status", "wanted"),
-    [("invalid_grant", 400, STOP), ("invalid_client", 401, STOP), ("server_error", 500, AGAIN)],
+    [
+        ("invalid_grant", 400, STOP),
+        ("invalid_client", 401, STOP),
+        ("server_error", 500, AGAIN),
+        ("internal_failure", 400, AGAIN),
+        ("server_error", 400, AGAIN),
+        ("temporarily_unavailable", 400, AGAIN),
+    ],
 )
 def test_the_token_endpoint_has_words_of_its_own(
     word: str, status: int, wanted: type[PartnerError]
@@ -156,6 +163,17 @@ def test_bad_rows_are_read_from_their_paths(path: str) -> None:
     found = _explained(answered({"error": body}, 400))
     assert isinstance(found, RefusedError)
     assert found.rows == (7,)
+
+
+def test_the_hour_of_the_days_quota_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google does not document it."""
+    monkeypatch.setattr("connectors._google_words.time.time", lambda: float(MIDNIGHT))
+    settings = GoogleSettings(operating_account="1", credentials="{}", quota_reset_hour=3)
+    metadata = {"quota_limit": "IngestionMutateRequestsPerDayPerProject"}
+    answer = _error(429, "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", metadata=metadata)
+    found = GoogleConnector(settings, FakePartner()).explain(answer)
+    assert isinstance(found, TemporaryPartnerError)
+    assert found.retry_after == 3 * 3600.0
 
 
 def test_a_reason_is_found_among_the_violations() -> None:

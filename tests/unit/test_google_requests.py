@@ -268,6 +268,43 @@ def test_a_member_in_two_lists_is_rejected_by_both_or_not_at_all() -> None:
     assert (receipt.accepted, receipt.rejected) == (2, ())
 
 
+def test_a_removal_that_one_list_refused_is_not_done() -> None:
+    """Whoever stays on one of the lists has not left, though the others let them go."""
+    connector, _ = _started(_bad([0]), _request(1), _request(2), **MOBILE)
+    members = made_up_members(2, (Kind.EMAIL, Kind.GAID))
+    upload = made_up_upload(remote_id="contact:98,android:13", consent=None)
+    receipt = connector.remove(upload, members)
+    assert [(r.position, r.reason) for r in receipt.rejected] == [(0, "INVALID_HEX_ENCODING")]
+    assert receipt.accepted == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_a_fault_that_is_in_no_row_rejects_nobody(count: int) -> None:
+    """What Google finds wrong with the request itself is no fault of its members."""
+    violation = {"field": "destinations.destinations[0].operating_account", "reason": "x"}
+    details = [{"reason": "REQUIRED_FIELD_MISSING"}, {"fieldViolations": [violation]}]
+    wrong = answered({"error": {"code": 400, "details": details}}, 400)
+    connector, partner = _started(*[wrong] * 99)
+    with pytest.raises(RefusedError) as refused:
+        connector.remove(made_up_upload(consent=None), made_up_members(count, (Kind.EMAIL,)))
+    assert refused.value.code == "REQUIRED_FIELD_MISSING in the request"
+    assert len(partner.uploads) == 1
+
+
+def test_a_body_that_is_too_large_is_halved() -> None:
+    """Google documents no byte limit; a server on the way may have one."""
+    large = answered(b"<html>Request Entity Too Large</html>", 413)
+    connector, partner = _started(large, _request(1), large, _request(2), _request(3))
+    receipt = connector.add(made_up_upload(), made_up_members(9, (Kind.EMAIL,)))
+    assert (receipt.accepted, receipt.sent) == (9, 9)
+    assert [len(sent.json()["audienceMembers"]) for sent in partner.uploads] == [9, 5, 4, 2, 2]
+    assert receipt.reference is not None
+    assert receipt.reference.split(";", 2)[2].count(";") == 2
+    connector, _ = _started(large)
+    with pytest.raises(RefusedError):
+        connector.add(made_up_upload(), made_up_members(1, (Kind.EMAIL,)))
+
+
 def test_members_without_a_list_are_rejected() -> None:
     """A device without a list of its system is accounted for and not sent."""
     connector, partner = _started(**MOBILE)
@@ -492,6 +529,14 @@ def test_a_failed_upload_holds_nobody() -> None:
     receipt = connector.poll(REFERENCE)
     assert (receipt.accepted, receipt.unattributed) == (0, 10_000)
     assert receipt.reason == "INTERNAL_ERROR"
+
+
+@pytest.mark.parametrize("rest", [{}, _records(10_000), _errors(0)])
+def test_a_partial_success_without_counts_is_none(rest: dict[str, Any]) -> None:
+    """Some failed and nobody is told how many: no removal counts as done."""
+    connector, _ = _started(_state("PARTIAL_SUCCESS", **rest))
+    receipt = connector.poll(REFERENCE)
+    assert (receipt.accepted, receipt.unattributed, receipt.lost) == (0, 10_000, False)
 
 
 def test_records_that_google_lost_are_missed() -> None:
