@@ -13,6 +13,7 @@ from audience_sync.customers.policy import check_rules
 from audience_sync.customers.source import open_source
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.identifiers.kinds import Kind
+from audience_sync.identifiers.phones import default_region
 from audience_sync.identifiers.profile import profile, refuse_mismatch
 from audience_sync.keys import STATE_MARKS
 from audience_sync.ledger.ledger import Ledger
@@ -38,6 +39,8 @@ def look_at_source(project: Project) -> str:
     check_rules(
         selection.rules, selection.source.columns, decisions=selection.decisions is not None
     )
+    if selection.rules.default_country is not None:
+        default_region(selection.rules.default_country)
     predicates = {a.name: a.where for a in project.audiences.values() if a.where}
     with closing(source.batches(predicates, _FEW)) as frames:
         for frame in islice(frames, 1):

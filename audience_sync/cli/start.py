@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -84,10 +85,22 @@ def _tell_usage(wrong: typer.TyperException, words: Sequence[str], *, as_json: b
         show()
         return
     context = getattr(wrong, "ctx", None)
-    path = "audience-sync" if context is None else context.command_path
+    path = _command(words) if context is None else context.command_path
     told = wrong.format_message().strip().rstrip(".").replace("\n", " ")
     told = told.removeprefix("Invalid value: ")
     ending.tell(f"{told[:1].lower()}{told[1:]}; see `{path} --help`", as_json=as_json)
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command that the words name, as far as they name one: a parser does not tell."""
+    found: Any = get_command(application())
+    path = ["audience-sync"]
+    for word in words:
+        below = getattr(found, "commands", {})
+        if word in below:
+            found = below[word]
+            path.append(word)
+    return " ".join(path)
 
 
 def _trace(debug: bool) -> None:

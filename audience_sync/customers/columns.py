@@ -88,9 +88,7 @@ def canonical(frame: pl.DataFrame, label: str) -> pl.DataFrame:
     return pl.DataFrame([_column(series, label) for series in frame.get_columns()])
 
 
-def find_column(
-    label: str, ours: str, theirs: str, names: Collection[str], place: str = "the query"
-) -> str:
+def find_column(label: str, ours: str, theirs: str, names: Collection[str], place: str) -> str:
     """Their column's name, or the ConfigurationError that says which columns there are."""
     found = sum(name == theirs for name in names)
     if found == 1:

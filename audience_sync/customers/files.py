@@ -67,6 +67,11 @@ class FileTable:
         self._format = place.url.lower().removesuffix(".gz").rsplit(".", 1)[1]
         self._optimizations = pl.QueryOptFlags(projection_pushdown=self._format != "csv")
 
+    @property
+    def called(self) -> str:
+        """The name of the first file."""
+        return Path(self._files()[0]).name
+
     def names(self) -> list[str]:
         """The columns of the first file."""
         return list(self._schema(self._files()[0]))

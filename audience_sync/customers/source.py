@@ -75,7 +75,7 @@ class Source:
         unread = [name for name in without if name in self.mapped]
         there = self.table.names() if unread else []
         for name in unread:
-            find_column(_LABEL, name, self.mapped[name], there)
+            find_column(_LABEL, name, self.mapped[name], there, self.table.called)
         columns = {ours: name for ours, name in self.mapped.items() if ours not in unread}
         with closing(self.table.read(columns, predicates, rows, split)) as frames:
             for frame in frames:

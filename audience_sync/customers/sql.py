@@ -40,6 +40,7 @@ class SqlTable:
                 f"{place.label} needs either query or table, and not both, to read a database"
             )
         self._label = place.label
+        self.called = "the query" if place.table is None else "the table"
         self._url = _url(place)
         try:
             self._dialect = self._url.get_dialect()()
@@ -81,7 +82,8 @@ class SqlTable:
         return key_ranges(key, low, high, -(-total // rows))
 
     def _is_whole(self, session: Session, key: str) -> bool:
-        find_column(self._label, "customer_id", key, [one.name for one in self._schema(session)])
+        names = [one.name for one in self._schema(session)]
+        find_column(self._label, "customer_id", key, names, self.called)
         column = self._quoted(key)
         backend = self._url.get_backend_name()
         if backend == "sqlite":
@@ -119,7 +121,9 @@ class SqlTable:
             names = [field.name for field in fields]
             times = {field.name for field in fields if field.is_time}
             written = [
-                self._expression(ours, find_column(self._label, ours, theirs, names), times)
+                self._expression(
+                    ours, find_column(self._label, ours, theirs, names, self.called), times
+                )
                 for ours, theirs in columns.items()
             ]
             for name, condition in conditions.items():

@@ -66,6 +66,11 @@ class ChangedError(SourceError):
 class Table(Protocol):
     """Rows that can be read again and again."""
 
+    @property
+    def called(self) -> str:
+        """What errors call it, such as "the query"."""
+        ...
+
     def names(self) -> list[str]:
         """The columns there are."""
         ...

@@ -170,17 +170,21 @@ def _ask(text: str, region: int) -> str | None:
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
+def default_region(country: str) -> int:
+    """Its position in REGIONS; a ConfigurationError when the project names no country."""
+    found = _positions().get(country.strip().upper(), _NOBODY)
+    if found == _NOBODY:
+        raise ConfigurationError(
+            "policy.default_country is no ISO 3166 alpha-2 country such as SE or DE; correct it"
+        )
+    return found
+
+
 def _regions(
     rows: int, countries: pl.Series | None, default_country: str | None
 ) -> NDArray[np.int16]:
     """Each row's region as a position in REGIONS, or _NOBODY."""
-    default = _NOBODY
-    if default_country is not None:
-        default = _positions().get(default_country.strip().upper(), _NOBODY)
-        if default == _NOBODY:
-            raise ConfigurationError(
-                "default_country is no ISO 3166 alpha-2 country such as SE or DE; correct it"
-            )
+    default = _NOBODY if default_country is None else default_region(default_country)
     if countries is None:
         return np.full(rows, default, dtype=np.int16)
     known = _positions()

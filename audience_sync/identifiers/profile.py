@@ -103,13 +103,13 @@ def _refuse_hashed(kind: Kind, found: ColumnProfile) -> None:
         raise ConfigurationError(
             f"{found.sha256:.0%} of the {kind.value} column looks like SHA-256 already, which would"
             f" be hashed twice; declare the form it was made by under source.hashed.{kind.value},"
-            " or map the raw column"
+            f" or map the raw column in source.columns.{kind.value}"
         )
     # An external id may well be a UUID without hyphens, which looks the same as an MD5.
     if kind is not Kind.EXTERNAL_ID and found.md5 > TOLERATED:
         raise ConfigurationError(
             f"{found.md5:.0%} of the {kind.value} column looks like MD5, which no partner takes;"
-            " map the raw column"
+            f" map the raw column in source.columns.{kind.value}"
         )
 
 

@@ -47,7 +47,7 @@ from audience_sync.project.wording import nearest, report
 Installed = Mapping[str, type[Connector[Any]]]
 M = TypeVar("M", bound=BaseModel)
 
-_READ = ("source", "decisions", "orders")  # sections that only reading proves right
+_READ = ("source", "decisions", "orders", "policy")  # sections that only reading proves right
 _NAME_RULE = (
     "a name has small letters, digits and hyphens, begins with a letter or digit, at most 64"
 )

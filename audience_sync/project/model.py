@@ -29,6 +29,7 @@ from audience_sync.project.source import Decisions, Source
 from audience_sync.project.webhooks import Webhooks
 from audience_sync.project.withdrawals import WithdrawalsSection
 
+_DOTTED = re.compile(r"\b(?:source|decisions|orders|policy|audiences)(?:\.[\w-]+)+")
 ORDERS = "orders"  # stands for an audience's name where orders are reported
 
 
@@ -139,9 +140,15 @@ class Project:
     def located(self, sentence: str) -> str:
         """The sentence, beginning with file and line where it names a key of the project file.
 
-        Of a key that is not written there, the section's line.
+        Of several the longest counts; of one that is not written there, what it would stand below.
         """
-        named = [key for key in self.lines if re.search(rf"\b{re.escape(key)}\b", sentence)]
+        named = [key for word in _DOTTED.findall(sentence) for key in self._written(word)]
         if not named:
             return sentence
         return f"{self.path.name}:{self.lines[max(named, key=len)]}: {sentence}"
+
+    def _written(self, key: str) -> list[str]:
+        """The key as it stands in the file, else the nearest one above it; nothing of others."""
+        steps = key.split(".")
+        above = (".".join(steps[:length]) for length in range(len(steps), 0, -1))
+        return [found for found in above if found in self.lines][:1]

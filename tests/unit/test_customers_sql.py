@@ -215,7 +215,7 @@ def test_the_database_is_only_read(tmp_path: Path, database: sqlite3.Connection)
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"columns": {**COLUMNS, "email": "email"}}, r'"email", but the query has no.*"e mail"'),
+        ({"columns": {**COLUMNS, "email": "email"}}, r'"email", but the table has no.*"e mail"'),
         ({"table": "custmers"}, "there is no table custmers"),
         ({"query": "SELECT nope FROM customers"}, "there is no column nope"),
         ({"query": "SELECT 'anna@example.com' FROM WHERE"}, "not understood"),

@@ -1,0 +1,84 @@
+"""What a newcomer gets wrong on the first day, and the sentence that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from shop import Shop, people, sha256
+
+Open = Callable[..., Shop]
+
+
+def _line(shop: Shop, text: str) -> int:
+    """The only line of the project file that has this."""
+    lines = shop.project.read_text().splitlines()
+    [found] = [number for number, line in enumerate(lines, start=1) if text in line]
+    return found
+
+
+def _red(shop: Shop, subject: str) -> str:
+    found = shop.run("check", "--json").json["findings"]
+    [wrong] = [one for one in found if not one["ok"]]
+    assert wrong["subject"] == subject
+    return str(wrong["detail"])
+
+
+def test_a_default_country_that_is_none_names_file_and_line(open_shop: Open) -> None:
+    """`check` finds it before a sync does."""
+    shop = open_shop(people(3), change=lambda text: text.replace("country: SE", "country: XX"))
+    begins = f"audience-sync.yaml:{_line(shop, 'XX')}: policy.default_country "
+    assert _red(shop, "source").startswith(begins)
+    told = shop.run("sync", "everyone")
+    assert told.code == 2
+    assert f"audience-sync: {begins}" in told.err
+
+
+def test_a_column_of_hashes_names_file_and_line(open_shop: Open) -> None:
+    """Raw columns that look hashed, and declared ones that do not."""
+    shop = open_shop([(n, sha256(str(n)), None, "granted", "SE") for n in range(5)])
+    begins = f"audience-sync.yaml:{_line(shop, 'columns:')}: "
+    assert _red(shop, "source").startswith(begins)
+    assert begins in shop.run("sync", "everyone").err
+    shop.customers(people(3))
+    shop.write(
+        destinations="[meta-se]",
+        change=lambda text: text.replace(
+            "policy:", "  hashed:\n    email: email/plain\npolicy:"
+        ).replace("  swedes", "  # swedes"),
+    )
+    begins = f"audience-sync.yaml:{_line(shop, 'email/plain')}: source.hashed.email says"
+    assert _red(shop, "source").startswith(begins)
+    assert begins in shop.run("sync", "everyone").err
+
+
+@pytest.mark.parametrize(
+    ("instead", "word"), [("table: customers", "table"), ("query: SELECT 1 AS id", "query")]
+)
+def test_a_column_is_missing_in_the_table_or_the_query(
+    open_shop: Open, instead: str, word: str
+) -> None:
+    """The sentence speaks of what the project file speaks of."""
+    shop = open_shop(
+        people(3),
+        change=lambda text: text.replace("table: customers", instead).replace(": email", ": mail"),
+    )
+    assert f'names "mail", but the {word} has no such column' in _red(shop, "source")
+
+
+def test_a_key_column_that_nobody_reads_is_missing_in_the_table(open_shop: Open) -> None:
+    """A sync does not read the customers' keys, but it looks for their column."""
+    shop = open_shop(
+        people(3), change=lambda text: text.replace("customer_id: id", "customer_id: x")
+    )
+    assert 'names "x", but the table has no such column' in shop.run("sync", "everyone").err
+
+
+def test_an_option_without_its_value_points_at_its_command(open_shop: Open) -> None:
+    """Not at the whole program."""
+    shop = open_shop(people(3))
+    told = shop.run("log", "--run")
+    assert told.code == 2
+    assert told.err.strip().endswith("see `audience-sync log --help`")
+    assert "see `audience-sync log verify --help`" in shop.run("log", "verify", "--key").err
+    assert "see `audience-sync --help`" in shop.run("--nonsense").err
