@@ -342,6 +342,14 @@ class Connector(ABC, Generic[S]):
         """
         return explain_status(answer)
 
+    def changed_nothing(self, answer: Answer) -> bool:
+        """Whether an answer proves that its request put nobody on a list and took nobody off.
+
+        What follows from a proof is believed: who was refused so is not held, and is sent again.
+        Partners that refuse with HTTP 200 override; whatever leaves a doubt is no proof.
+        """
+        return status_changed_nothing(answer.status)
+
     def refresh(self) -> bool:
         """Fetch or forget credentials that were just refused; True when a new attempt may work."""
         return False
@@ -452,6 +460,14 @@ def known_forms(kind: Kind) -> list[str]:
     from audience_sync.identifiers.forms import FORMS  # noqa: PLC0415 - most plugins choose none
 
     return [name for name, form in FORMS.items() if form.takes(kind)]
+
+
+def status_changed_nothing(status: int) -> bool:
+    """Whether an HTTP status says that the partner did nothing: any 4xx, and only these.
+
+    But not 408: some partners send it when they themselves took too long, perhaps in the midst.
+    """
+    return 400 <= status < 500 and status != 408  # noqa: PLR2004 - HTTP's own boundaries
 
 
 def explain_status(answer: Answer) -> PartnerError | None:

@@ -129,8 +129,8 @@ class HttpPartnerClient:
                 reached = False
                 raise
             finally:
-                told = answer is not None and exchange.refused(answer.status)
-                if record is not None and reached and not told:
+                surely_not = method == "GET" or not reached
+                if record is not None and not surely_not and not self._refused(answer):
                     record.uncertain = True  # perhaps the partner did it, whatever follows
             try:
                 return self._judged(answer)
@@ -206,6 +206,10 @@ class HttpPartnerClient:
                 "the partner sends us to another address; check base_url", answer.status
             )
         return answer
+
+    def _refused(self, answer: Answer | None) -> bool:
+        """Whether the partner proves that it did nothing; no answer proves it."""
+        return answer is not None and self._bound.changed_nothing(answer)
 
     def _enough(self, state: tenacity.RetryCallState) -> bool:
         """Whether to stop: too many attempts, or the next wait would outlast our patience."""

@@ -17,7 +17,7 @@ class Exchange:
     status: int | None = None
     code: str | None = None
     attempts: int = 0
-    uncertain: bool = False  # a request was answered otherwise than 4xx, or not at all
+    uncertain: bool = False  # a request may have changed something, as far as its answer tells
     permit: Callable[[], None] = lambda: None  # raises where nothing may be sent any more
     _digest: Any = field(default=None, repr=False)
     _seen: set[tuple[int, int]] = field(default_factory=set, repr=False)
@@ -38,11 +38,6 @@ class Exchange:
 
 
 _CURRENT: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-
-
-def refused(status: int) -> bool:
-    """Whether an HTTP status says that the partner did nothing: any 4xx, and only these."""
-    return 400 <= status < 500  # noqa: PLR2004 - HTTP's own boundaries
 
 
 def current() -> Exchange | None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from audience_sync.connector import Consent, Receipt, Upload
+from audience_sync.connector import Consent, Receipt, Upload, status_changed_nothing
 from audience_sync.delivery.circuit import WithheldError
-from audience_sync.delivery.exchange import Exchange, refused
+from audience_sync.delivery.exchange import Exchange
 from audience_sync.errors import (
     AudienceSyncError,
     AuthenticationError,
@@ -272,7 +272,8 @@ def _after(error: AudienceSyncError, exchange: Exchange, before: Batch) -> Batch
     if isinstance(error, AuthenticationError | StateError | WithheldError):
         return BatchState.WAITING
     status = error.status if isinstance(error, PartnerError) else None
-    return BatchState.WAITING if status is not None and refused(status) else BatchState.UNKNOWN
+    surely_not = exchange.attempts > 0 or (status is not None and status_changed_nothing(status))
+    return BatchState.WAITING if surely_not else BatchState.UNKNOWN
 
 
 def _adds_up(receipt: Receipt, sent: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 from collections.abc import Mapping
@@ -313,6 +314,33 @@ def test_nothing_is_in_doubt_where_nobody_was_reached() -> None:
         with client.recording() as exchange, pytest.raises(TemporaryPartnerError):
             client.request("POST", "x", repeatable=False)
         assert exchange.uncertain is doubt
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "doubt"),
+    [
+        ("POST", Answer(400, {}, b"{}"), False),
+        ("POST", Answer(429, {}, b"{}"), False),
+        ("POST", Answer(408, {}, b"{}"), True),  # who took too long may be done by now
+        ("POST", Answer(200, {}, b"no"), False),  # the connector knows its partner's word
+        ("POST", Answer(200, {}, b"{}"), True),
+        ("POST", DOWN, True),
+        ("GET", OK, False),
+        ("GET", DOWN, False),
+    ],
+)
+def test_doubt_is_what_no_answer_takes_away(method: str, answer: Answer, doubt: bool) -> None:
+    """A question changes nothing, and a partner may refuse with HTTP 200."""
+
+    class Refusing(Plain):
+        def changed_nothing(self, answer: Answer) -> bool:
+            return answer.body == b"no" or super().changed_nothing(answer)
+
+    client, connector, *_ = _started(answer)
+    client.bind(Refusing(connector.settings, client))
+    with client.recording() as exchange, contextlib.suppress(PartnerError):
+        client.request(method, "x", repeatable=False)
+    assert exchange.uncertain is doubt
 
 
 def test_each_attempt_is_signed_anew() -> None:
