@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from audience_sync.connector import ConfigurationError, Kind, Members, Receipt, Upload
+from audience_sync.connector import (
+    ConfigurationError,
+    Kind,
+    Members,
+    Receipt,
+    TemporaryPartnerError,
+    Upload,
+)
 from connectors._meta_audiences import FIELDS, NORMAL, REPLACE_FAILED, REPLACING, operation_of
 from connectors._meta_graph import Graph, numeric
 from connectors._meta_wire import COLUMNS
@@ -41,6 +48,8 @@ def poll(graph: Graph, reference: str) -> Receipt:
         raise ConfigurationError("Meta answers at once; there is nothing to poll")
     members = int(counted)
     status = operation_of(graph.get(numeric(audience), fields="id,operation_status"))
+    if status is None:
+        raise TemporaryPartnerError("Meta did not tell the audience's state; try again")
     if status == REPLACE_FAILED:
         return Receipt(
             accepted=0,

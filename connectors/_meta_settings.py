@@ -16,7 +16,9 @@ class MetaSettings(ConnectorSettings):
     api_version: str = Field("v26.0", pattern=r"^v\d+\.\d+$")
     ad_account_id: str
     access_token: SecretStr
-    app_secret: SecretStr | None = None  # when the app asks for a proof with every request
+    app_id: str | None = Field(None, pattern=r"^\d+$")
+    app_secret: SecretStr | None = None  # for a proof with every request, and to exchange tokens
+    exchange: Literal["system-user", "user"] | None = None  # whose token of 60 days it is
     timestamped_proof: bool = False
     remove_with: Literal["delete", "method-override"] = "delete"
     customer_file_source: Literal[
@@ -38,6 +40,12 @@ class MetaSettings(ConnectorSettings):
         if not (digits.isascii() and digits.isdigit()):
             raise ValueError('write the ad account as digits, such as "1234567890"')
         return digits
+
+    @model_validator(mode="after")
+    def _app(self) -> Self:
+        if self.exchange is not None and (self.app_id is None or self.app_secret is None):
+            raise ValueError("exchange needs app_id and app_secret, by which Meta knows the app")
+        return self
 
     @model_validator(mode="after")
     def _place(self) -> Self:

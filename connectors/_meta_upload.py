@@ -27,7 +27,12 @@ from connectors._meta_wire import (
     invalid_in,
     sessions_for,
 )
-from connectors._meta_words import OVER, TOO_LARGE, TOO_MANY_TO_REPLACE
+from connectors._meta_words import (
+    OVER,
+    TOO_LARGE,
+    TOO_MANY_PARAMETERS,
+    TOO_MANY_TO_REPLACE,
+)
 
 DEVICES = (Kind.GAID, Kind.IDFA)  # one column at Meta, named after the first
 SPARE_SESSIONS = 8  # tried in place of one that Meta says is over
@@ -159,7 +164,8 @@ class Uploads:
             try:
                 found, session = send(batch)
             except RefusedError as error:
-                if error.status != TOO_LARGE or len(part) == 1:
+                too_much = error.status == TOO_LARGE or error.code == TOO_MANY_PARAMETERS
+                if not too_much or len(part) == 1:
                     raise
                 waiting[:0] = np.array_split(part, 2)
                 continue

@@ -31,6 +31,7 @@ _BUSY = Meaning(TemporaryPartnerError, "Meta's request limit is reached")
 _TOKEN = Meaning(
     AuthenticationError, "Meta does not accept the access token; make a new one and set it"
 )
+_APP = Meaning(AuthenticationError, "Meta does not accept the app; check app_id and app_secret")
 _PERMISSION = Meaning(
     AuthenticationError,
     "the access token may not change audiences of this ad account; grant it ads_management",
@@ -75,10 +76,12 @@ MEANINGS: Mapping[int | tuple[int, int], Meaning] = {
     (2650, 1870148): Meaning(TemporaryPartnerError, "the audience could not be updated"),
     (2650, 1870144): Meaning(RefusedError, "the audience has 100 million members or more"),
 }
+_OF_THE_APP = ("appsecret_proof", "validating client secret", "validating application")
 WAITING = frozenset((4, 17, 32, 341, 613, *range(80000, 80015)))
 OVER = frozenset(("2650/1870158", "2650/1870159"))  # the session takes no more batches
 TOO_MANY_TO_REPLACE = "2650/1870144"
 UNKNOWN = "100/33"  # an object that does not exist, or that the token may not see
+TOO_MANY_PARAMETERS = "105"
 TOO_MUCH = "1/reduce"  # our name for code 1 with the request to ask for less
 TOO_LARGE = 413  # HTTP's own status
 
@@ -89,7 +92,10 @@ def explained(
     """The error that an answer means; `fallback` is what its HTTP status means alone."""
     code, subcode = whole_number(error.get("code")), whole_number(error.get("error_subcode"))
     written = "/".join(str(part) for part in (code, subcode) if part is not None) or None
-    if code == 1 and "reduce the amount of data" in str(error.get("message")).lower():
+    said = str(error.get("message")).lower()
+    if any(words in said for words in _OF_THE_APP):  # with codes that mean something else, too
+        return AuthenticationError(_APP.sentence, answer.status, written)
+    if code == 1 and "reduce the amount of data" in said:
         return RefusedError("Meta cannot list so much at once", answer.status, TOO_MUCH)
     if code in WAITING:
         _, wait = usage(answer.headers, account)

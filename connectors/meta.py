@@ -16,6 +16,7 @@ from audience_sync.connector import (
     Kind,
     Limits,
     Members,
+    PartnerClient,
     PartnerError,
     Receipt,
     Recipient,
@@ -27,9 +28,12 @@ from connectors import _meta_audiences as audiences
 from connectors._meta_graph import Graph
 from connectors._meta_replace import poll
 from connectors._meta_settings import MetaSettings
+from connectors._meta_tokens import Tokens
 from connectors._meta_upload import DEVICES, Uploads
 from connectors._meta_wire import ROWS
 from connectors._meta_words import SLOW_FROM, SLOWEST, TERMS, TOO_LARGE, explained, usage
+
+OWN_IDS = 90  # days that Meta remembers an external id
 
 
 class MetaConnector(Connector[MetaSettings]):
@@ -54,6 +58,10 @@ class MetaConnector(Connector[MetaSettings]):
     reads = ("size",)
     recipient = Recipient(name="Meta Platforms Ireland Limited", country="IE")
 
+    def __init__(self, settings: MetaSettings, client: PartnerClient) -> None:
+        super().__init__(settings, client)
+        self._tokens = Tokens(settings)
+
     @classmethod
     def sendable(cls, settings: ConnectorSettings) -> Mapping[Kind, str]:
         """See `Connector.sendable`; external ids only where the destination wants them."""
@@ -64,13 +72,15 @@ class MetaConnector(Connector[MetaSettings]):
 
     @classmethod
     def refresh_after(cls, settings: ConnectorSettings) -> timedelta | None:
-        """See `Connector.refresh_after`; only lists with a retention forget anybody."""
-        days = getattr(settings, "retention_days", None)
-        return None if days is None else timedelta(days=days * 12 // 13)
+        """See `Connector.refresh_after`: by the retention of a list and of external ids."""
+        own_ids = OWN_IDS if getattr(settings, "send_external_id", False) else None
+        ends = [days for days in (getattr(settings, "retention_days", None), own_ids) if days]
+        return timedelta(days=min(ends) * 12 // 13) if ends else None
 
     def check(self) -> None:
         """See `Connector.check`: token, account, terms and the right to list audiences."""
         account = self.settings.account
+        self._tokens.current(self.client, strict=True)
         found = self._graph.get(account, fields="id,tos_accepted")
         if not (found.get("tos_accepted") or {}).get("custom_audience_tos"):
             raise AuthenticationError(TERMS.sentence.format(tos=self.settings.terms))
@@ -115,10 +125,6 @@ class MetaConnector(Connector[MetaSettings]):
         """See `Connector.account`; Meta counts by ad account."""
         return self.settings.ad_account_id
 
-    def headers(self) -> Mapping[str, str]:
-        """See `Connector.headers`."""
-        return {"Authorization": f"Bearer {self.settings.access_token.get_secret_value()}"}
-
     def slow_down(self, answer: Answer) -> float:
         """See `Connector.slow_down`: from three quarters of an allowance on, ever slower."""
         used, _ = usage(answer.headers, self.settings.ad_account_id)
@@ -145,7 +151,7 @@ class MetaConnector(Connector[MetaSettings]):
 
     @property
     def _graph(self) -> Graph:
-        return Graph(self.client, self.settings)
+        return Graph(self.client, self.settings, self._tokens)
 
     @property
     def _uploads(self) -> Uploads:

@@ -21,6 +21,8 @@ class MetaFake(FakePartner):
         self.lists[str(len(self.lists) + 500)] = f"somebody else's {name}"
 
     def respond(self, sent: Sent) -> Answer:
+        if sent.anonymous:
+            return answered({"access_token": "EAATESTTOKEN", "expires_in": 5_183_944})
         if sent.headers.get("Authorization") != "Bearer EAATESTTOKEN":
             return _refused(190, 463)
         path = sent.url.removeprefix("v26.0/")

@@ -53,3 +53,11 @@ class TestMetaLimitedDataUse(TestMeta):
             "limited_data_use_state": 1000,
         }
         return super().settings().model_copy(update=changes)
+
+
+class TestMetaExchanging(TestMeta):
+    """The same with a token that is exchanged before it ends."""
+
+    def settings(self) -> ConnectorSettings:
+        changes = {"exchange": "system-user", "app_id": "4711"}
+        return super().settings().model_copy(update=changes)

@@ -111,6 +111,24 @@ def test_without_a_code_the_status_decides(
     assert type(_explained(answered({"error": error}, status))) is wanted
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (100, "Invalid appsecret_proof provided in the API argument"),
+        (100, "API calls from the server require an appsecret_proof argument"),
+        (1, "Error validating client secret."),
+        (101, "Error validating application. Cannot get application info due to a system error."),
+    ],
+)
+def test_what_is_wrong_with_the_app_stops_the_destination(code: int, message: str) -> None:
+    """A person has to set the app right; no removal counts as refused because of it."""
+    error = {"message": message, "type": "GraphMethodException", "code": code}
+    found = _explained(answered({"error": error}, 400))
+    assert isinstance(found, AuthenticationError)
+    assert "app_secret" in found.message
+    assert found.code == str(code)
+
+
 def test_success_false_is_no_success() -> None:
     """Meta can answer 200 and say that it failed."""
     assert type(_explained(answered({"success": False}))) is NO

@@ -187,6 +187,13 @@ def test_what_became_of_a_replacement_is_read(
     assert partner.requests[0].params["fields"] == "id,operation_status"
 
 
+def test_a_state_that_is_not_told_is_no_success() -> None:
+    """Without Meta's word nobody knows whether the replacement is done."""
+    connector, _ = _started(answered({"id": "23851"}))
+    with pytest.raises(TemporaryPartnerError):
+        connector.poll("replaced 23851 2")
+
+
 @pytest.mark.parametrize("reference", ["session 9", "replaced", "replaced 1", "replaced ../x 2"])
 def test_nothing_else_is_polled(reference: str) -> None:
     """Whatever is not the reference of a replacement leads to no request."""
@@ -322,12 +329,26 @@ def test_external_ids_are_sent_where_they_are_wanted() -> None:
     assert [rejection.position for rejection in receipt.rejected] == [1]
 
 
-@pytest.mark.parametrize(("retention", "days"), [(None, None), (180, 166), (7, 6)])
+@pytest.mark.parametrize(
+    ("retention", "own_ids", "days"),
+    [
+        (None, False, None),
+        (180, False, 166),
+        (7, False, 6),
+        (None, True, 83),
+        (180, True, 83),
+        (7, True, 6),
+    ],
+)
 def test_members_are_sent_again_before_meta_forgets_them(
-    retention: int | None, days: int | None
+    retention: int | None,
+    own_ids: bool,
+    days: int | None,
 ) -> None:
-    """Only a list with a retention forgets anybody."""
-    settings = MetaSettings(ad_account_id="1", access_token="x", retention_days=retention)
+    """A list with a retention forgets people, and Meta forgets external ids after 90 days."""
+    settings = MetaSettings(
+        ad_account_id="1", access_token="x", retention_days=retention, send_external_id=own_ids
+    )
     wanted = None if days is None else timedelta(days=days)
     assert MetaConnector.refresh_after(settings) == wanted
 

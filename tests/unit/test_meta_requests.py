@@ -171,9 +171,12 @@ def test_sessions_are_not_tried_for_ever() -> None:
     assert len(partner.requests) == 9
 
 
-def test_a_body_that_is_too_large_is_halved() -> None:
-    """What a server on the way finds too large goes in smaller pieces."""
-    connector, partner = _started(answered({}, 413), _counts(2), _counts(2))
+@pytest.mark.parametrize(
+    "refusal", [answered({}, 413), answered({"error": {"code": 105}}, 400)], ids=["413", "105"]
+)
+def test_a_body_that_is_too_large_is_halved(refusal: Answer) -> None:
+    """What Meta or a server on the way finds too large goes in smaller pieces."""
+    connector, partner = _started(refusal, _counts(2), _counts(2))
     members = made_up_members(4, (Kind.EMAIL,))
     assert connector.add(made_up_upload(remote_id="23851"), members).accepted == 4
     sizes = [len(sent.json()["payload"]["data"]) for sent in partner.requests]
