@@ -10,6 +10,7 @@ COOL = 60.0  # seconds; doubled with every probe that fails
 LONGEST = 900.0  # seconds
 _REMEMBERED = 3600.0  # seconds; a failure that long ago says nothing any more
 _PROBE = 120.0  # seconds; a probe that takes longer died with its worker
+_ASK_AGAIN = 10.0  # seconds until the others look whether the probe has ended
 
 
 class WithheldError(TemporaryPartnerError):
@@ -32,7 +33,7 @@ class Circuit:
         if wait <= 0 and self._board.remaining(self._tripped) > 0:
             if self._board.claim(self._probe, _PROBE):
                 return
-            wait = self._board.remaining(self._probe)
+            wait = min(self._board.remaining(self._probe), _ASK_AGAIN)
         if wait > 0:
             raise WithheldError(
                 "the partner failed again and again, so it is left alone for a while",

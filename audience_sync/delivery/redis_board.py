@@ -28,6 +28,14 @@ _SOCKET = "redis+socket://"  # Celery's word for it
 _SCHEMES = ("redis://", "rediss://", _SOCKET)
 _FAILURES = (redis.RedisError, OSError, ValueError)
 
+# KEYS: the note. ARGV: for how many milliseconds; a longer one stays as it is.
+_HOLD = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], 1, 'PX', ARGV[1])
+end
+return 1
+"""
+
 # KEYS: the places. ARGV: how many there are, who enters, for how many milliseconds.
 _ENTER = """
 local time = redis.call('TIME')
@@ -63,6 +71,7 @@ class RedisBoard:
         pool = self._redis.connection_pool
         storage = RedisStorage("redis://", connection_pool=pool, key_prefix=f"{PREFIX}:rate")
         self._rates = MovingWindowRateLimiter(storage)
+        self._hold = self._redis.register_script(_HOLD)
         self._enter = self._redis.register_script(_ENTER)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,9 +90,8 @@ class RedisBoard:
         return 0.0
 
     def hold(self, key: str, seconds: float) -> None:
-        """See `Board.hold`."""
-        if self.remaining(key) < seconds:
-            self._redis.set(_name(key), 1, px=_milliseconds(seconds))
+        """See `Board.hold`; of several at a time the longest stays, whichever comes last."""
+        self._hold([_name(key)], [_milliseconds(seconds)])
 
     def remaining(self, key: str) -> float:
         """See `Board.remaining`."""

@@ -47,10 +47,10 @@ class Findings:
         return Findings(**{name: getattr(self, name) + number for name, number in told})
 
 
-def compare_known(cluster: Cluster, app: App) -> Findings:
+def compare_known(cluster: Cluster, app: App, lists: Sequence[tuple[str, str]] = LISTS) -> Findings:
     """Whether we know of everybody whom a partner holds."""
     found = Findings()
-    for audience, partner in LISTS:
+    for audience, partner in lists:
         unknown = held(cluster, app, audience, partner) - known(app, audience, partner)
         found.strangers += len(unknown)
         if unknown:
@@ -58,10 +58,12 @@ def compare_known(cluster: Cluster, app: App) -> Findings:
     return found
 
 
-def compare_wanted(cluster: Cluster, app: App) -> Findings:
+def compare_wanted(
+    cluster: Cluster, app: App, lists: Sequence[tuple[str, str]] = LISTS
+) -> Findings:
     """Whether each list holds exactly whom the reference wants there."""
     found = Findings()
-    for audience, partner in LISTS:
+    for audience, partner in lists:
         there, wanted = (
             held(cluster, app, audience, partner),
             cluster.shop.wanted(audience, partner),
@@ -72,7 +74,7 @@ def compare_wanted(cluster: Cluster, app: App) -> Findings:
             words = len(wanted - there), len(there - wanted)
             found.notes.append(f"{audience} at {partner}: %d lost, %d kept" % words)
     state = cluster.control("state")
-    for _, partner in LISTS:
+    for _, partner in lists:
         names = Counter(one["description"] or one["name"] for one in state[partner]["lists"])
         found.twins += sum(number - 1 for number in names.values())
     return found

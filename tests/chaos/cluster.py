@@ -21,11 +21,11 @@ from audience_sync.app import App
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.settings import PREFIX, Settings
 from audience_sync.worker.celery_app import make_celery
-from audience_sync.worker.messages import SYNC, Message
+from audience_sync.worker.messages import SWEEP, SYNC, Message
 
 HERE = Path(__file__).resolve().parent
 _LOCAL = "127.0.0.1"
-_ANSWER = 10  # seconds
+_ANSWER = 60  # seconds; on a machine that does much else
 
 
 @dataclass
@@ -71,14 +71,23 @@ class Cluster:
 
     def ask(
         self, audiences: Sequence[str] = ("everybody", "sweden"), partner: str | None = None
-    ) -> None:
-        """Ask for a sync of everything, as an operator's script does; perhaps nobody hears it."""
+    ) -> bool:
+        """Ask for a sync of everything, as an operator's script does; whether Redis took it."""
+        return self._send(Message(task=SYNC, args=(list(audiences), partner)))
+
+    def nudge(self) -> bool:
+        """Ask for a sweep, as beat does; whether Redis took it."""
+        return self._send(Message(task=SWEEP, expires=_ANSWER))
+
+    def _send(self, message: Message) -> bool:
         broker = self.environ[f"{PREFIX}BROKER_URL"]
         with make_celery(Settings(project=self.folder, broker_url=broker)) as celery:
             celery.conf.task_publish_retry = False
             celery.conf.broker_transport_options |= {"socket_connect_timeout": 1}
             with contextlib.suppress(Exception):
-                Message(task=SYNC, args=(list(audiences), partner)).send(celery)
+                message.send(celery)
+                return True
+        return False
 
     def open(self) -> App:
         """The project, as a command sees it."""
@@ -109,6 +118,7 @@ def cluster(
     parallel: int = 8,
     members: int = MEMBERS,
     split: int = ROWS,
+    scheduled: bool = True,
 ) -> Iterator[Cluster]:
     """A cluster that runs, and of which nothing is left at the end."""
     with ExitStack() as stack:
@@ -118,7 +128,7 @@ def cluster(
         partners = stack.enter_context(_partners(folder, port))
         found = stack.enter_context(wires(port, len(PARTNERS)))
         urls = {name: f"http://{_LOCAL}:{w.port}" for name, w in zip(PARTNERS, found, strict=True)}
-        shop.write_project(urls, parallel=parallel, members=members)
+        shop.write_project(urls, parallel=parallel, members=members, scheduled=scheduled)
         environ = {name: value for name, value in os.environ.items() if _is_foreign(name)} | {
             f"{PREFIX}PROJECT": str(folder),
             f"{PREFIX}DATABASE_URL": database,

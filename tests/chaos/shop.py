@@ -58,8 +58,8 @@ destinations:
     members_per_request: {members}
     parallel_uploads: {parallel}
 audiences:
-  everybody: {{destinations: [webhook, meta], schedule: "* * * * *"}}
-  sweden: {{where: "market = 'SE'", destinations: [webhook, meta, google], schedule: "* * * * *"}}
+  everybody: {{destinations: [webhook, meta]{schedule}}}
+  sweden: {{where: "market = 'SE'", destinations: [webhook, meta, google]{schedule}}}
 """
 
 
@@ -74,9 +74,12 @@ class Shop:
         self.rows = [self._row(number) for number in range(people)]
         self.write()
 
-    def write_project(self, urls: dict[str, str], *, parallel: int, members: int) -> None:
+    def write_project(
+        self, urls: dict[str, str], *, parallel: int, members: int, scheduled: bool
+    ) -> None:
         """The project file, with each partner where its wire is."""
-        text = PROJECT.format(**urls, members=members, parallel=parallel)
+        schedule = ', schedule: "* * * * *"' if scheduled else ""
+        text = PROJECT.format(**urls, members=members, parallel=parallel, schedule=schedule)
         (self.folder / "audience-sync.yaml").write_text(text)
         write_demo_secrets(self.folder, urls["google"])
         secret = self.folder / "secrets" / "webhook"
