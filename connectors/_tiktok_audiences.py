@@ -11,15 +11,21 @@ import orjson
 from audience_sync.connector import (
     AudienceRequest,
     AuthenticationError,
+    RefusedError,
     Statistics,
     TemporaryPartnerError,
 )
 from connectors._tiktok_calls import Calls
+from connectors._tiktok_words import GONE, PARAMETER
 
 LONGEST_NAME = 128  # characters
 LONGEST_MARKER = 90  # characters; a longer one is replaced by its hash
 PAGE = 100  # audiences; TikTok's maximum
 PAGES = 100  # TikTok allows 400 audiences
+IN_USE = (
+    "TikTok does not delete the audience; see in Ads Manager whether an active ad group uses it, "
+    "and delete it there"
+)
 
 
 def check(calls: Calls) -> None:
@@ -30,7 +36,7 @@ def check(calls: Calls) -> None:
         raise AuthenticationError(
             "the access token does not reach this advertiser; authorise the app for it"
         )
-    calls.get("dmp/custom_audience/list/", page="1", page_size="1")
+    calls.own("dmp/custom_audience/list/", page="1", page_size="1")
 
 
 def ours(calls: Calls, audience: AudienceRequest) -> dict[str, str]:
@@ -63,6 +69,21 @@ def made(calls: Calls, audience: AudienceRequest, part: str, path: str, body: by
     return number
 
 
+def delete(calls: Calls, numbers: Sequence[str], *, streamed: bool) -> None:
+    """Delete audiences one by one, since a call is refused whole where one is gone already.
+
+    TikTok's word for that is also its word for somebody else's, so it must list none of them.
+    """
+    for number in numbers:
+        try:
+            _delete(calls, number, streamed=streamed)
+        except RefusedError as error:
+            if error.code != GONE:
+                raise
+    if any(str(_of(listed, "audience_id")) in numbers for listed in _listed(calls)):
+        raise TemporaryPartnerError("TikTok still lists the audience; try again")
+
+
 def name_of(audience: AudienceRequest, part: str = "") -> str:
     """The name of an audience, cut before the marker where it is too long."""
     end = f"{_marker(audience)} {part}".strip()
@@ -72,7 +93,7 @@ def name_of(audience: AudienceRequest, part: str = "") -> str:
 def statistics(calls: Calls, numbers: Sequence[str]) -> Statistics:
     """What TikTok tells of audiences that belong together; several overlap, hence a range."""
     asked = orjson.dumps(list(numbers)).decode()
-    found = calls.get("dmp/custom_audience/get/", custom_audience_ids=asked)
+    found = calls.own("dmp/custom_audience/get/", custom_audience_ids=asked)
     details = [_of(entry, "audience_details") for entry in _entries(found)]
     if len(details) < len(numbers):
         raise TemporaryPartnerError("TikTok did not tell of the audience; try again")
@@ -92,10 +113,22 @@ def statistics(calls: Calls, numbers: Sequence[str]) -> Statistics:
     )
 
 
+def _delete(calls: Calls, number: str, *, streamed: bool) -> None:
+    path, named = "dmp/custom_audience/delete/", calls.written(custom_audience_ids=[number])
+    if streamed:
+        path, named = "segment/audience/", calls.written(action="delete", audience_id=number)
+    try:
+        calls.post(path, named)
+    except RefusedError as error:
+        if error.code not in PARAMETER:
+            raise
+        raise RefusedError(IN_USE, error.status, error.code) from None
+
+
 def _listed(calls: Calls) -> Iterator[Any]:
     """Every audience of the advertiser, page by page."""
     for number in range(1, PAGES + 1):
-        page = calls.get("dmp/custom_audience/list/", page=str(number), page_size=str(PAGE))
+        page = calls.own("dmp/custom_audience/list/", page=str(number), page_size=str(PAGE))
         if not isinstance(page.get("list"), list):
             raise TemporaryPartnerError("TikTok did not list the audiences; try again")
         yield from page["list"]

@@ -17,7 +17,7 @@ from audience_sync.connector import (
     Rejection,
     TemporaryPartnerError,
 )
-from connectors._tiktok_words import PARTLY, is_too_much
+from connectors._tiktok_words import PARTLY, REPEATED, is_too_much
 
 LONGEST_REFERENCE = 1_000  # characters
 
@@ -29,6 +29,7 @@ class Done(NamedTuple):
 
     result: dict[str, Any]
     request: str
+    repeated: bool = False  # TikTok takes it for a copy of an earlier one
 
 
 class Calls(NamedTuple):
@@ -39,9 +40,12 @@ class Calls(NamedTuple):
     version: str
 
     def get(self, path: str, **params: str) -> dict[str, Any]:
+        """The result of a question."""
+        return _read(self.client.request("GET", self._url(path), params=params).json()).result
+
+    def own(self, path: str, **params: str) -> dict[str, Any]:
         """The result of a question about the advertiser."""
-        asked = {"advertiser_id": self.advertiser} | params
-        return _read(self.client.request("GET", self._url(path), params=asked).json()).result
+        return self.get(path, advertiser_id=self.advertiser, **params)
 
     def post(
         self,
@@ -76,20 +80,25 @@ class Sending:
     def __init__(self, members: int) -> None:
         self._taken = np.zeros(members, dtype=np.bool_)
         self._unsure = np.zeros(members, dtype=np.bool_)
+        self._doubts: list[str] = []  # TikTok's codes
         self._references: list[str] = []
 
     def send(self, parts: list[Positions], call: Callable[[Positions], Done]) -> None:
         """Send the parts one after the other, in halves where TikTok finds one too large.
 
         Where TikTok did only a part of a request, however often it was sent, its members are
-        held perhaps.
+        held perhaps. So they are where it takes the request for a copy: that may have been of a
+        day before they were moved.
         """
         waiting = list(parts)
         while waiting:
             part = waiting.pop(0)
             self._taken[part] = True
             try:
-                self._references.append(call(part).request)
+                done = call(part)
+                self._references.append(done.request)
+                if done.repeated:
+                    self._doubt(part, str(REPEATED))
             except RefusedError as error:
                 if not is_too_much(error) or len(part) == 1:
                     raise
@@ -97,7 +106,7 @@ class Sending:
             except TemporaryPartnerError as error:
                 if error.code != PARTLY:
                     raise
-                self._unsure[part] = True
+                self._doubt(part, PARTLY)
 
     def receipt(self, reason: str | None = None) -> Receipt:
         """Every member once: in doubt where any of its requests was."""
@@ -111,8 +120,12 @@ class Sending:
             rejected=rejected,
             unattributed=unsure,
             reference=self._reference(),
-            reason=PARTLY if unsure else reason,
+            reason=self._doubts[0] if unsure else reason,
         )
+
+    def _doubt(self, part: Positions, code: str) -> None:
+        self._unsure[part] = True
+        self._doubts.append(code)
 
     def _reference(self) -> str | None:
         joined = ",".join(filter(None, self._references))
@@ -127,4 +140,5 @@ def _read(found: Any) -> Done:
     return Done(
         result if isinstance(result, dict) else {},
         request if re.fullmatch(r"[0-9A-Za-z-]{1,64}", request) else "",
+        isinstance(found, dict) and found.get("code") == REPEATED,
     )

@@ -33,7 +33,7 @@ NOBODY = hashlib.sha256(b"audience-sync").hexdigest().encode() + b"\n"
 SMALLEST = 1_000  # members, under which no list made from files may fall
 TOO_FEW = (
     "TikTok does not take these members off; a list made from files may not fall under "
-    f"{SMALLEST:,} members: delete it in Ads Manager, or use the streaming flow"
+    f"{SMALLEST:,} members: delete it, or use the streaming flow"
 )
 
 
@@ -157,14 +157,12 @@ def _create(calls: Calls, audience: AudienceRequest, kind: str, days: int | None
 
 
 def _removed(calls: Calls, number: str, file: File) -> Done:
-    refusal: RefusedError
     try:
         return _apply(calls, "REMOVE", number, file)
     except RefusedError as error:
         if error.code not in PARAMETER:
             raise
-        refusal = RefusedError(TOO_FEW, error.status, error.code)
-    raise refusal
+        raise RefusedError(TOO_FEW, error.status, error.code) from None
 
 
 def _apply(calls: Calls, action: str, number: str, file: File) -> Done:
@@ -182,7 +180,9 @@ def _applied(calls: Calls, action: str, number: str, file: File) -> Done:
     body = calls.written(
         custom_audience_id=number, action=action, file_paths=[_uploaded(calls, file)]
     )
-    return calls.post("dmp/custom_audience/update/", body)
+    done = calls.post("dmp/custom_audience/update/", body)
+    # The path is of this upload alone: only this very call can have come before.
+    return done._replace(repeated=False)
 
 
 def _uploaded(calls: Calls, file: File) -> str:

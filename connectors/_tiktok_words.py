@@ -16,12 +16,14 @@ from audience_sync.connector import (
 TASK_WAIT = 60.0  # seconds, for a task of TikTok's that is not ready
 MAINTENANCE_WAIT = 600.0  # seconds; maintenance takes minutes
 PARTLY = "20001"  # some of the request was done, and nobody says which part
+REPEATED = 40050  # the request came before, today or another day
+GONE = "40007"  # or somebody else's
 SPLIT = frozenset(("40011", "40061", "40907"))  # too many ids, a bad batch size, a large file
 UPLOAD_AGAIN = frozenset(("40900", "40905", "40910", "40915"))  # the file did not arrive whole
 PARAMETER = frozenset(("40000", "40002"))
-TOO_LARGE = 413  # HTTP's own status
+TOO_LARGE, SERVER_ERROR = 413, 500  # HTTP's own statuses
 # Done already, or nothing to do: a repeated request that was made before.
-DONE = frozenset((0, 40012, 40050))
+DONE = frozenset((0, 40012, REPEATED))
 
 
 class Meaning(NamedTuple):
@@ -82,6 +84,8 @@ MEANINGS: Mapping[int, Meaning] = {
     60001: Meaning(TemporaryPartnerError, "TikTok is under maintenance", MAINTENANCE_WAIT),
 }
 SERVER_CODES = range(50000, 60000)
+# Said in the midst of the work, perhaps; all others before TikTok looks at the people.
+_MIDWAY = frozenset((20001, 40200, 40201, 40202, 40700, 60001))
 
 
 def explained(answer: Answer, found: Any, fallback: PartnerError | None) -> PartnerError | None:
@@ -100,6 +104,17 @@ def explained(answer: Answer, found: Any, fallback: PartnerError | None) -> Part
     if meaning.error is TemporaryPartnerError:
         return TemporaryPartnerError(meaning.sentence, answer.status, str(code), meaning.wait)
     return meaning.error(meaning.sentence, answer.status, str(code))
+
+
+def changed_nothing(answer: Answer, found: Any, by_status: bool) -> bool:
+    """Whether an answer proves that nothing was changed; a server in trouble proves nothing."""
+    code = _code(found)
+    if code is None or answer.status >= SERVER_ERROR:
+        return by_status
+    if code == 0:  # an uploaded file is on no list yet
+        result = found.get("data")
+        return isinstance(result, dict) and "file_path" in result
+    return code in MEANINGS and code not in _MIDWAY
 
 
 def is_too_much(error: RefusedError) -> bool:

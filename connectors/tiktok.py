@@ -28,7 +28,7 @@ from connectors import _tiktok_files as files
 from connectors import _tiktok_stream as stream
 from connectors._tiktok_calls import Calls
 from connectors._tiktok_settings import FILE_SIZE, TikTokSettings
-from connectors._tiktok_words import explained
+from connectors._tiktok_words import changed_nothing, explained
 
 
 class TikTokConnector(Connector[TikTokSettings]):
@@ -101,15 +101,17 @@ class TikTokConnector(Connector[TikTokSettings]):
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.remove`."""
-        remote_id = upload.remote_id
-        if _streamed(remote_id):
-            return self._stream("delete", remote_id, members)
-        return files.remove(self._calls, remote_id, members, self.settings.lines_per_file)
+        if _streamed(upload.remote_id):
+            return self._stream("delete", upload.remote_id, members)
+        return files.remove(self._calls, upload.remote_id, members, self.settings.lines_per_file)
+
+    def delete_audience(self, remote_id: str) -> None:
+        """See `Connector.delete_audience`; TikTok keeps an audience that an ad group uses."""
+        audiences.delete(self._calls, _numbers(remote_id), streamed=_streamed(remote_id))
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; TikTok tells a matched size and never a match rate."""
-        numbers = [remote_id] if _streamed(remote_id) else list(files.ids(remote_id).values())
-        return audiences.statistics(self._calls, numbers)
+        return audiences.statistics(self._calls, _numbers(remote_id))
 
     def account(self) -> str:
         """See `Connector.account`."""
@@ -127,9 +129,21 @@ class TikTokConnector(Connector[TikTokSettings]):
             return super().explain(answer) or unread
         return explained(answer, found, super().explain(answer))
 
+    def changed_nothing(self, answer: Answer) -> bool:
+        """See `Connector.changed_nothing`; TikTok's code decides here too."""
+        by_status = super().changed_nothing(answer)
+        try:
+            return changed_nothing(answer, answer.json(), by_status)
+        except TemporaryPartnerError:
+            return by_status
+
     def _stream(self, action: str, remote_id: str, members: Members) -> Receipt:
         people, size = self.settings.people_per_request, self.settings.bytes_per_request
         return stream.change(self._calls, action, remote_id, members, people, size)
+
+
+def _numbers(remote_id: str) -> list[str]:
+    return [remote_id] if _streamed(remote_id) else list(files.ids(remote_id).values())
 
 
 def _streamed(remote_id: str) -> bool:

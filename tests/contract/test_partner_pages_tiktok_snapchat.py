@@ -62,7 +62,10 @@ def _tiktok() -> dict[str, Any]:
     leaving = made_up_upload(remote_id="email:7100000000000000009", consent=None)
     connector.remove(leaving, _members(phone).only(Kind.EMAIL))
     _, create, add, remove = _bodies(partner)
-    return {"add": add, "create": create, "remove": remove}
+    connector.delete_audience("7100000000000000010")
+    connector.delete_audience("email:7100000000000000009")
+    deleted = dict(zip(("delete", "delete_files"), _bodies(partner)[4::2], strict=True))
+    return {"add": add, "create": create, "remove": remove} | deleted
 
 
 def _snapchat() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from partner_bench import KINDS, Bench, control
 
-from audience_sync.connector import AuthenticationError, Kind, RefusedError
+from audience_sync.connector import AuthenticationError, Kind, PartnerError, RefusedError
 from audience_sync.sandbox.server import running_sandbox
 from audience_sync.testing.builders import identifiers, made_up_audience, made_up_upload
 
@@ -122,6 +122,45 @@ def test_a_lost_creation_makes_no_twin(bench: Bench) -> None:
     remote_id = bench.ensure()
     names = [one["name"] for one in control(bench.url, "state")["tiktok"]["lists"]]
     assert len(names) == len(set(names)) == len(remote_id.split(","))
+
+
+@pytest.mark.parametrize(
+    ("code", "doubt"), [(40002, False), (40105, False), (40202, True), (50000, True)]
+)
+def test_what_tiktok_refused_with_success_is_not_in_doubt(
+    bench: Bench, code: int, doubt: bool
+) -> None:
+    """A refusal in HTTP 200 took nobody; one that may have come midway leaves the doubt."""
+    remote_id = bench.ensure()
+    bench.fault("conflict", operation="add", code=code, times=None)
+    with bench.client.recording() as exchange, pytest.raises(PartnerError):
+        bench.connector.add(made_up_upload(remote_id=remote_id), bench.members())
+    assert exchange.uncertain is doubt
+    assert bench.held(remote_id) == set()
+
+
+@pytest.mark.parametrize("then", ["5xx", "drop"])
+def test_a_deleted_audience_is_gone(bench: Bench, then: str) -> None:
+    """All its parts and no other, though an answer was lost; the next one has other ids."""
+    marker = "[somebody else]"
+    other = bench.connector.ensure_audience(made_up_audience(marker=marker, kinds=KINDS))
+    remote_id = bench.ensure()
+    bench.connector.add(made_up_upload(remote_id=remote_id), bench.members())
+    bench.fault("fail-after-change", operation="delete", then=then)
+    bench.connector.delete_audience(remote_id)
+    left = {one["id"] for one in control(bench.url, "state")["tiktok"]["lists"]}
+    assert left == {piece.rpartition(":")[2] for piece in other.split(",")}
+    assert bench.ensure() != remote_id
+
+
+def test_an_audience_that_tiktok_does_not_delete_is_told(bench: Bench) -> None:
+    """One that an ad group uses stays, with whoever is on it."""
+    remote_id, members = bench.ensure(), bench.members()
+    bench.connector.add(made_up_upload(remote_id=remote_id), members)
+    bench.fault("conflict", operation="delete", code=40002)
+    with pytest.raises(RefusedError, match="ad group"):
+        bench.connector.delete_audience(remote_id)
+    assert bench.held(remote_id) == identifiers(members)
 
 
 def test_a_failed_match_is_shown(bench: Bench) -> None:

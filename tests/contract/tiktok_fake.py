@@ -38,9 +38,9 @@ class TikTokFake(FakePartner):
         return self._changed(path, sent.json())
 
     def _asked(self, path: str, sent: Sent) -> Answer:
-        assert sent.params["advertiser_id"] == "7000000000000000001"
         if path == "advertiser/info/":
             return _answer(0, {"list": [{"advertiser_id": "7000000000000000001"}]})
+        assert sent.params["advertiser_id"] == "7000000000000000001"
         if path == "dmp/custom_audience/list/":
             return _answer(0, {"list": [self._row(n) for n in self.lists], "page_info": _PAGE})
         wanted = orjson.loads(sent.params["custom_audience_ids"])
@@ -52,9 +52,10 @@ class TikTokFake(FakePartner):
         return {"audience_id": number, "name": name, "calculate_type": kind} | sizes
 
     def _changed(self, path: str, wanted: dict[str, Any]) -> Answer:
+        if path == "dmp/custom_audience/delete/":
+            return self._deleted(wanted["custom_audience_ids"])
         if path == "segment/audience/":
-            number = self._make(wanted["custom_audience_name"], "MULTIPLE_TYPES")
-            return _answer(0, {"audience_id": number})
+            return self._segment(wanted)
         if path == "segment/mapping/":
             return self._mapped(wanted)
         found = [self.files[name] for name in wanted["file_paths"]]
@@ -66,6 +67,19 @@ class TikTokFake(FakePartner):
             return _BAD
         values = [value for _, lines in found for value in lines]
         return self._held(values, wanted["action"] == "REMOVE")
+
+    def _segment(self, wanted: dict[str, Any]) -> Answer:
+        if wanted["action"] == "delete":
+            return self._deleted([wanted["audience_id"]])
+        number = self._make(wanted["custom_audience_name"], "MULTIPLE_TYPES")
+        return _answer(0, {"audience_id": number})
+
+    def _deleted(self, numbers: list[str]) -> Answer:
+        if not self.lists.keys() >= set(numbers):
+            return _answer(40007)
+        for number in numbers:
+            del self.lists[number]
+        return _answer(0)
 
     def _mapped(self, wanted: dict[str, Any]) -> Answer:
         rows = wanted["batch_data"]
@@ -101,7 +115,7 @@ class TikTokFake(FakePartner):
         return _answer(0, {"file_path": path})
 
     def _make(self, name: str, kind: str) -> str:
-        number = str(7_100_000_000_000_000_001 + len(self.lists))
+        number = str(7_100_000_000_000_000_001 + len(self.types))
         self.lists[number], self.types[number] = name, kind
         return number
 

@@ -322,9 +322,26 @@ def test_audiences_are_deleted(tiktok: TikTok) -> None:
     assert tiktok.post(path, custom_audience_ids=[number])["code"] == 0
     assert tiktok.post(path, custom_audience_ids=[number])["code"] == 40007
     assert tiktok.post(path, custom_audience_ids=[])["code"] == 40002
+    other = tiktok.create(tiktok.path(f"{JANE}\n".encode()))["data"]["audience_id"]
+    wrong = {"action": "delete", "audience_id": other}
+    assert tiktok.post("segment/audience/", **wrong)["code"] == 40002  # it is from files
     gone = {"action": "delete", "audience_id": tiktok.list}
     assert tiktok.post("segment/audience/", **gone)["code"] == 0
     assert tiktok.map([tiktok.cell(JANE)]) == 40007
+
+
+def test_bodies_say_what_they_are(tiktok: TikTok) -> None:
+    """JSON as JSON, a file as a form with the known parts."""
+    body = b'{"advertiser_id": "7000000000000000001", "custom_audience_name": "x"}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        headers = {"Content-Type": kind}
+        made = tiktok.call("POST", "segment/audience/", data=body, headers=headers)
+        assert made["code"] == 40002
+    assert tiktok.upload(f"{JANE}\n".encode(), file_name="emails.csv")["code"] == 0
+    assert tiktok.upload(f"{JANE}\n".encode(), hashed="true")["code"] == 40002
+    fields = {"advertiser_id": ADVERTISER, "calculate_type": "EMAIL_SHA256"}
+    found = tiktok.call("POST", "dmp/custom_audience/file/upload/", data=fields)
+    assert found["code"] == 40002
 
 
 def test_a_code_is_exchanged_for_a_token(tiktok: TikTok) -> None:

@@ -105,6 +105,36 @@ def test_what_is_done_already_is_a_success(code: int) -> None:
     assert CONNECTOR.explain(_envelope(code)) is None
 
 
+IN_DOUBT = {20001, 40050, 40200, 40201, 40202, 40700, 60001, 47110, *range(50000, 60000)}
+
+
+@pytest.mark.parametrize("code", sorted({code for code, *_ in ROWS} | {0, 40050}))
+def test_a_code_proves_that_nothing_was_done_or_leaves_a_doubt(code: int) -> None:
+    """TikTok refuses with HTTP 200; what it refused before it looked at the people is certain."""
+    surely = code not in IN_DOUBT | {0}
+    assert CONNECTOR.changed_nothing(_envelope(code)) is surely
+    assert CONNECTOR.changed_nothing(_envelope(code, 400)) is surely
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "surely"),
+    [
+        (b'{"code": 0, "data": {"file_path": "a1/1.csv"}}', 200, True),  # a file is on no list yet
+        (b'{"code": 0, "data": {"custom_audience_id": "71"}}', 200, False),
+        (b'{"code": 40105}', 502, False),
+        (b"<html>Too Many Requests</html>", 429, True),
+        (b"<html>Bad Gateway</html>", 502, False),
+        (b"", 200, False),
+        (b"[]", 200, False),
+        (b'{"data": {"file_path": "a1/1.csv"}}', 200, False),
+        (b'{"code": 0, "data": []}', 200, False),
+    ],
+)
+def test_what_is_no_clear_word_proves_nothing(body: bytes, status: int, surely: bool) -> None:
+    """A server in trouble may have done it, whatever it says; a plain 4xx of the edge has not."""
+    assert CONNECTOR.changed_nothing(answered(body, status)) is surely
+
+
 @pytest.mark.parametrize(("code", "wait"), [(40201, 60.0), (60001, 600.0), (40100, None)])
 def test_waits_are_as_long_as_the_trouble(code: int, wait: float | None) -> None:
     """Maintenance takes minutes; a throttle begins with a second, and grows in the client."""
@@ -180,3 +210,22 @@ def test_another_trouble_is_not_taken_for_a_part() -> None:
     connector, _ = _started(_envelope(40100))
     with pytest.raises(TemporaryPartnerError):
         connector.add(made_up_upload(remote_id="71"), made_up_members(1, (Kind.EMAIL,)))
+
+
+@pytest.mark.parametrize("operation", ["add", "remove"])
+def test_a_request_that_tiktok_takes_for_a_copy_leaves_doubt(operation: str) -> None:
+    """It may be a copy of a day when the people were elsewhere; a removal is then made again."""
+    connector, _ = _started(_envelope(40050))
+    members = made_up_members(4, (Kind.EMAIL,))
+    receipt = getattr(connector, operation)(made_up_upload(remote_id="71"), members)
+    assert (receipt.accepted, receipt.unattributed, receipt.reason) == (0, 4, "40050")
+
+
+def test_a_file_that_was_put_to_use_before_is_no_copy_of_another() -> None:
+    """The path is of one upload, so that only the same call can have come before."""
+    uploaded = answered({"code": 0, "data": {"file_path": "a1/1.csv"}})
+    connector, _ = _started(uploaded, _envelope(40050))
+    receipt = connector.remove(
+        made_up_upload(remote_id="email:71"), made_up_members(4, (Kind.EMAIL,))
+    )
+    assert (receipt.accepted, receipt.unattributed) == (4, 0)

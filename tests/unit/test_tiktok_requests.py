@@ -356,6 +356,53 @@ def test_a_new_kind_gets_its_audience_from_files() -> None:
     assert connector.complete_audience("71", made_up_audience()) == "71"
 
 
+@pytest.mark.parametrize(
+    ("remote_id", "path", "wanted"),
+    [
+        (STREAMING, "segment/audience/", [{"action": "delete", "audience_id": STREAMING}]),
+        (
+            "email:71,phone:72",
+            "dmp/custom_audience/delete/",
+            [{"custom_audience_ids": ["71"]}, {"custom_audience_ids": ["72"]}],
+        ),
+    ],
+)
+def test_audiences_are_deleted_and_looked_for(
+    remote_id: str, path: str, wanted: list[dict[str, Any]]
+) -> None:
+    """One by one, since a call is refused whole where one is gone; then TikTok lists none."""
+    other = {"audience_id": "9", "name": "somebody else's"}
+    connector, partner = _started(*[_ok() for _ in wanted], _listed(other))
+    connector.delete_audience(remote_id)
+    *deletions, look = partner.requests
+    assert {(sent.method, sent.url) for sent in deletions} == {("POST", f"{API}{path}")}
+    assert [sent.json() for sent in deletions] == [
+        {"advertiser_id": ADVERTISER} | body for body in wanted
+    ]
+    assert (look.method, look.url) == ("GET", f"{API}dmp/custom_audience/list/")
+
+
+def test_an_audience_that_is_gone_counts_as_deleted() -> None:
+    """TikTok's word for it is also the one for an audience of somebody else, so it must list it."""
+    ours = {"audience_id": "72", "name": "x"}
+    connector, _ = _started(_ok(code=40007), _ok(), _listed())
+    connector.delete_audience("email:71,phone:72")
+    for answer in (_ok(code=40007), _ok(code=40050), _ok()):
+        connector, _ = _started(_ok(), answer, _listed(ours))
+        with pytest.raises(TemporaryPartnerError, match="still lists"):
+            connector.delete_audience("email:71,phone:72")
+
+
+def test_an_audience_in_use_is_not_deleted_and_says_so() -> None:
+    """TikTok keeps an audience that an active ad group uses."""
+    connector, _ = _started(_ok(code=40002))
+    with pytest.raises(RefusedError, match="ad group"):
+        connector.delete_audience(STREAMING)
+    connector, _ = _started(_ok(code=40105))
+    with pytest.raises(AuthenticationError):
+        connector.delete_audience(STREAMING)
+
+
 def test_check_asks_for_the_advertiser_and_its_audiences() -> None:
     """The ids are an array within the query."""
     info = _ok({"list": [{"advertiser_id": ADVERTISER}]})
@@ -365,7 +412,7 @@ def test_check_asks_for_the_advertiser_and_its_audiences() -> None:
         f"{API}advertiser/info/",
         f"{API}dmp/custom_audience/list/",
     ]
-    assert partner.requests[0].params["advertiser_ids"] == f'["{ADVERTISER}"]'
+    assert partner.requests[0].params == {"advertiser_ids": f'["{ADVERTISER}"]'}
     connector, _ = _started(_ok({"list": [{"advertiser_id": "1"}]}))
     with pytest.raises(AuthenticationError, match="advertiser"):
         connector.check()

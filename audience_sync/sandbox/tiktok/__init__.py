@@ -186,7 +186,9 @@ class TikTokSandbox:
             text = "The app is not in the allow list of this endpoint."
             raise TikTokError(errors.NOT_ALLOWED, text)
         if wanted.get("action") == "delete":
-            self._audiences.delete(advertiser, [wanted.get("audience_id")])
+            if not self._audiences.get(wanted.get("audience_id"), advertiser).streaming:
+                raise wrong("This audience is made from files.")
+            self._audiences.delete(advertiser, [wanted["audience_id"]])
             return _reply({}, advertiser)
         if wanted.get("action") != "create":
             raise wrong("action: create or delete.")
@@ -243,6 +245,8 @@ def _trouble(fault: Fault | None) -> str | None:
 
 
 def _object(call: Call) -> dict[str, Any]:
+    if not call.headers.get("content-type", "").startswith("application/json"):
+        raise wrong("The body must be application/json.")
     if "object" not in call.memory:
         try:
             call.memory["object"] = orjson.loads(call.body)

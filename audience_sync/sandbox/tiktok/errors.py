@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 from audience_sync.sandbox.world import Reply
@@ -44,7 +45,7 @@ def wrong(message: str) -> TikTokError:
     return TikTokError(PARAMETER, message)
 
 
-def only(wanted: dict[str, Any], *names: str) -> None:
+def only(wanted: Iterable[str], *names: str) -> None:
     """Refuse a body with keys that the endpoint does not have."""
     strange = sorted(set(wanted) - set(names))
     if strange:

@@ -17,6 +17,7 @@ from audience_sync.sandbox.tiktok.errors import (
     NOT_HASHED,
     SIGNATURE,
     TikTokError,
+    only,
     wrong,
 )
 from audience_sync.sandbox.world import Call, Clock
@@ -36,6 +37,7 @@ KINDS = {
     "MAID_MD5": "maid",
 }
 
+_PARTS = ("advertiser_id", "calculate_type", "file_signature", "file", "file_name")
 _HEX = b"0123456789abcdef"
 _NAME = re.compile(rb'content-disposition:[^\r\n]*?[; ]name="([^"]*)"', re.IGNORECASE)
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
@@ -61,6 +63,7 @@ class Files:
     def upload(self, call: Call, advertiser: str) -> str:
         """Take a file; its path, or the refusal of it."""
         parts = form(call)
+        only(parts, *_PARTS)
         kind = parts.get("calculate_type", b"").decode("ascii", "replace")
         if kind not in KINDS:
             raise TikTokError(FILE_KIND, "calculate_type is not one of the known types.")
