@@ -1,7 +1,8 @@
 """What happens when a partner refuses to take people off a list: as the project file decides.
 
 Some partners refuse a removal that leaves too few on a list. The person is never silently kept:
-the list is emptied and built anew by the next sync, or deleted, or somebody is told at once.
+the list is emptied and built anew by the next sync, or deleted, or somebody is told at once. A
+list that the partner does not empty is deleted where it can be.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from audience_sync.connector import Connector
 from audience_sync.errors import AudienceSyncError, RefusedError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, RemoteList, TransferLine
@@ -62,7 +64,12 @@ class Escalation:
                 error.code,
             )
         if policy is OnRefusedRemoval.EMPTY_AND_REBUILD:
-            return self._emptied(remover, link, remote, membership, held, lease)
+            try:
+                return self._emptied(remover, link, remote, membership, held, lease)
+            except RefusedError as refusal:  # a list that may not shrink may not be empty either
+                if type(link.connector).delete_audience is Connector.delete_audience:
+                    raise
+                _log.error("The partner does not empty %s (%s): it is deleted", where, refusal)
         return self._deleted(link, remote, held, lease)
 
     def _emptied(

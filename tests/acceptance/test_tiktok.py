@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shop_abroad import held, open_abroad, tell_the_story
+import requests
+from shop import PATIENCE, Shop, people
+from shop_abroad import held, open_abroad, tell_the_story, wanted
 
-from audience_sync.sandbox import RunningSandbox
+from audience_sync.sandbox import RunningSandbox, running_sandbox
 
 SETTINGS = (
     'advertiser_id: "7000000000000000001"',
@@ -40,3 +43,72 @@ def test_a_revoked_token_stops_tiktok_and_says_so(tmp_path: Path, sandbox: Runni
     shop.clear_faults()
     shop.must("sync")
     assert len(held(shop, "tiktok")["email"]) == 30
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Shop]:
+    """A shop with lists from files at a TikTok that keeps a thousand people on each."""
+    with running_sandbox(tiktok_strict_minimum=True) as sandbox:
+        base = f"base_url: {sandbox.url}/tiktok"
+        shop = open_abroad(tmp_path, sandbox.url, "tiktok", [base, "flow: files", *SETTINGS])
+        shop.customers(people(30))
+        shop.must("sync")
+        yield shop
+
+
+def _decide(shop: Shop, policy: str) -> None:
+    text = shop.project.read_text()
+    shop.project.write_text(f"{text}withdrawals: {{on_refused_removal: {policy}}}\n")
+
+
+@pytest.mark.parametrize("policy", ["delete", "empty_and_rebuild"])
+def test_a_withdrawal_that_tiktok_refuses_takes_the_list_away(strict: Shop, policy: str) -> None:
+    """As the project decides; TikTok empties no list from files either, so that both delete it.
+
+    The next sync makes another, without whoever withdrew.
+    """
+    rows, before = people(30), _ids(strict)
+    _decide(strict, policy)
+    told = strict.must("withdraw", "--email", rows[0][1])
+    assert rows[0][1] not in told.out + told.err
+    assert held(strict, "tiktok") == {}
+    assert _ids(strict) == []
+    assert "No withdrawal is on its way" in strict.must("withdrawals").out
+    strict.must("sync")
+    assert held(strict, "tiktok") == wanted(rows[1:], "+")
+    assert not set(_ids(strict)) & set(before)
+    assert strict.must("log", "verify", "--json").json["sound"] is True
+
+
+def test_a_withdrawal_that_tiktok_refuses_stays_open_unless_the_project_decides(
+    strict: Shop,
+) -> None:
+    """The operator is told what to do, and nobody counts as gone who is still there."""
+    rows, before = people(30), held(strict, "tiktok")
+    told = strict.run("withdraw", "--email", rows[0][1])
+    assert told.code != 0
+    said = " ".join((told.out + told.err).split())
+    assert "on_refused_removal" in said
+    assert rows[0][1] not in said
+    assert held(strict, "tiktok") == before
+    _decide(strict, "delete")
+    strict.must("withdraw", "--email", rows[1][1])  # takes the first along
+    assert held(strict, "tiktok") == {}
+
+
+def test_a_list_that_tiktok_does_not_delete_keeps_the_withdrawal_open(strict: Shop) -> None:
+    """An ad group uses it: the operator is told, and the next attempt ends it."""
+    rows, before = people(30), held(strict, "tiktok")
+    _decide(strict, "delete")
+    strict.fault("conflict", operation="delete", partner="tiktok", code=40002)
+    told = strict.run("withdraw", "--email", rows[0][1])
+    assert told.code != 0
+    assert "ad group" in " ".join((told.out + told.err).split())
+    assert held(strict, "tiktok") == before
+    strict.must("withdraw", "--email", rows[1][1])  # takes the first along
+    assert held(strict, "tiktok") == {}
+
+
+def _ids(shop: Shop) -> list[str]:
+    state = requests.get(f"{shop.url}/_control/state", timeout=PATIENCE).json()
+    return [one["id"] for one in state["tiktok"]["lists"]]

@@ -336,6 +336,29 @@ class TestRefused:
         world.ran()
         assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
 
+    @pytest.mark.parametrize("deletes", [True, False])
+    def test_a_list_that_is_not_emptied_either_is_deleted(
+        self, world: WithdrawnWorld, *, deletes: bool
+    ) -> None:
+        """Where the partner deletes lists; else a person is told, and nobody counts as gone."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            raise RefusedError("the audience would be too small", 400, "40002")
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        if deletes:
+
+            class Deleting(type(world.partner)):  # type: ignore[misc]
+                def delete_audience(self, remote_id: str) -> None:
+                    self.holds.clear()
+
+            world.partner.__class__ = Deleting
+        world.withdraw(email="p1@example.com")
+        worked = world.lane_works()
+        assert world.partner.holds == world.held() == (set() if deletes else EVERYBODY)
+        assert (worked.open, len(worked.reasons)) == ((0, 0) if deletes else (1, 1))
+
     def test_the_list_is_deleted(self, world: WithdrawnWorld) -> None:
         """The next sync makes another."""
         world.policy = OnRefusedRemoval.DELETE
