@@ -11,7 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from audience_sync.cli.outcomes import print_funnels, sentences
-from audience_sync.cli.written import ago, ahead, clock, console, in_zone, number, short
+from audience_sync.cli.written import (
+    ago,
+    ahead,
+    clock,
+    console,
+    in_zone,
+    keep_whole,
+    number,
+    short,
+)
 from audience_sync.ledger.records import RunState
 
 if TYPE_CHECKING:
@@ -103,7 +112,7 @@ def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
         "removed",
         right=["added", "removed"],
     )
-    table.columns[0].no_wrap = True
+    keep_whole(table.columns[0], [run.id for run in runs])
     for run in runs:
         silent = run.outbox is None
         table.add_row(
@@ -114,7 +123,8 @@ def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
             "" if silent else number(run.delta.get("additions", 0)),
             "" if silent else number(run.delta.get("removals", 0)),
         )
-    console().print(table if runs else "No runs yet; `audience-sync sync` makes some.")
+    found = table if runs else "No runs yet; `audience-sync sync` makes some."
+    console().print(found, crop=False)
 
 
 def print_run(run: Run, batches: Sequence[Batch], reached: str, zone: tzinfo) -> None:

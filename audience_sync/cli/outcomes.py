@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from audience_sync.cli.written import console, number
+from audience_sync.cli.written import console, keep_whole, number
 from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.ledger.records import BatchState, RunState
 
@@ -101,7 +101,8 @@ def print_outcomes(
     table.add_column("", overflow="fold", min_width=14)
     for name in ("members", "added", "removed"):
         table.add_column(name, justify="right")
-    table.add_column("run", no_wrap=True)
+    table.add_column("run")
+    keep_whole(table.columns[-1], [one.run.id for one in outcomes if one.run is not None])
     table.add_column("reached", overflow="fold")
     last = None
     for outcome in outcomes:
@@ -110,7 +111,7 @@ def print_outcomes(
             last = outcome.audience
         table.add_row(f"  {outcome.destination}", *_cells(outcome, reached))
     output = console()
-    output.print(table)
+    output.print(table, crop=False)
     for sentence in sentences(outcomes, kept=kept):
         output.print(f"\n{sentence}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 CUSTOMERS = 200_000
 CUSTOMERS_AN_ORDER = 400  # of those that are made up
-_UNFOLDED = 10_000  # columns; what reads a pipe needs no folding
+_BESIDE = 5  # columns for the mark of a finding, and between
+_NARROWEST = 20  # columns for what a finding says
 SANDBOX = "http://127.0.0.1:8600"
 
 
@@ -143,22 +145,30 @@ def check(
 
 def _print_findings(findings: list[Finding]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - keeps --help light
-    from rich.table import Table  # noqa: PLC0415 - the same
 
     from audience_sync.cli.written import console  # noqa: PLC0415 - the same
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column()
-    table.add_column()
-    table.add_column(overflow="fold")  # an address is copied whole
+    output = console()
+    widest = max(len(finding.subject) for finding in findings)
+    room = output.width - widest - _BESIDE
     for finding in findings:
         good = "[yellow]![/]" if finding.warns else "[green]✓[/]"
         mark = good if finding.error is None else "[red]✗[/]"
-        table.add_row(mark, f"[bold]{escape(finding.subject)}[/]", escape(finding.detail))
-    output = console()
-    if not output.is_terminal:
-        output.width = _UNFOLDED
-    output.print(table)
+        first, *more = _folded(finding.detail, room, cut=output.is_terminal)
+        subject = escape(finding.subject.ljust(widest))
+        output.print(f"{mark}  [bold]{subject}[/]  {escape(first)}", soft_wrap=True)
+        for line in more:
+            output.print(" " * (widest + _BESIDE) + escape(line), soft_wrap=True)
+
+
+def _folded(detail: str, room: int, *, cut: bool) -> list[str]:
+    """Its lines; a word that is longer, such as an address, is copied whole from a pipe."""
+    width = max(_NARROWEST, room)
+    return [
+        line
+        for sentence in detail.splitlines() or [""]
+        for line in wrap(sentence, width, break_long_words=cut, break_on_hyphens=False) or [""]
+    ]
 
 
 def _print_json(findings: list[Finding]) -> None:

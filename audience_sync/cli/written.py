@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Column
 
+_UNFOLDED = 10_000  # columns; nothing of ours is as wide
 _SHORT = 3  # characters of a zone that stands beside a column's head, not below it
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
@@ -24,11 +29,35 @@ def _plain(value: Any) -> Any:
     return dict(value) if hasattr(value, "keys") else str(value)
 
 
+class _Unpadded:
+    """stdout without the blanks that fill a table's lines up to its width."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
 def console() -> Console:
-    """Where results for people are printed."""
+    """Where results for people are printed: as wide as the terminal is, or as COLUMNS says.
+
+    What reads a pipe needs no folding, and finds whole words.
+    """
     from rich.console import Console  # noqa: PLC0415 - keeps --help light
 
-    return Console(highlight=False)
+    plain: Any = _Unpadded()
+    made = Console(highlight=False)
+    if made.is_terminal:
+        return made
+    width = None if os.environ.get("COLUMNS", "").isdigit() else _UNFOLDED
+    return Console(highlight=False, file=plain, width=width)
+
+
+def keep_whole(column: Column, words: Iterable[str]) -> None:
+    """Never fold or cut the words of a column, however narrow the terminal is: they are copied."""
+    column.no_wrap = True
+    column.min_width = max(map(len, words), default=0)
 
 
 def number(count: float | str) -> str:

@@ -82,3 +82,45 @@ def test_an_option_without_its_value_points_at_its_command(open_shop: Open) -> N
     assert told.err.strip().endswith("see `audience-sync log --help`")
     assert "see `audience-sync log verify --help`" in shop.run("log", "verify", "--key").err
     assert "see `audience-sync --help`" in shop.run("--nonsense").err
+
+
+def test_what_is_piped_is_as_wide_as_it_needs(
+    open_shop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is padded, none is folded, so that grep finds whole ids and whole lists."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shop = open_shop(people(3), change=lambda text: text.replace("everyone:", f"{'e' * 60}:"))
+    shop.must("sync")
+    runs = shop.must("runs").out
+    for run in shop.must("runs", "--json").json["runs"]:
+        assert f"{run['audience']}, {run['destination']}" in runs
+        assert run["id"] in runs
+    shop.write(change=lambda text: text.replace("email: email", "email: mail"))
+    for told in (
+        runs,
+        shop.run("check").out,
+        shop.must("status").out,
+        shop.run("plan", "swedes").out,
+    ):
+        assert [line for line in told.splitlines() if line != line.rstrip()] == []
+    red = [line for line in shop.run("check").out.splitlines() if line.startswith("✗")]
+    assert len(red) == 1
+    assert red[0].endswith("There are: id, email, phone, consent, market")
+
+
+def test_columns_says_how_wide_a_pipe_is(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences are folded there between words; ids are whole all the same."""
+    monkeypatch.setenv("COLUMNS", "60")
+    shop = open_shop(people(3))
+    shop.must("sync")
+    ids = [run["id"] for run in shop.must("runs", "--json").json["runs"]]
+    assert [run for run in ids if run not in shop.must("runs").out] == []
+    planned = shop.must("plan", "everyone", "--json").json["outcomes"]
+    assert planned[0]["run"]["id"] in shop.must("runs").out
+    told = shop.must("sync").out
+    newest = [run["id"] for run in shop.must("runs", "--json").json["runs"]][:4]
+    assert [run for run in newest if run not in told] == []
+    shop.write(change=lambda text: text.replace("email: email", "email: mail"))
+    red = shop.run("check").out.partition("✗")[2].partition("\n✓")[0]
+    assert max(map(len, red.splitlines())) <= 60
+    assert "There are: id, email, phone, consent, market" in " ".join(red.split())

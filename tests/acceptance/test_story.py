@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from shop import Shop, counts, expected, people
 
 from audience_sync.sandbox import RunningSandbox
@@ -129,8 +130,11 @@ def test_every_reading_command_prints_one_json_document(open_shop: Callable[...,
     shop.must("schema")
 
 
-def test_people_read_the_same_story(open_shop: Callable[..., Shop]) -> None:
+def test_people_read_the_same_story(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tables fit into 80 columns and name what was reached."""
+    monkeypatch.setenv("COLUMNS", "80")
     shop = open_shop()
     for words in (["sync"], ["status", "--poll"], ["runs"], ["log"], ["connectors"], ["check"]):
         told = shop.must(*words).out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from shop import Shop, people
 
 
@@ -15,8 +16,11 @@ def _open(open_shop: Callable[..., Shop], threshold: str) -> Shop:
     )
 
 
-def test_small_counts_are_not_told_anywhere(open_shop: Callable[..., Shop]) -> None:
+def test_small_counts_are_not_told_anywhere(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three people leave: neither their number nor what gives it away is in any report."""
+    monkeypatch.setenv("COLUMNS", "80")
     shop = _open(open_shop, "report_threshold: 10")
     shop.must("sync", "everyone")
     shop.sql("UPDATE customers SET consent = 'denied' WHERE id <= 3")
