@@ -56,7 +56,7 @@ def order_targets(
             batch_size=_connector(project, connectors, name)
             .limits_of(project.destinations[name].settings)
             .members_per_request,
-            slots=1,
+            most_identifiers=1,
             guards=GuardLimits(
                 minimum_members=None,
                 maximum_removals=guards.maximum_removals,

@@ -150,7 +150,7 @@ def _retired(
         where=None,
         forms={},
         batch_size=connectors[partner].limits_of(settings).members_per_request,
-        slots=1,
+        most_identifiers=1,
         guards=GuardLimits(always=f"the audience {where}, so its list would be emptied"),
         retired=True,
     )
@@ -177,7 +177,7 @@ def _target(
         where=audience.where,
         forms=forms,
         batch_size=limits.members_per_request,
-        slots=max(1, limits.identifiers_per_member // max(1, len(forms))),
+        most_identifiers=max(limits.identifiers_per_member, len(forms)),
         guards=_guards(
             audience.guards,
             connector.minimum_of(settings),

@@ -49,9 +49,7 @@ def rows_of(people: People, kinds: Iterable[Kind] = WIDTHS) -> list[tuple[int, d
     return [(who, {kind: n}) for who, held in people.items() for kind, n in held if kind in kinds]
 
 
-def lines_of(
-    people: People, *, since: int = 0, slots: int = 5, kinds: Iterable[Kind] = WIDTHS
-) -> Lines:
+def lines_of(people: People, *, since: int = 0, kinds: Iterable[Kind] = WIDTHS) -> Lines:
     """The lines of people; columns for these kinds alone."""
     chosen = tuple(kinds)
     rows = rows_of(people, chosen)
@@ -65,7 +63,7 @@ def lines_of(
         for kind in chosen
     }
     at = np.full(len(rows), since, dtype=np.uint32)
-    return merge(array(key(who) for who, _ in rows), columns, at, slots)
+    return merge(array(key(who) for who, _ in rows), columns, at)
 
 
 def identifiers(lines: Lines) -> set[tuple[bytes, Kind, bytes]]:

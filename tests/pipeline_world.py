@@ -201,7 +201,7 @@ class World:
             where="market = 'SE'",
             forms=FORMS,
             batch_size=3,
-            slots=5,
+            most_identifiers=25,
             guards=NO_GUARDS,
         )
         self.hashed: Mapping[Kind, str] = {}

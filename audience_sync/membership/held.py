@@ -19,8 +19,6 @@ from audience_sync.membership.lines import DOUBTFUL, Lines, join, merge, no_line
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
-_ALL_SLOTS = 255  # what was sent is remembered whole
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -143,7 +141,7 @@ def apply(
     widths = widths_of(held, removed, added, perhaps)
     alive = held.with_kinds(widths).take(held.alive)
     rest = join([subtract(alive, removed.with_kinds(widths).sorted()), added, perhaps])
-    united = merge(rest.keys, rest.columns, rest.since, _ALL_SLOTS)
+    united = merge(rest.keys, rest.columns, rest.since)  # what was sent is remembered whole
     unsure = join([alive.take(alive.state == DOUBTFUL), perhaps])
     united = united.marked(_named(united, unsure) & ~_named(united, added))
     tombs = held if following is None else following

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ _DEVICES = (Kind.IDFA, Kind.GAID)  # the only kinds that are sent raw in some fo
 HELD = 0
 EXPIRED = 1  # taken off the partner's list by age; not sent again while the person stays wanted
 DOUBTFUL = 2  # sent, but perhaps it never arrived: sent again if wanted, else taken off
+
+_SLOTS = 255  # of a kind; what one byte can number
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,11 +206,12 @@ def join(parts: Sequence[Lines]) -> Lines:
 
 
 def merge(
-    keys: Bytes, columns: Mapping[Kind, Bytes], since: NDArray[np.uint32], slots: int
+    keys: Bytes, columns: Mapping[Kind, Bytes], since: NDArray[np.uint32], most: int | None = None
 ) -> Lines:
     """Rows of one identity become one member with the union of their identifiers.
 
-    At most `slots` values of a kind are kept, the same ones each time; `since` is the earliest.
+    At most so many are kept, the same ones each time: the first of each kind, then the second ones,
+    and so on. `since` is the earliest.
     """
     nothing = np.zeros(len(keys), dtype=np.uint8)
     rows = Lines(keys, nothing, columns, since, nothing)
@@ -218,14 +222,24 @@ def merge(
         return rows
     count = np.diff(np.append(first, len(rows)))
     alone = rows.take(first[count == 1])
-    united = _unite(rows.take(np.repeat(count > 1, count)), slots)
+    united = _unite(rows.take(np.repeat(count > 1, count)), most)
     return join([alone, united]).sorted()
 
 
-def _unite(rows: Lines, slots: int) -> Lines:
+class _Ranked(NamedTuple):
+    """Identifiers of one kind: whose each is, which of theirs, and itself."""
+
+    owner: Positions
+    rank: Positions
+    values: Bytes
+
+
+def _unite(rows: Lines, most: int | None) -> Lines:
     first = rows.starts
     member = np.cumsum(_boundaries(rows)) - 1
-    ranked = {kind: _ranked(member, values, slots) for kind, values in rows.columns.items()}
+    ranked = {kind: _ranked(member, values) for kind, values in rows.columns.items()}
+    if most is not None:
+        ranked = _first(ranked, len(first), most)
     height = np.ones(len(first), dtype=np.int64)
     for owner, rank, _ in ranked.values():
         np.maximum.at(height, owner, rank + 1)
@@ -241,10 +255,8 @@ def _unite(rows: Lines, slots: int) -> Lines:
     return Lines(keys, slot, columns, np.repeat(earliest, height), np.zeros(total, dtype=np.uint8))
 
 
-def _ranked(
-    member: NDArray[np.int64], values: Bytes, slots: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Bytes]:
-    """Each member's distinct values in byte order: owner, rank below `slots`, value."""
+def _ranked(member: NDArray[np.int64], values: Bytes) -> _Ranked:
+    """Each member's distinct values in byte order, as many as there are slots."""
     at = np.flatnonzero(present(values))
     width = values.shape[1]
     tagged = np.empty((len(at), 8 + width), dtype=np.uint8)
@@ -253,8 +265,23 @@ def _ranked(
     distinct = np.unique(as_void(tagged)).view(np.uint8).reshape(-1, 8 + width)
     owner = np.ascontiguousarray(distinct[:, :8]).view(">u8").ravel().astype(np.int64)
     rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    kept = rank < slots
-    return owner[kept], rank[kept], distinct[kept, 8:]
+    kept = rank < _SLOTS
+    return _Ranked(owner[kept], rank[kept], distinct[kept, 8:])
+
+
+def _first(ranked: Mapping[Kind, _Ranked], members: int, most: int) -> dict[Kind, _Ranked]:
+    """Each member's first values of every kind before any second one, at most so many."""
+    kinds = [kind for kind in Kind if kind in ranked]
+    counts = {kind: np.bincount(ranked[kind].owner, minlength=members) for kind in kinds}
+    found = {}
+    for place, kind in enumerate(kinds):
+        owner, rank, values = ranked[kind]
+        before = np.zeros(len(owner), dtype=np.int64)
+        for other, count in enumerate(counts[one][owner] for one in kinds):
+            before += np.minimum(count, rank) + ((count > rank) & (other < place))
+        kept = before < most
+        found[kind] = _Ranked(owner[kept], rank[kept], values[kept])
+    return found
 
 
 def _boundaries(lines: Lines) -> NDArray[np.int64]:

@@ -175,7 +175,7 @@ class Comparison:
             return no_lines({kind: values.shape[1] for kind, values in there.items()})
         since = np.full(len(at), self._now, dtype=np.uint32)
         kept = {kind: rows_at(values, at) for kind, values in there.items()}
-        lines = merge(rows_at(identity, at), kept, since, target.slots)
+        lines = merge(rows_at(identity, at), kept, since, target.most_identifiers)
         counts.members = len(lines.starts)
         counts.merged = len(at) - counts.members
         return lines

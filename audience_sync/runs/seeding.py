@@ -73,7 +73,7 @@ class Seeding:
         wanted = np.array(turn, dtype=np.bool_) & usable & ~self._refused(written)
         since = np.full(int(wanted.sum()), self.now, dtype=np.uint32)
         columns = {kind: column[wanted] for kind, column in values.items()}
-        lines = merge(keys[wanted], columns, since, target.slots)
+        lines = merge(keys[wanted], columns, since, target.most_identifiers)
         known = keys[present(keys)]
         known = rows_at(known, sort_order(known))
         return Seeds(known[starts(known)], lines) if len(known) else None

@@ -34,7 +34,7 @@ class Target:
     where: str | None  # None selects every customer
     forms: Mapping[Kind, str]
     batch_size: int
-    slots: int
+    most_identifiers: int  # of one member
     guards: GuardLimits
     holdout: float = 0.0
     expired_before: datetime | None = None
