@@ -10,12 +10,14 @@ import orjson
 from audience_sync.connector import (
     AudienceRequest,
     ConfigurationError,
+    RefusedError,
     Statistics,
     TemporaryPartnerError,
 )
 
 LONGEST_NAME = 375  # characters
 PAGE = 1_000  # segments
+NOT_FOUND = 404  # HTTP's own status
 PAGES = 100  # more than any ad account has
 WORDS = {
     "READY": "ready for use",
@@ -40,6 +42,18 @@ def definition(audience: AudienceRequest, account: str, days: int | None) -> byt
     return orjson.dumps({"segments": [wanted]})
 
 
+def ensure(call: Callable[..., dict[str, Any]], url: str, marker: str, body: bytes) -> str:
+    """The id of the segment with our marker in its description, made where there is none.
+
+    Not repeated here: after a lost answer the next look-up finds what was made.
+    """
+    for found in listed(call, url):
+        if marker in str(found.get("description", "")):
+            return named(found)
+    made = segments(call("POST", url, body=body, repeatable=False))
+    return named(made[0] if made else {})
+
+
 def listed(call: Callable[..., dict[str, Any]], url: str) -> Iterator[dict[str, Any]]:
     """Every segment of the ad account, page by page."""
     page = call("GET", url, params={"limit": str(PAGE)})
@@ -50,6 +64,16 @@ def listed(call: Callable[..., dict[str, Any]], url: str) -> Iterator[dict[str, 
         if not following:
             return
         page = call("GET", str(following))
+
+
+def delete(call: Callable[..., dict[str, Any]], url: str, remote_id: str) -> None:
+    """Delete a segment; one that is not found is gone if the ad account does not list it."""
+    try:
+        call("DELETE", f"v1/segments/{number(remote_id)}")
+    except RefusedError as error:
+        missing = error.status == NOT_FOUND
+        if not missing or any(named(one) == remote_id for one in listed(call, url)):
+            raise
 
 
 def segments(found: Mapping[str, Any]) -> list[dict[str, Any]]:

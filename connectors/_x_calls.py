@@ -24,6 +24,7 @@ from audience_sync.connector import (
 )
 
 LONGEST = 392  # days; the shortest thirteen months are a day longer
+GONE = ("NOT_FOUND", "TAILORED_AUDIENCE_NOT_FOUND")  # or another account's
 PAGES = 500  # more pages than any ads account has
 
 
@@ -104,6 +105,24 @@ def find(client: PartnerClient, settings: XSettings, audience: AudienceRequest) 
             "remote_id"
         )
     return None
+
+
+def delete(client: PartnerClient, settings: XSettings, number: str) -> None:
+    """Delete a list; one that is not found is gone if the account does not list it."""
+    asked = {"custom_audience_ids": plain(number)}
+    try:
+        url = address(settings, "custom_audiences", number, params={})
+        shown = data_of(client.request("DELETE", url))
+    except RefusedError as error:
+        listed = error.code not in GONE or any(
+            one.get("id") == number
+            for one in pages(client, settings, "custom_audiences", params=asked)
+        )
+        if listed:
+            raise
+        return
+    if shown.get("deleted") is not True:
+        raise TemporaryPartnerError("X did not say that the list is deleted; try again")
 
 
 def data_of(answer: Answer) -> dict[str, Any]:

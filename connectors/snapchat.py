@@ -87,15 +87,9 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         """See `Connector.ensure_audience`; names are not unique, the description has the marker."""
         if not set(audience.kinds) & set(self.forms):
             raise ConfigurationError("this audience has no identifier that Snapchat can use")
-        for found in segment.listed(self._call, self._segments):
-            if audience.marker in str(found.get("description", "")):
-                return segment.named(found)
-        body = segment.definition(
-            audience, self.settings.ad_account_id, self.settings.retention_days
-        )
-        # Not repeated here: after a lost answer the next look-up finds what was made.
-        made = segment.segments(self._call("POST", self._segments, body=body, repeatable=False))
-        return segment.named(made[0] if made else {})
+        days = self.settings.retention_days
+        body = segment.definition(audience, self.settings.ad_account_id, days)
+        return segment.ensure(self._call, self._segments, audience.marker, body)
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.add`; whoever else is on a list of ours that begins afresh leaves."""
@@ -106,6 +100,10 @@ class SnapchatConnector(Connector[SnapchatSettings]):
     def remove(self, upload: Upload, members: Members) -> Receipt:
         """See `Connector.remove`; a DELETE with a body."""
         return self._change("DELETE", upload, members)
+
+    def delete_audience(self, remote_id: str) -> None:
+        """See `Connector.delete_audience`."""
+        segment.delete(self._call, self._segments, remote_id)
 
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; Snapchat shows a size and never a match rate."""

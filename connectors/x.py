@@ -22,7 +22,8 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     Upload,
 )
-from connectors._x_calls import XSettings, address, data_of, find, id_of, pages, plain, signed
+from connectors import _x_calls as calls
+from connectors._x_calls import XSettings
 from connectors._x_wire import UNREACHED, change, day_after, statistics_of
 from connectors._x_words import explained, pause
 
@@ -68,19 +69,20 @@ class XConnector(Connector[XSettings]):
 
     def check(self) -> None:
         """See `Connector.check`; X tells of missing terms only when a list is made."""
-        next(pages(self.client, self.settings, "custom_audiences", params={"count": "1"}), None)
+        one = {"count": "1"}
+        next(calls.pages(self.client, self.settings, "custom_audiences", params=one), None)
 
     def ensure_audience(self, audience: AudienceRequest) -> str:
         """See `Connector.ensure_audience`; names are unique at X, but no error surely says so."""
-        found = find(self.client, self.settings, audience)
+        found = calls.find(self.client, self.settings, audience)
         if found is not None:
             return found
         words = {"name": audience.name, "description": f"{audience.title} {audience.marker}"}
         try:
-            return id_of(self._post(self._address("custom_audiences", **words)))
+            return calls.id_of(self._post(self._address("custom_audiences", **words)))
         except RefusedError:
             # An earlier attempt made it and its answer was lost, or another run was faster.
-            found = find(self.client, self.settings, audience)
+            found = calls.find(self.client, self.settings, audience)
             if found is None:
                 raise
             return found
@@ -99,17 +101,21 @@ class XConnector(Connector[XSettings]):
         if not self.settings.do_not_reach:
             return None
         kind = "do_not_reach_lists"  # an account has one at most, whoever made it
-        there = next(pages(self.client, self.settings, kind, params={}), None)
+        there = next(calls.pages(self.client, self.settings, kind, params={}), None)
         words = {"name": "Do Not Reach List", "description": "people who withdrew"}
-        number = id_of(there or self._post(self._address(kind, **words)))
+        number = calls.id_of(there or self._post(self._address(kind, **words)))
         url = self._address(kind, number, "users", below="batch/accounts")
         until = day_after(self.settings.do_not_reach_days)
         return change(self.client, url, "Update", members, UNREACHED, until)
 
+    def delete_audience(self, remote_id: str) -> None:
+        """See `Connector.delete_audience`."""
+        calls.delete(self.client, self.settings, remote_id)
+
     def statistics(self, remote_id: str) -> Statistics:
         """See `Connector.statistics`; the size comes some hours after an upload."""
-        url = self._address("custom_audiences", plain(remote_id))
-        return statistics_of(data_of(self.client.request("GET", url)))
+        url = self._address("custom_audiences", calls.plain(remote_id))
+        return statistics_of(calls.data_of(self.client.request("GET", url)))
 
     def sign(
         self,
@@ -119,7 +125,7 @@ class XConnector(Connector[XSettings]):
         body: bytes | None,  # noqa: ARG002 - X signs no JSON body
     ) -> Mapping[str, str]:
         """See `Connector.sign`."""
-        return signed(self.settings, method, url, params)
+        return calls.signed(self.settings, method, url, params)
 
     def slow_down(self, answer: Answer) -> float:
         """See `Connector.slow_down`: to the end of a window whose requests are used up."""
@@ -134,11 +140,11 @@ class XConnector(Connector[XSettings]):
             return plainly or unread
         return explained(answer, found, plainly)
 
-    def _post(self, url: str, body: bytes | None = None) -> dict[str, Any]:
-        return data_of(self.client.request("POST", url, body=body))
+    def _post(self, url: str) -> dict[str, Any]:
+        return calls.data_of(self.client.request("POST", url))
 
     def _users(self, upload: Upload) -> str:
-        return self._address("custom_audiences", plain(upload.remote_id), "users")
+        return self._address("custom_audiences", calls.plain(upload.remote_id), "users")
 
     def _address(self, *parts: str, below: str = "accounts", **params: str) -> str:
-        return address(self.settings, *parts, below=below, params=params)
+        return calls.address(self.settings, *parts, below=below, params=params)

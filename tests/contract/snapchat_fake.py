@@ -44,6 +44,9 @@ class SnapchatFake(FakePartner):
             return self._changed(sent)
         if rest == ["all_users"]:
             self.held.clear()
+        if not rest and sent.method == "DELETE":
+            del self.lists[number]
+            return _segments([])
         return _segments([self._view(number)])
 
     def _token(self, sent: Sent) -> Answer:
@@ -56,7 +59,7 @@ class SnapchatFake(FakePartner):
         return _segments([self._view(self._make(one)) for one in wanted])
 
     def _make(self, wanted: dict[str, Any]) -> str:
-        number = str(5_677_923_948_298_240 + len(self.lists))
+        number = str(5_677_923_948_298_240 + len(self.names))
         self.lists[number], self.names[number] = wanted["description"], wanted["name"]
         return number
 

@@ -12,7 +12,12 @@ from partner_bench import KINDS, SECRET, SETUPS, Bench, Setup, control
 from audience_sync.connector import AuthenticationError, RefusedError, TemporaryPartnerError
 from audience_sync.sandbox.credentials import demo_refresh_token
 from audience_sync.sandbox.server import running_sandbox
-from audience_sync.testing.builders import identifiers, made_up_members, made_up_upload
+from audience_sync.testing.builders import (
+    identifiers,
+    made_up_audience,
+    made_up_members,
+    made_up_upload,
+)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +193,20 @@ def test_whoever_withdraws_is_put_on_the_do_not_reach_list_of_x(url: str) -> Non
     [listed] = control(url, "state")["x"]["lists"]
     assert listed["kind"] == "do not reach"
     assert bench.held(listed["id"]) == identifiers(members.only(*KINDS[:2]))
+    bench.client.close()
+
+
+def test_a_deleted_list_of_x_is_gone(url: str) -> None:
+    """Ours and no other, though the answer was lost; its name is free again."""
+    bench = Bench(url, "x")
+    asked = made_up_audience(name="another", marker="[somebody else]")
+    other = bench.connector.ensure_audience(asked)
+    remote_id = bench.ensure()
+    bench.connector.add(made_up_upload(remote_id=remote_id), bench.members())
+    bench.fault("fail-after-change", operation="delete")
+    bench.connector.delete_audience(remote_id)
+    assert [one["id"] for one in control(url, "state")["x"]["lists"]] == [other]
+    assert bench.ensure() != remote_id
     bench.client.close()
 
 

@@ -11,7 +11,7 @@ from partner_bench import Bench, control
 
 from audience_sync.connector import AuthenticationError, RefusedError
 from audience_sync.sandbox.server import running_sandbox
-from audience_sync.testing.builders import identifiers, made_up_upload
+from audience_sync.testing.builders import identifiers, made_up_audience, made_up_upload
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +124,15 @@ def test_many_segments_are_looked_through(bench: Bench) -> None:
     remote_id = bench.ensure()
     assert bench.ensure() == remote_id
     assert len(_journal(bench.url, operation="list")) == 3  # the second look needs two pages
+
+
+@pytest.mark.parametrize("then", ["5xx", "drop"])
+def test_a_deleted_segment_is_gone(bench: Bench, then: str) -> None:
+    """Ours and no other, though the answer was lost; the next one has another id."""
+    other = bench.connector.ensure_audience(made_up_audience(marker="[somebody else]"))
+    remote_id = bench.ensure()
+    bench.connector.add(made_up_upload(remote_id=remote_id), bench.members())
+    bench.fault("fail-after-change", operation="delete", then=then)
+    bench.connector.delete_audience(remote_id)
+    assert [one["id"] for one in control(bench.url, "state")["snapchat"]["lists"]] == [other]
+    assert bench.ensure() != remote_id

@@ -29,6 +29,10 @@ class XFake(FakePartner):
             return self._changed(sent)
         if what == "custom_audiences":
             return self._lists(sent, query)
+        if sent.method == "DELETE":
+            known = self.lists.pop(what, None) is not None
+            gone = answered({"data": {"id": what, "deleted": True}})
+            return gone if known else _refused("NOT_FOUND", 404)
         found = {"id": what, "audience_size": 1200}
         return answered({"data": [found] if what == "do_not_reach_lists" else found})
 
@@ -43,7 +47,7 @@ class XFake(FakePartner):
         return answered({"data": {"id": self._make(asked["name"], asked["description"])}})
 
     def _make(self, name: str, description: str) -> str:
-        number = f"2906{len(self.lists)}"
+        number = f"2906{len(self.names)}"
         self.lists[number], self.names[number] = description, name
         return number
 

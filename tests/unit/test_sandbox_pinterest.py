@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 import requests
 
@@ -119,6 +120,26 @@ def test_a_list_needs_a_name_and_a_type(pinterest: Pinterest, change: dict[str, 
     """Enumerations are case-sensitive."""
     wanted = {"name": "x", "records": records(1)} | change
     assert error(pinterest.call("POST", pinterest.lists, wanted)) == (400, 1)
+
+
+def test_bodies_are_json_of_known_words(pinterest: Pinterest) -> None:
+    """A form, or a word that the endpoint does not have, is refused."""
+    one = f"{pinterest.lists}/{pinterest.list}"
+    wanted = {"operation_type": "ADD", "records": records(1)}
+    strange = {"hashed": True}
+    assert error(pinterest.call("PATCH", one, wanted | strange)) == (400, 1)
+    named = {"name": "x", "records": records(1)}
+    assert error(pinterest.call("POST", pinterest.lists, named | strange)) == (400, 1)
+    assert error(pinterest.call("POST", pinterest.audiences, _top(pinterest) | strange)) == (400, 1)
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        found = pinterest.http.patch(
+            f"{pinterest.base}/{one}",
+            data=orjson.dumps(wanted),
+            headers={"Content-Type": kind},
+            timeout=10,
+        )
+        assert error(found) == (400, 1)
+    assert pinterest.held() == {"email": [digest(0)]}
 
 
 @pytest.mark.parametrize("operation", ["add", "REPLACE", "", None])

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 import requests
 
@@ -165,6 +166,16 @@ def test_one_hash_a_row_and_one_schema_a_request(snapchat: Snapchat) -> None:
         assert snapchat.send("POST", JANE, **change).status_code == 400, change
     assert snapchat.held() == {}
     assert snapchat.send("POST", JANE, id=snapchat.list).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_body_says_that_it_is_json(snapchat: Snapchat, kind: str) -> None:
+    """For members and for segments alike; nothing is taken."""
+    body = orjson.dumps({"users": [{"schema": ["EMAIL_SHA256"], "data": [[JANE]]}]})
+    headers = {"Content-Type": kind}
+    path = f"segments/{snapchat.list}/users"
+    assert snapchat.call("POST", path, data=body, headers=headers).status_code == 400
+    assert snapchat.held() == {}
 
 
 @pytest.mark.parametrize(("count", "status"), [(100_000, 200), (100_001, 400)])

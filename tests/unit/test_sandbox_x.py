@@ -212,12 +212,30 @@ def test_lists_are_found_page_by_page(x: X) -> None:
     ]
     assert second["next_cursor"] is None
     assert len(x.call("GET", x.lists, q="list").json()["data"]) == 4
+    by_id = {"custom_audience_ids": f"{x.list['id']},4711"}
+    assert [one["name"] for one in x.call("GET", x.lists, **by_id).json()["data"]] == ["vip"]
     assert x.call("DELETE", f"{x.lists}/{x.list['id']}").json()["data"]["deleted"] is True
     assert error(x.call("GET", f"{x.lists}/{x.list['id']}")) == "NOT_FOUND"
     assert error(x.change(update(email(1)))) == "NOT_FOUND"
     assert len(x.call("GET", x.lists).json()["data"]) == 4
-    for wrong in ({"count": "0"}, {"count": "1001"}, {"permission_scope": "MINE"}):
+    many = {"custom_audience_ids": ",".join(map(str, range(201)))}
+    wrongs = (
+        {"count": "0"},
+        {"count": "1001"},
+        {"permission_scope": "MINE"},
+        {"name": "vip"},
+        many,
+    )
+    for wrong in wrongs:
         assert error(x.call("GET", x.lists, **wrong)) == "INVALID_PARAMETER"
+
+
+def test_a_list_is_made_of_known_words(x: X) -> None:
+    """By query or form; JSON holds none of them."""
+    assert error(x.call("POST", x.lists, name="new", list_type="EMAIL")) == "INVALID_PARAMETER"
+    made = x.call("POST", x.lists, {"name": "new"})
+    assert error(made) == "MISSING_PARAMETER"
+    assert len(x.call("GET", x.lists).json()["data"]) == 1
 
 
 def test_a_list_can_be_renamed(x: X) -> None:

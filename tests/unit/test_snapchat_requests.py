@@ -14,6 +14,7 @@ from audience_sync.connector import (
     ConfigurationError,
     Kind,
     Members,
+    RefusedError,
     TemporaryPartnerError,
 )
 from audience_sync.testing.builders import (
@@ -242,6 +243,29 @@ def test_a_segment_without_an_id_is_asked_for_again(made: Answer) -> None:
     connector, _ = _started(_listed(), made)
     with pytest.raises(TemporaryPartnerError):
         connector.ensure_audience(made_up_audience())
+
+
+def test_a_segment_is_deleted_as_the_reference_says() -> None:
+    """By its id and without a body; the answer names no segment."""
+    connector, partner = _started(_listed())
+    connector.delete_audience(SEGMENT)
+    (sent,) = partner.uploads
+    assert (sent.method, sent.url, sent.body) == ("DELETE", f"v1/segments/{SEGMENT}", None)
+
+
+def test_a_segment_that_is_gone_counts_as_deleted() -> None:
+    """A 404 may also be for another account's, so the account must not list it."""
+    missing = answered({"request_status": "ERROR", "error_code": "E1004"}, 404)
+    connector, partner = _started(missing, _listed({"id": "1"}))
+    connector.delete_audience(SEGMENT)
+    assert (partner.uploads[1].method, partner.uploads[1].url) == ("GET", SEGMENTS)
+    connector, _ = _started(missing, _listed({"id": SEGMENT}))
+    with pytest.raises(RefusedError):
+        connector.delete_audience(SEGMENT)
+    connector, partner = _started(answered({"request_status": "ERROR"}, 400))
+    with pytest.raises(RefusedError):
+        connector.delete_audience(SEGMENT)
+    assert len(partner.uploads) == 1
 
 
 def test_check_looks_at_the_segments() -> None:

@@ -317,6 +317,39 @@ def test_devices_are_no_withdrawal_at_x() -> None:
     assert [r.reason for r in receipt.rejected] == ["no_usable_identifier"] * 2
 
 
+def test_a_list_is_deleted_as_the_reference_says() -> None:
+    """X shows it once more, deleted; without that word nobody counts as gone."""
+    connector, partner = _started(answered({"data": {"id": "2906h", "deleted": True}}))
+    connector.delete_audience("2906h")
+    (sent,) = partner.requests
+    assert (sent.method, sent.url, sent.body) == ("DELETE", f"{LISTS}/2906h", None)
+    for shown in ({"id": "2906h"}, {"id": "2906h", "deleted": False}):
+        connector, _ = _started(answered({"data": shown}))
+        with pytest.raises(TemporaryPartnerError, match="deleted"):
+            connector.delete_audience("2906h")
+
+
+@pytest.mark.parametrize("code", ["NOT_FOUND", "TAILORED_AUDIENCE_NOT_FOUND"])
+def test_a_list_that_is_gone_counts_as_deleted(code: str) -> None:
+    """X says the same of a list of another account, so the account must not list it."""
+    missing = answered({"errors": [{"code": code}]}, 404)
+    connector, partner = _started(missing, answered({"data": []}))
+    connector.delete_audience("2906h")
+    assert partner.requests[1].url == f"{LISTS}?custom_audience_ids=2906h"
+    connector, _ = _started(missing, answered({"data": [{"id": "2906h"}]}))
+    with pytest.raises(RefusedError):
+        connector.delete_audience("2906h")
+
+
+def test_an_address_that_x_does_not_know_is_no_deletion() -> None:
+    """A web page or another code with HTTP 404 is a wrong address, and no list that is gone."""
+    for answer in (answered(b"<html></html>", 404), answered({"errors": []}, 404)):
+        connector, partner = _started(answer)
+        with pytest.raises(RefusedError):
+            connector.delete_audience("2906h")
+        assert len(partner.requests) == 1
+
+
 def test_statistics_are_read() -> None:
     """One size and X's reasons in words."""
     found = {"id": "2906h", "audience_size": 8200, "targetable": True}

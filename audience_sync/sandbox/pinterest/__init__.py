@@ -27,6 +27,7 @@ WINDOW = 60.0  # seconds
 _PATH = re.compile(
     r"ad_accounts/(?P<account>[^/]+)(?:/(?P<kind>customer_lists|audiences)(?:/(?P<id>[^/]+))?)?"
 )
+_ON_TOP = ("ad_account_id", "name", "rule", "audience_type", "description")
 _REMOVES = re.compile(rb'"operation_type"\s*:\s*"REMOVE"')
 _OPERATIONS: dict[tuple[str | None, bool], dict[str, str]] = {
     (None, False): {"GET": "account"},
@@ -132,12 +133,14 @@ class PinterestSandbox:
         elif operation in ("list", "audiences"):
             reply.content = self._lists.page(path["kind"], account, call.query)
         elif operation == "create_audience":
-            reply.content = self._lists.put_on_top(account, _read(call))
+            reply.content = self._lists.put_on_top(account, _read(call, *_ON_TOP))
         elif operation == "audience":
             reply.content = self._lists.view_audience(self._lists.audience(account, number))
         elif operation == "change_audience":
             top = self._lists.audience(account, number)
-            reply.content = self._lists.change_audience(top, _read(call))
+            reply.content = self._lists.change_audience(
+                top, _read(call, "operation_type", *_ON_TOP)
+            )
         else:
             self._serve_list(reply, operation, number, call, fault)
         return reply
@@ -147,11 +150,11 @@ class PinterestSandbox:
     ) -> None:
         account = str(reply.account)
         if operation == "create":
-            one = self._lists.create(account, _read(call), fault)
+            one = self._lists.create(account, _read(call, "name", "list_type", "records"), fault)
         else:
             one = self._lists.get(account, number)
         if operation in ("add", "remove"):
-            reply.rows = self._lists.change(one, _read(call), fault)
+            reply.rows = self._lists.change(one, _read(call, "operation_type", "records"), fault)
         reply.list_id, reply.content = one.id, self._lists.view(one)
 
     def _summary(self, one: CustomerList) -> dict[str, Any]:
@@ -167,11 +170,16 @@ class PinterestSandbox:
         }
 
 
-def _read(call: Call) -> dict[str, Any]:
+def _read(call: Call, *names: str) -> dict[str, Any]:
+    if not call.headers.get("content-type", "").startswith("application/json"):
+        raise invalid("the body must be application/json.")
     try:
         wanted = orjson.loads(call.body)
     except orjson.JSONDecodeError:
         wanted = None
     if not isinstance(wanted, dict):
         raise invalid("the body must be a JSON object.")
+    strange = sorted(wanted.keys() - names)
+    if strange:
+        raise invalid(f"{strange[0]} is not a property of this request.")
     return wanted

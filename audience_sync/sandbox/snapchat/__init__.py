@@ -185,6 +185,8 @@ def _part(segment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(call: Call) -> Any:
+    if not call.headers.get("content-type", "").startswith("application/json"):
+        raise wrong("The body must be application/json")
     try:
         return orjson.loads(call.body)
     except orjson.JSONDecodeError:

@@ -13,8 +13,17 @@ from audience_sync.sandbox.x.errors import XError, invalid, missing
 
 CUSTOM, UNREACHED = "custom_audiences", "do_not_reach_lists"
 SMALLEST = 100  # matched members
-LONGEST_PAGE, USUAL_PAGE = 1_000, 200
+LONGEST_PAGE, USUAL_PAGE, MOST_IDS = 1_000, 200, 200
 FIRST_ID = 3_500_000
+_ASKED = (
+    "count",
+    "cursor",
+    "custom_audience_ids",
+    "permission_scope",
+    "q",
+    "with_deleted",
+    "with_total_count",
+)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -89,6 +98,7 @@ class Lists:
 
     def create(self, account: str, kind: str, params: Mapping[str, str]) -> Audience:
         """A new list; a name is there once, and one Do Not Reach List an account."""
+        _only(params, "name", "description")
         name = params.get("name", "")
         if not name:
             raise missing("name")
@@ -112,18 +122,23 @@ class Lists:
 
     def page(self, account: str, kind: str, params: Mapping[str, str]) -> dict[str, Any]:
         """One page of an account's lists, and where the next one begins."""
+        _only(params, *_ASKED)
         count = _number(params.get("count", str(USUAL_PAGE)), "count")
         if not 1 <= count <= LONGEST_PAGE:
             raise invalid("count", count, f"a number from 1 to {LONGEST_PAGE}")
         if params.get("permission_scope", "OWNER") not in ("OWNER", "SHARED"):
             raise invalid("permission_scope", params["permission_scope"], "OWNER or SHARED")
         prefix, start = params.get("q", ""), _number(params.get("cursor", "0"), "cursor")
+        ids = params.get("custom_audience_ids", "").split(",")
+        if len(ids) > MOST_IDS:
+            raise invalid("custom_audience_ids", len(ids), f"at most {MOST_IDS} ids")
         found = [
             one
             for one in self
             if (one.account, one.kind) == (account, kind)
             and (not one.deleted or params.get("with_deleted") == "true")
             and one.definition["name"].startswith(prefix)
+            and (ids == [""] or one.id in ids)
         ]
         if params.get("permission_scope") == "SHARED":
             found = []
@@ -156,6 +171,12 @@ class Lists:
             "created_at": _iso(one.made),
             "updated_at": _iso(one.changed),
         }
+
+
+def _only(params: Mapping[str, str], *names: str) -> None:
+    for name in params:
+        if name not in names:
+            raise invalid(name, "", "no such parameter")
 
 
 def _number(text: str, name: str) -> int:
