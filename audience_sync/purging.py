@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,6 +39,7 @@ class Purged:
 class Purge:
     """One purge of one project; `cancel` ends a run that waited too long.
 
+    `tidy_withdrawals` deletes what purged withdrawals leave in files.
     Without a `signer` the transfer log stays whole: nothing could stand in for its lines.
     """
 
@@ -46,6 +48,7 @@ class Purge:
     location: StateLocation
     signer: Signer | None
     cancel: Callable[[Run, str], object]
+    tidy_withdrawals: Callable[[], object]
     now: datetime
     dry: bool = False
 
@@ -92,11 +95,12 @@ class Purge:
     def _withdrawals(self) -> Purged:
         """The rows first: a file without its row is found again, a row without its file harms."""
         before = self._before("withdrawals")
-        files = self.ledger.purge_withdrawals(before, dry=self.dry)
-        for path in () if self.dry else files:
-            self.location.delete(path)
+        count = self.ledger.purge_withdrawals(before, dry=self.dry)
         self.ledger.purge_removals(before, self.project.names, dry=self.dry)
-        return Purged(what="withdrawals", count=len(files), before=before)
+        if not self.dry:
+            with suppress(BusyError):  # somebody else is at it; the next purge finds the rest
+                self.tidy_withdrawals()
+        return Purged(what="withdrawals", count=count, before=before)
 
     def _outboxes(self) -> Purged:
         before = self._before("outboxes")

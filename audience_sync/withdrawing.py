@@ -10,12 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audience_sync.errors import ConfigurationError
+from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.holder import alive, this_process
 from audience_sync.ledger.withdrawals import WithdrawalState
 from audience_sync.runs.clock import Clocked, clocked, overdue_lines
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
+from audience_sync.runs.merging import Merger
 from audience_sync.runs.targets import Selection
 from audience_sync.runs.traces import Leavers
 from audience_sync.runs.watch import Watch
@@ -39,6 +40,7 @@ class Withdrawing:
     recorder: Recorder
     lane: Lane
     watch: Watch | None
+    merger: Merger
     deadline: Callable[[], float]  # seconds
     base: Path
     now: Callable[[], datetime] = field(repr=False)
@@ -71,7 +73,17 @@ class Withdrawing:
             patience -= wait
             worked = self.lane.work()
         self.warn()
+        self._merge()
         return worked
+
+    def _merge(self) -> None:
+        """Keep the files few; nobody's withdrawal depends on it."""
+        try:
+            self.merger.merge()
+        except BusyError:
+            pass
+        except AudienceSyncError as error:
+            _log.warning("The files of withdrawals are merged another time: %s", error)
 
     def look(self) -> Received | None:
         """Make withdrawals of new refusals in the decisions; None where there is no such source."""
@@ -121,6 +133,7 @@ def withdrawing_of(
         "keyring": keyring,
         "now": app.now,
     }
+    working: dict[str, Any] = {"holder": this_process(), "alive": alive}
     recorder = Recorder(fingerprint_key=order_key, rules=rules, **common)
     lane = Lane(
         link=app.link,
@@ -131,8 +144,7 @@ def withdrawing_of(
             policy=lambda name: OnRefusedRemoval(project.withdrawals.policy(name)),
             now=app.now,
         ),
-        holder=this_process(),
-        alive=alive,
+        **working,
         leavers=Leavers(ledger, fingerprint_key, app.now, project.retention.traces),
         **common,
     )
@@ -143,6 +155,7 @@ def withdrawing_of(
         recorder=recorder,
         lane=lane,
         watch=watch,
+        merger=Merger(**working, **common),
         deadline=project.withdrawals.deadline.total_seconds,
         base=Path.cwd(),
         now=app.now,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pipeline_world import World, digest
 
 from audience_sync.connector import Members, Receipt, Upload
@@ -79,6 +80,10 @@ class WithdrawnWorld(World):
         if person.get("partner") in (None, "memory"):
             self.forbidden |= written(person.get("email"), person.get("phone"))
         return received
+
+    def frame(self, emails: Sequence[str]) -> pl.DataFrame:
+        """A file of people."""
+        return pl.DataFrame({"email": emails})
 
     def lane_works(self) -> Worked:
         """The lane once, whatever its pauses."""

@@ -89,9 +89,13 @@ class Rounds:
             location=parts.location,
             signer=parts.signer_and_made[0],
             cancel=lambda run, reason: parts.pipeline_of(run).cancel(run, reason),
+            tidy_withdrawals=self._tidy_withdrawals,
             now=parts.now(),
             dry=dry,
         ).all()
+
+    def _tidy_withdrawals(self) -> None:
+        self.parts.withdrawals.merger.tidy()
 
     def purge_if_due(self) -> list[Purged]:
         """The same, once a day however often it is asked for."""

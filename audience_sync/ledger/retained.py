@@ -104,8 +104,8 @@ class Retained(Database):
             found += self._purge(table, table.c.expires_at <= now, dry=dry)
         return found
 
-    def purge_withdrawals(self, before: datetime, *, dry: bool = False) -> list[str]:
-        """Withdrawals that every destination confirmed before a moment; the files that they name.
+    def purge_withdrawals(self, before: datetime, *, dry: bool = False) -> int:
+        """Withdrawals that every destination confirmed before a moment; their files are left.
 
         The newest stays, since numbers only grow. Until a person is forgotten here the block holds.
         """
@@ -116,7 +116,7 @@ class Retained(Database):
                 places = (deliveries, deliveries.c.sequence), (withdrawals, withdrawals.c.sequence)
                 _delete(connection, numbers, *places)
                 connection.execute(sa.delete(keys).where(keys.c.at < before))
-        return [row.file for row in rows]
+        return len(rows)
 
     def purge_removals(self, before: datetime, named: Named, *, dry: bool = False) -> int:
         """Up to which withdrawal lists were cleared that are not `named` any more."""
@@ -135,11 +135,12 @@ class Retained(Database):
 
 
 def _withdrawn_before(before: datetime) -> sa.Select[Any]:
-    of_it = deliveries.c.sequence == withdrawals.c.sequence
+    # What customers were resolved to stays as long as the withdrawal that names them.
+    of_it = deliveries.c.sequence == sa.func.coalesce(withdrawals.c.parent, withdrawals.c.sequence)
     at = deliveries.c.confirmed_at
     open_still = sa.select(deliveries.c.sequence).where(of_it, sa.or_(at.is_(None), at >= before))
     newest = sa.select(sa.func.max(withdrawals.c.sequence)).scalar_subquery()
-    return sa.select(withdrawals.c.sequence, withdrawals.c.file).where(
+    return sa.select(withdrawals.c.sequence).where(
         withdrawals.c.received_at < before,
         withdrawals.c.sequence < newest,
         ~open_still.exists(),

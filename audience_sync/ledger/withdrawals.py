@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -76,6 +76,15 @@ class WithdrawalDelivery:
     next_attempt_at: datetime | None = None
     attempts: int = 0
     reason: str | None = None  # why it is not further: one sentence
+
+
+class WithdrawalFile(NamedTuple):
+    """A file, and how much stands in it; all are limited to one partner, or none is."""
+
+    path: str
+    partner: str | None
+    withdrawals: int
+    identifiers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,13 +261,42 @@ class Withdrawals(Database):
         with self._reading() as connection:
             return [_withdrawal(row) for row in connection.execute(query)]
 
+    def withdrawal_files(self) -> list[WithdrawalFile]:
+        """The files in which withdrawals stand, in the order of the oldest in each."""
+        oldest, table = sa.func.min(withdrawals.c.sequence), withdrawals.c
+        counts = sa.func.count().label("withdrawals"), sa.func.sum(table.identifiers)
+        query = sa.select(table.file, table.partner, counts[0], counts[1].label("identifiers"))
+        with self._reading() as connection:
+            found = connection.execute(query.group_by(table.file, table.partner).order_by(oldest))
+            return [
+                WithdrawalFile(row.file, row.partner, row.withdrawals, int(row.identifiers))
+                for row in found
+            ]
+
+    def withdrawals_in(self, files: Collection[str]) -> list[Withdrawal]:
+        """The withdrawals that stand in some files, oldest first."""
+        query = sa.select(withdrawals).where(withdrawals.c.file.in_(sorted(files)))
+        with self._reading() as connection:
+            found = connection.execute(query.order_by(withdrawals.c.sequence))
+            return [_withdrawal(row) for row in found]
+
+    def move_withdrawals(self, files: Collection[str], to: str, lease: Lease) -> None:
+        """What stood in these files stands in another one from now on."""
+        here = withdrawals.c.file.in_(sorted(files))
+        with self._writing() as connection:
+            fence(connection, lease)
+            connection.execute(sa.update(withdrawals).where(here).values(file=to))
+
     def withdrawal(self, id: str) -> Withdrawal:  # noqa: A002 - the word of the command line
         """The withdrawal of this id."""
         query = sa.select(withdrawals).where(withdrawals.c.id == id)
         with self._reading() as connection:
             row = connection.execute(query).first()
         if row is None:
-            raise ConfigurationError(f"no withdrawal {id}; `audience-sync withdrawals` lists them")
+            # The id is not repeated: somebody may have written a person's own value in its place.
+            raise ConfigurationError(
+                "there is no withdrawal of this id; `audience-sync withdrawals` lists them"
+            )
         return _withdrawal(row)
 
     def unresolved_withdrawals(self, *, after: int = 0) -> list[Withdrawal]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from audience_sync.identifiers.forms import FAMILIES
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.digests import Bytes, match
-from audience_sync.runs.standing import CUSTOMERS, Standing, Times, latest
+from audience_sync.runs.named import CUSTOMERS, Times, latest
+from audience_sync.runs.standing import Standing
 
 
 class Refused(NamedTuple):
@@ -42,19 +43,19 @@ class Refusals:
         """Customers by their own key, for each partner; held in memory for the time of a plan."""
         parts: dict[str | None, list[tuple[Bytes, Times]]] = {}
         if self.through:
-            for withdrawal, named in self.standing.known(self.through):
+            for partner, named in self.standing.known(self.through):
                 if CUSTOMERS in named:
-                    parts.setdefault(withdrawal.partner, []).append(named[CUSTOMERS])
+                    parts.setdefault(partner, []).append(named[CUSTOMERS])
         return [Refused(partner, *latest(found)) for partner, found in parts.items()]
 
     def of(self, kinds: frozenset[Kind]) -> Iterator[tuple[Kind, Refused]]:
-        """Refused identifiers of some kinds, withdrawal by withdrawal."""
+        """Refused identifiers of some kinds, part by part."""
         if self.through:
-            for withdrawal, named in self.standing.known(self.through):
+            for partner, named in self.standing.known(self.through):
                 for kind in sorted(kinds):
                     if FAMILIES[kind] in named:
                         values, at = named[FAMILIES[kind]]
-                        yield kind, Refused(withdrawal.partner, values, at)
+                        yield kind, Refused(partner, values, at)
 
 
 def refused_at(keys: Bytes, refused: Refused) -> tuple[NDArray[np.int64], Times]:

@@ -1,8 +1,8 @@
-"""Withdrawals as they stand: who must not be added, encrypted by withdrawal (L10, L11).
+"""Withdrawals as they stand: who must not be added (L11).
 
-A withdrawal's file holds, for each family of identifiers, digests in all our forms with the time
-of the decision, and digests of customer ids. A withdrawal is lifted by a later explicit grant from
-the source, never deleted.
+A withdrawal names, for each family of identifiers, digests in all our forms with the time of the
+decision, and digests of customer ids. It is lifted by a later explicit grant from the source,
+never deleted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from audience_sync.errors import TemporaryPartnerError
+from audience_sync.customers.policy import microseconds
+from audience_sync.errors import StateError, TemporaryPartnerError
 from audience_sync.identifiers.digests import digests
 from audience_sync.identifiers.forms import FAMILIES, FORMS
 from audience_sync.identifiers.kinds import Kind
@@ -25,21 +24,25 @@ from audience_sync.identifiers.texts import trimmed
 from audience_sync.identifiers.writing import write_forms
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import Bytes, Mask, present, rows_at, sort_order, starts
+from audience_sync.membership.digests import Bytes, Mask, match, present, rows_at
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
-from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
+from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.holding import NOBODY, filled, members_with, united
-
-FOLDER = "withdrawals"
-CUSTOMERS: Final = "customer"
-FAMILY_NAMES: Final = (*dict.fromkeys(FAMILIES.values()), CUSTOMERS)
+from audience_sync.runs.named import (
+    CUSTOMERS,
+    Column,
+    Columns,
+    Named,
+    Times,
+    joined,
+    latest,
+    read_file,
+)
 
 PATIENCE = 60.0  # seconds that an addition waits until a withdrawal by customer id is resolved
 _STEP = 0.25  # seconds between looks
-
-Times = NDArray[np.int64]  # microseconds since 1970
-Named = Mapping[str, tuple[Bytes, Times]]  # family → digests, sorted and each once, and times
+_MOVES = 3  # of a file that is looked for, while others merge it with more and more
 
 
 @dataclass
@@ -98,27 +101,6 @@ def write_all_forms(
     return usable
 
 
-def write_named(location: StateLocation, keyring: Keyring, path: str, named: Named) -> None:
-    """Write the identifiers of one withdrawal."""
-    with location.create(path) as file:
-        writer = SealedWriter(file, path, keyring)
-        for family, (values, at) in named.items():
-            writer.write(FAMILY_NAMES.index(family), "digest", values)
-            writer.write(FAMILY_NAMES.index(family), "at", at)
-        writer.close()
-
-
-def read_named(location: StateLocation, keyring: Keyring, path: str) -> Named:
-    """The identifiers of one withdrawal."""
-    reader = SealedReader(location, path, keyring)
-    found: dict[str, tuple[Bytes, Times]] = {}
-    for group in reader.groups:
-        values, at = reader.read(group, "digest"), reader.read(group, "at")
-        if values is not None and at is not None:
-            found[FAMILY_NAMES[group]] = values, at
-    return found
-
-
 @dataclass(frozen=True)
 class Standing:
     """Reads withdrawals by sequence."""
@@ -128,13 +110,61 @@ class Standing:
     keyring: Keyring
 
     def named(self, withdrawal: Withdrawal) -> Named:
-        """What a withdrawal names."""
-        return read_named(self.location, self.keyring, withdrawal.file)
+        """What a withdrawal names; nothing where it was purged meanwhile."""
+        columns = [part for _, part in self.read([withdrawal])]
+        return {family: (column.values, column.at) for family, column in joined(columns).items()}
 
-    def known(self, through: int) -> Iterator[tuple[Withdrawal, Named]]:
-        """Every withdrawal up to a sequence, one after the other."""
-        for withdrawal in self.ledger.withdrawals(through=through):
-            yield withdrawal, self.named(withdrawal)
+    def said(self, withdrawal: Withdrawal) -> Named:
+        """The same with the times as they were said, which may be ahead of ours."""
+        columns = joined(part for _, part in self._read([withdrawal], 0))
+        return {family: (column.values, column.at) for family, column in columns.items()}
+
+    def read(self, withdrawals: Sequence[Withdrawal]) -> Iterator[tuple[str | None, Columns]]:
+        """What they name, file by file, with the partner that it is limited to.
+
+        No decision is later than when we received it, so that none outlasts a later grant.
+        """
+        received = {one.sequence: microseconds(one.received_at) for one in withdrawals}
+        for partner, columns in self._read(withdrawals, 0):
+            yield partner, {family: _by_then(one, received) for family, one in columns.items()}
+
+    def _read(
+        self, withdrawals: Sequence[Withdrawal], again: int
+    ) -> Iterator[tuple[str | None, Columns]]:
+        files: dict[str, list[Withdrawal]] = {}
+        for one in withdrawals:
+            files.setdefault(one.file, []).append(one)
+        for path, theirs in files.items():
+            numbers = [one.sequence for one in theirs]
+            try:
+                columns = read_file(self.location, self.keyring, path, numbers)
+            except StateError:
+                now = self._as_they_are_now(numbers)
+                if again == _MOVES or any(one.file == path for one in now):
+                    raise
+                yield from self._read(now, again + 1)
+            else:
+                yield theirs[0].partner, columns
+
+    def _as_they_are_now(self, numbers: Sequence[int]) -> list[Withdrawal]:
+        """Where they stand after a merge; purged ones stand nowhere."""
+        found = self.ledger.withdrawals(after=min(numbers) - 1, through=max(numbers))
+        return [one for one in found if one.sequence in set(numbers)]
+
+    def known(self, through: int) -> Iterator[tuple[str | None, Named]]:
+        """What is refused up to a sequence, part by part, and towards which partner; None: all."""
+        for partner, columns in self.read(self.ledger.withdrawals(through=through)):
+            named = {family: latest([(one.values, one.at)]) for family, one in columns.items()}
+            yield partner, named
+
+    def naming(self, digests: Bytes) -> list[str]:
+        """The ids of the withdrawals that name any of these, a customer id included."""
+        found: set[int] = set()
+        withdrawals = self.ledger.withdrawals()
+        for _, columns in self.read(withdrawals):
+            for column in columns.values():
+                found.update(column.of[match(column.values, digests) >= 0].tolist())
+        return [one.id for one in withdrawals if one.sequence in found]
 
     def digests(self, after: int, through: int, partner: str) -> Bytes:
         """The identifiers withdrawn from a partner between two sequences, as `united` has them."""
@@ -143,20 +173,30 @@ class Standing:
     def each(self, after: int, through: int, partner: str) -> dict[int, Bytes]:
         """The same by withdrawal; those that name no identifier are left out."""
         found = self.ledger.withdrawals(after=after, through=through)
-        named = {
-            one.sequence: self.digests_of([one]) for one in found if one.partner in (None, partner)
-        }
-        return {sequence: digests for sequence, digests in named.items() if len(digests)}
+        mine = [one for one in found if one.partner in (None, partner)]
+        parts: dict[int, list[Bytes]] = {}
+        for _, columns in self.read(mine):
+            for family, column in columns.items():
+                for number, values in column.by_withdrawal() if family != CUSTOMERS else ():
+                    parts.setdefault(number, []).append(values)
+        return {number: united(values) for number, values in sorted(parts.items())}
 
     def digests_of(self, withdrawals: Sequence[Withdrawal]) -> Bytes:
         """The identifiers of some withdrawals, without customer ids."""
         parts = [
-            values
-            for one in withdrawals
-            for family, (values, _) in self.named(one).items()
+            column.values
+            for _, columns in self.read(withdrawals)
+            for family, column in columns.items()
             if family != CUSTOMERS
         ]
         return united(parts)
+
+
+def _by_then(column: Column, received: Mapping[int, int]) -> Column:
+    numbers = np.array(sorted(received), dtype=np.int64)
+    times = np.array([received[number] for number in numbers.tolist()], dtype=np.int64)
+    at = np.minimum(column.at, times[np.searchsorted(numbers, column.of)])
+    return Column(column.values, at, column.of)
 
 
 class Screen:
@@ -220,13 +260,3 @@ class Screen:
             one.sequence for one in mine if one.customers and one.resolved_by is None
         ]
         self.mark = newest
-
-
-def latest(parts: Sequence[tuple[Bytes, Times]]) -> tuple[Bytes, Times]:
-    """Digests of several parts, sorted and each once, with the latest time of each."""
-    values = np.concatenate([part for part, _ in parts])
-    at = np.concatenate([times for _, times in parts])
-    order = sort_order(values)
-    values, at = rows_at(values, order), at[order]
-    first = starts(values)
-    return rows_at(values, first), np.maximum.reduceat(at, first)

@@ -218,11 +218,7 @@ class Subjects:
                     raise  # else it ended meanwhile, and its outbox is gone
 
     def _withdrawn(self, digests: Bytes) -> Iterator[str]:
-        standing = Standing(self.ledger, self.location, self.keyring)
-        for withdrawal, named in standing.known(self.ledger.newest_withdrawal()):
-            theirs = united([values for values, _ in named.values()])
-            if len(united([theirs, digests])) < len(theirs) + len(digests):
-                yield withdrawal.id
+        yield from Standing(self.ledger, self.location, self.keyring).naming(digests)
 
 
 def _identifiers(lines: Iterable[Lines]) -> Iterator[Bytes]:

@@ -40,9 +40,9 @@ class Watch:
         """Take in the refusals that are new."""
         now = self.now()
         seen = self.ledger.watched_until(_SOURCE) or now - _FIRST
-        since = microseconds(seen - _OVERLAP)
-        fresh, newest = self._read(since, microseconds(now))
-        received = [self._take(partner, frame) for partner, frame in _refusals(fresh)]
+        since = seen - _OVERLAP
+        fresh, newest = self._read(microseconds(since), microseconds(now))
+        received = [self._take(partner, frame, since) for partner, frame in _refusals(fresh)]
         if newest is not None:
             self.ledger.note_watched(_SOURCE, max(seen, _EPOCH + timedelta(microseconds=newest)))
         elif self.ledger.watched_until(_SOURCE) is None:
@@ -68,11 +68,11 @@ class Watch:
             return pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), newest
         return pl.concat(part.select(columns) for part in parts), newest
 
-    def _take(self, partner: str | None, frame: pl.DataFrame) -> Received:
+    def _take(self, partner: str | None, frame: pl.DataFrame, since: datetime) -> Received:
         try:
-            return self.recorder.receive_decisions(frame, partner)
+            return self.recorder.receive_decisions(frame, partner, since)
         except ConfigurationError:  # a partner that nobody knows: then it is for all of them (L1)
-            return self.recorder.receive_decisions(frame, None)
+            return self.recorder.receive_decisions(frame, None, since)
 
 
 def _refusals(fresh: pl.DataFrame) -> list[tuple[str | None, pl.DataFrame]]:

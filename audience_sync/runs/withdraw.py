@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -23,21 +23,12 @@ from audience_sync.ledger.withdrawals import OvertakenError, Withdrawal
 from audience_sync.membership.digests import Bytes, Mask, match
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.standing import (
-    CUSTOMERS,
-    FOLDER,
-    Gathered,
-    Named,
-    Standing,
-    Times,
-    customer_keys,
-    write_all_forms,
-    write_named,
-)
+from audience_sync.runs.named import CUSTOMERS, FOLDER, Named, Times, write_named
+from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
 
 UNLIMITED = ("", "all", "*")
 DECISIONS = "decisions"  # where withdrawals enter that the watch finds
-_LOOKED_AT_AGAIN = timedelta(days=2)
+_AHEAD = timedelta(days=1)  # that the clock of a source may be
 _GIVEN = ("customer_id", "email", "phone", "device", "country")
 _UNKNOWN_CHANNEL = "unknown"
 
@@ -182,30 +173,35 @@ class Recorder:
                 seen.add(mark)
         return fresh
 
-    def receive_decisions(self, frame: pl.DataFrame, partner: str | None) -> Received:
+    def receive_decisions(
+        self, frame: pl.DataFrame, partner: str | None, since: datetime
+    ) -> Received:
         """Record refusals of customers that the source of decisions holds, each of them once.
 
-        Columns are `customer_id` and `decided_at`. Those that are known with this time or a later
-        one, from an earlier look, are left out.
+        Columns are `customer_id` and `decided_at`, none of which is before `since`. Those that are
+        known with this time or a later one, from an earlier look, are left out.
         """
         limited, gathered = self.rules.partner(partner), Gathered()
-        now = self.now()
-        at = _times(frame, now)
+        at: Times = frame["decided_at"].fill_null(microseconds(self.now())).to_numpy()
         keys = customer_keys(frame["customer_id"])
         fresh = np.ones(len(keys), dtype=np.bool_)
-        standing = Standing(self.ledger, self.location, self.keyring)
-        for one in self.ledger.withdrawals():
-            recent = now - one.received_at < _LOOKED_AT_AGAIN
-            if one.source == DECISIONS and one.partner == limited and one.parent is None and recent:
-                customers, then = standing.named(one)[CUSTOMERS]
-                place = match(keys, customers)
-                fresh &= (place < 0) | (then[place] < at)
+        for customers, then in self._decided(limited, since - _AHEAD):
+            place = match(keys, customers)
+            fresh &= (place < 0) | (then[place] < at)
         usable = into_customers(gathered, keys[fresh], at[fresh])
         if not usable:
             return Received(withdrawals=(), people=0, repeated=int((~fresh).sum()))
         made, named = self._made(gathered, usable, limited, "consent log", DECISIONS)
         self._write([(made, named)], {})
         return Received(withdrawals=(made.id,), people=usable, repeated=int((~fresh).sum()))
+
+    def _decided(self, partner: str | None, since: datetime) -> Iterator[tuple[Bytes, Times]]:
+        """The customers whom earlier looks found, and what time their decisions bore."""
+        standing = Standing(self.ledger, self.location, self.keyring)
+        for one in self.ledger.withdrawals():
+            recent = one.received_at >= since and one.parent is None
+            if recent and one.source == DECISIONS and one.partner == partner:
+                yield standing.said(one)[CUSTOMERS]
 
     def _known(self, requests: Sequence[WithdrawalRequest]) -> dict[bytes, str]:
         marks = {mark for one in requests if (mark := self._mark(one)) is not None}

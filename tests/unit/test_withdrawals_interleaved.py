@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -29,6 +30,8 @@ WHOM = st.sampled_from([None, *PARTNERS])
 BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 _WAITING = [RunState.PLANNED, RunState.HELD]
 _EXAMPLES = int(os.environ.get("AUDIENCE_SYNC_TEST_EXAMPLES", "6"))
+
+pytestmark = pytest.mark.timeout(max(240, 60 * _EXAMPLES))
 
 Identifier = tuple[str, str]
 
