@@ -129,7 +129,9 @@ class HttpPartnerClient:
                 reached = False
                 raise
             finally:
-                surely_not = method == "GET" or not reached
+                # Some partners are told of orders by GET, which then must not be repeated.
+                asks = method == "GET" and repeatable
+                surely_not = asks or not reached
                 if record is not None and not surely_not and not self._refused(answer):
                     record.uncertain = True  # perhaps the partner did it, whatever follows
             try:

@@ -339,8 +339,17 @@ def test_doubt_is_what_no_answer_takes_away(method: str, answer: Answer, doubt: 
     client, connector, *_ = _started(answer)
     client.bind(Refusing(connector.settings, client))
     with client.recording() as exchange, contextlib.suppress(PartnerError):
-        client.request(method, "x", repeatable=False)
+        client.request(method, "x", repeatable=method == "GET")
     assert exchange.uncertain is doubt
+
+
+@pytest.mark.parametrize("answer", [OK, DOWN])
+def test_a_get_that_must_not_be_repeated_leaves_doubt(answer: Answer) -> None:
+    """Some partners are told of orders by GET: what was not answered may have been counted."""
+    client, *_ = _started(answer)
+    with client.recording() as exchange, contextlib.suppress(PartnerError):
+        client.request("GET", "x", repeatable=False)
+    assert exchange.uncertain
 
 
 def test_each_attempt_is_signed_anew() -> None:
