@@ -336,7 +336,7 @@ def test_doubt_is_what_no_answer_takes_away(method: str, answer: Answer, doubt: 
         def changed_nothing(self, answer: Answer) -> bool:
             return answer.body == b"no" or super().changed_nothing(answer)
 
-    client, connector, *_ = _started(answer)
+    client, connector, *_ = _started(*[answer] * 6)
     client.bind(Refusing(connector.settings, client))
     with client.recording() as exchange, contextlib.suppress(PartnerError):
         client.request(method, "x", repeatable=method == "GET")
