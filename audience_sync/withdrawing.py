@@ -141,7 +141,7 @@ def withdrawing_of(
         resolve=Resolver(rules=rules, **common).resolve,
         escalation=Escalation(
             ledger=ledger,
-            policy=lambda name: OnRefusedRemoval(project.withdrawals.policy(name)),
+            policy=lambda name: policy_of(project, name),
             now=app.now,
         ),
         **working,
@@ -165,6 +165,13 @@ def withdrawing_of(
 def _partner(project: Project, destination: str) -> str | None:
     found = project.destinations.get(destination)
     return None if found is None else found.connector
+
+
+def policy_of(project: Project, destination: str) -> OnRefusedRemoval:
+    """What is done where this destination refuses a removal."""
+    found = project.destinations.get(destination)
+    own = None if found is None else found.on_refused_removal
+    return OnRefusedRemoval(own or project.withdrawals.on_refused_removal)
 
 
 def _rules(app: Opened, selection: Selection) -> Rules:

@@ -41,7 +41,11 @@ from audience_sync.project.source import Decisions, Source
 from audience_sync.project.uses import adopted_once, destination_uses, sendable_forms
 from audience_sync.project.values import is_name
 from audience_sync.project.webhooks import WEBHOOKS, Webhooks, check_webhooks
-from audience_sync.project.withdrawals import WithdrawalsSection
+from audience_sync.project.withdrawals import (
+    DestinationPolicy,
+    WithdrawalsSection,
+    check_deletes,
+)
 from audience_sync.project.wording import nearest, report
 
 Installed = Mapping[str, type[Connector[Any]]]
@@ -264,16 +268,21 @@ class _Loader:
             self.findings.add((*place, "connector"), f"{remedy}; installed are {installed}")
             return None
         model = connector.settings_class
-        written = {key: value for key, value in entry.items() if key != "connector"}
+        ours = DestinationPolicy.model_fields.keys() - model.model_fields.keys()
+        own = {key: value for key, value in entry.items() if key in ours}
+        written = {key: value for key, value in entry.items() if key not in {"connector", *ours}}
         secrets = frozenset((*place, *steps) for steps in secret_places(model, written))
         settings = self._validated(model, self.references.fill(written, place, secrets), place)
-        if settings is None:
+        policy = self._validated(DestinationPolicy, self.references.fill(own, place), place)
+        if settings is None or policy is None:
             return None
+        check_deletes(policy, connector, place, self.findings)
         return Destination(
             name=name,
             connector=str(chosen),
             settings=settings,
             forms=sendable_forms(connector, settings),
+            on_refused_removal=policy.on_refused_removal,
         )
 
     def _audiences(

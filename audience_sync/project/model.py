@@ -27,7 +27,7 @@ from audience_sync.project.sections import (
 )
 from audience_sync.project.source import Decisions, Source
 from audience_sync.project.webhooks import Webhooks
-from audience_sync.project.withdrawals import WithdrawalsSection
+from audience_sync.project.withdrawals import RemovalPolicy, WithdrawalsSection
 
 _DOTTED = re.compile(r"\b(?:source|decisions|orders|policy|audiences)(?:\.[\w-]+)+")
 ORDERS = "orders"  # stands for an audience's name where orders are reported
@@ -38,12 +38,14 @@ class Destination:
     """A connector plus an account at that partner.
 
     `forms` are those it can be sent: without raw device IDs unless it explicitly allows them.
+    `on_refused_removal` is None where it sets nothing of its own.
     """
 
     name: str
     connector: str
     settings: ConnectorSettings
     forms: Mapping[Kind, str]
+    on_refused_removal: RemovalPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

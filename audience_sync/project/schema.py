@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from audience_sync.connector import Connector
 from audience_sync.project.sections import ProjectFile
 from audience_sync.project.values import NAME_PATTERN
+from audience_sync.project.withdrawals import DestinationPolicy
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE_PATTERN = r"^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$"
@@ -55,7 +56,8 @@ def _destination(
     """What a destination of one connector may hold besides the connector's name."""
     settings = _resolved(reference, shared["$defs"])
     name = {"const": connector.name, "description": connector.title}
-    settings["properties"] = {"connector": name, **settings.get("properties", {})}
+    own = DestinationPolicy.model_json_schema(mode=_VALIDATION)["properties"]
+    settings["properties"] = {"connector": name, **own, **settings.get("properties", {})}
     return {
         "if": {"properties": {"connector": {"const": connector.name}}},
         "then": settings,

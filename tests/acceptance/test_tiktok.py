@@ -112,3 +112,14 @@ def test_a_list_that_tiktok_does_not_delete_keeps_the_withdrawal_open(strict: Sh
 def _ids(shop: Shop) -> list[str]:
     state = requests.get(f"{shop.url}/_control/state", timeout=PATIENCE).json()
     return [one["id"] for one in state["tiktok"]["lists"]]
+
+
+def test_a_destination_decides_for_itself_what_a_refusal_leads_to(strict: Shop) -> None:
+    """The project's word is for all others."""
+    text = strict.project.read_text()
+    own = text.replace("flow: files", "flow: files\n    on_refused_removal: delete")
+    assert own != text
+    strict.project.write_text(f"{own}withdrawals: {{on_refused_removal: alert}}\n")
+    strict.must("withdraw", "--email", people(30)[0][1])
+    assert held(strict, "tiktok") == {}
+    assert _ids(strict) == []
