@@ -79,6 +79,7 @@ MEANINGS: Mapping[int | tuple[int, int], Meaning] = {
 _OF_THE_APP = ("appsecret_proof", "validating client secret", "validating application")
 WAITING = frozenset((4, 17, 32, 341, 613, *range(80000, 80015)))
 OVER = frozenset(("2650/1870158", "2650/1870159"))  # the session takes no more batches
+UPDATING = "2650/1870145"  # the audience is being updated
 TOO_MANY_TO_REPLACE = "2650/1870144"
 UNKNOWN = "100/33"  # an object that does not exist, or that the token may not see
 TOO_MANY_PARAMETERS = "105"
@@ -108,6 +109,18 @@ def explained(
         found = fallback or RefusedError("Meta refuses the request")
         meaning = Meaning(type(found), found.message)
     return meaning.error(meaning.sentence.format(tos=tos), answer.status, written)
+
+
+def leaves_doubt(error: PartnerError | None) -> bool:
+    """Whether Meta may have done what it was asked, though it answered with an error of 4xx.
+
+    What it calls transient or unknown says nothing of that; a throttle or a busy audience does.
+    """
+    if not isinstance(error, TemporaryPartnerError):
+        return False
+    code, _, _ = (error.code or "").partition("/")
+    refused = error.code == UPDATING or (code.isdigit() and int(code) in WAITING)
+    return not refused
 
 
 def usage(headers: Mapping[str, str], account: str) -> tuple[float, float]:

@@ -31,7 +31,15 @@ from connectors._meta_settings import MetaSettings
 from connectors._meta_tokens import Tokens
 from connectors._meta_upload import DEVICES, Uploads
 from connectors._meta_wire import ROWS
-from connectors._meta_words import SLOW_FROM, SLOWEST, TERMS, TOO_LARGE, explained, usage
+from connectors._meta_words import (
+    SLOW_FROM,
+    SLOWEST,
+    TERMS,
+    TOO_LARGE,
+    explained,
+    leaves_doubt,
+    usage,
+)
 
 OWN_IDS = 90  # days that Meta remembers an external id
 
@@ -129,6 +137,10 @@ class MetaConnector(Connector[MetaSettings]):
         """See `Connector.slow_down`: from three quarters of an allowance on, ever slower."""
         used, _ = usage(answer.headers, self.settings.ad_account_id)
         return SLOWEST * min(max(used - SLOW_FROM, 0.0) / (100.0 - SLOW_FROM), 1.0)
+
+    def changed_nothing(self, answer: Answer) -> bool:
+        """See `Connector.changed_nothing`; Meta's troubles of its own come as HTTP 400, too."""
+        return super().changed_nothing(answer) and not leaves_doubt(self.explain(answer))
 
     def explain(self, answer: Answer) -> PartnerError | None:
         """See `Connector.explain`; Meta's code decides, since throttles come as HTTP 400."""

@@ -129,6 +129,30 @@ def test_what_is_wrong_with_the_app_stops_the_destination(code: int, message: st
     assert found.code == str(code)
 
 
+@pytest.mark.parametrize(
+    ("error", "proof"),
+    [
+        ({"code": 100}, True),
+        ({"code": 190, "error_subcode": 463}, True),
+        ({"code": 80003, "error_subcode": 2446079}, True),
+        ({"code": 2650, "error_subcode": 1870145}, True),
+        ({"code": 2650, "error_subcode": 1870148}, False),
+        ({"code": 1}, False),
+        ({"code": 2}, False),
+        ({"code": 100, "is_transient": True}, False),
+    ],
+)
+def test_a_trouble_of_metas_own_is_no_proof(error: dict[str, Any], proof: bool) -> None:
+    """It comes with HTTP 400 as a refusal does, and perhaps after the change was made."""
+    assert CONNECTOR.changed_nothing(answered({"error": error}, 400)) is proof
+    assert not CONNECTOR.changed_nothing(answered({"error": error}, 200))
+
+
+def test_a_web_page_is_no_proof() -> None:
+    """Nobody knows what stood behind it."""
+    assert not CONNECTOR.changed_nothing(answered(b"<html>Sorry</html>", 400))
+
+
 def test_success_false_is_no_success() -> None:
     """Meta can answer 200 and say that it failed."""
     assert type(_explained(answered({"success": False}))) is NO
