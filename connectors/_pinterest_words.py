@@ -18,7 +18,7 @@ WINDOW = 60.0  # seconds, when Pinterest does not say when its limit ends
 LONGEST_WAIT = 86_400.0  # seconds; apps with trial access are counted by the day
 TOO_LARGE = 413  # HTTP's own status
 
-_NOT_FOUND, _TOO_MANY = 404, 429  # the same
+_NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 404, 429, 500  # the same
 _EPOCH = 1_000_000_000  # a larger number is a time and no duration
 
 
@@ -59,6 +59,8 @@ def explained(answer: Answer, found: Any, plainly: PartnerError | None) -> Partn
     code = code if isinstance(code, int) and not isinstance(code, bool) else None
     usual = Meaning(type(plainly), plainly.message)
     meaning = MEANINGS.get(code or 0) or _BY_STATUS.get(answer.status, usual)
+    if answer.status >= _SERVER_ERROR and meaning.error is not TemporaryPartnerError:
+        meaning = usual
     written = None if code is None else str(code)
     if meaning.error is not TemporaryPartnerError:
         return meaning.error(meaning.sentence, answer.status, written)

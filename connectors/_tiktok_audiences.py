@@ -11,6 +11,7 @@ import orjson
 from audience_sync.connector import (
     AudienceRequest,
     AuthenticationError,
+    ConfigurationError,
     RefusedError,
     Statistics,
     TemporaryPartnerError,
@@ -22,6 +23,10 @@ LONGEST_NAME = 128  # characters
 LONGEST_MARKER = 90  # characters; a longer one is replaced by its hash
 PAGE = 100  # audiences; TikTok's maximum
 PAGES = 100  # TikTok allows 400 audiences
+SOME = (
+    "TikTok has only some of the audiences that this list is made of; delete the others there too, "
+    "then `audience-sync forget` the list"
+)
 IN_USE = (
     "TikTok does not delete the audience; see in Ads Manager whether an active ad group uses it, "
     "and delete it there"
@@ -80,7 +85,7 @@ def delete(calls: Calls, numbers: Sequence[str], *, streamed: bool) -> None:
         except RefusedError as error:
             if error.code != GONE:
                 raise
-    if any(str(_of(listed, "audience_id")) in numbers for listed in _listed(calls)):
+    if _lists_any(calls, numbers):
         raise TemporaryPartnerError("TikTok still lists the audience; try again")
 
 
@@ -92,8 +97,7 @@ def name_of(audience: AudienceRequest, part: str = "") -> str:
 
 def statistics(calls: Calls, numbers: Sequence[str]) -> Statistics:
     """What TikTok tells of audiences that belong together; several overlap, hence a range."""
-    asked = orjson.dumps(list(numbers)).decode()
-    found = calls.own("dmp/custom_audience/get/", custom_audience_ids=asked)
+    found = _shown(calls, numbers)
     details = [_of(entry, "audience_details") for entry in _entries(found)]
     if len(details) < len(numbers):
         raise TemporaryPartnerError("TikTok did not tell of the audience; try again")
@@ -111,6 +115,21 @@ def statistics(calls: Calls, numbers: Sequence[str]) -> Statistics:
         status=next(word for word, true in words.items() if true),
         usable=usable,
     )
+
+
+def _shown(calls: Calls, numbers: Sequence[str]) -> dict[str, Any]:
+    asked = orjson.dumps(list(numbers)).decode()
+    try:
+        return calls.own("dmp/custom_audience/get/", custom_audience_ids=asked)
+    except RefusedError as error:
+        # It is refused whole where one is gone, which must not pass for all.
+        if error.code != GONE or len(numbers) == 1 or not _lists_any(calls, numbers):
+            raise
+    raise ConfigurationError(SOME)
+
+
+def _lists_any(calls: Calls, numbers: Sequence[str]) -> bool:
+    return any(str(_of(listed, "audience_id")) in numbers for listed in _listed(calls))
 
 
 def _delete(calls: Calls, number: str, *, streamed: bool) -> None:

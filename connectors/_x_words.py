@@ -20,7 +20,7 @@ LONGEST_WAIT = 3600.0  # seconds; no window of X's is longer
 USER = "user"  # our name for a refusal of single users of an operation
 TOO_MUCH = "REQUEST_TOO_COMPLEX"
 LIMITED = "TOO_MANY_REQUESTS"
-TOO_LARGE, TOO_MANY = 413, 429  # HTTP's own statuses
+TOO_LARGE, TOO_MANY, SERVER_ERROR = 413, 429, 500  # HTTP's own statuses
 _WINDOWS = ("x-account-rate-limit", "x-rate-limit")
 USER_KEYS = frozenset(
     ("users", "email", "phone_number", "device_id", "handle", "twitter_id", "partner_user_id")
@@ -42,6 +42,7 @@ _RIGHT = Meaning(
 )
 _GONE = Meaning(RefusedError, "X does not know this list for this account")
 _AGAIN = Meaning(TemporaryPartnerError, "X cannot answer now")
+_BUSY = Meaning(TemporaryPartnerError, "X's request limit is reached")
 MEANINGS: Mapping[str, Meaning] = {
     **dict.fromkeys(("INVALID_PARAMETER", "MISSING_PARAMETER"), _SHAPE),
     TOO_MUCH: Meaning(RefusedError, "the request holds more than X takes"),
@@ -73,7 +74,7 @@ MEANINGS: Mapping[str, Meaning] = {
         ),
         _AGAIN,
     ),
-    LIMITED: Meaning(TemporaryPartnerError, "X's request limit is reached"),
+    LIMITED: _BUSY,
 }
 
 
@@ -88,7 +89,8 @@ def explained(answer: Answer, found: Any, plainly: PartnerError | None) -> Partn
         return RefusedError("X does not accept some members of the batch", answer.status, USER)
     code = next((word for error in (*errors, *operations) if (word := _code(error))), None)
     meaning = MEANINGS.get(code or "")
-    if meaning is None:
+    in_trouble = answer.status >= SERVER_ERROR and meaning not in (_AGAIN, _BUSY)
+    if meaning is None or in_trouble:
         other = plainly or RefusedError("X refuses the request")
         meaning = Meaning(type(other), other.message)
     if meaning.error is not TemporaryPartnerError:
@@ -106,8 +108,8 @@ def divides(error: RefusedError, users: int) -> bool:
 
 def pause(headers: Mapping[str, str]) -> float:
     """Seconds to leave before the next request: to the end of a window that is used up."""
-    spent = any(headers.get(f"{name}-remaining") == "0" for name in _WINDOWS)
-    return _reset(headers) or 0.0 if spent else 0.0
+    spent = [name for name in _WINDOWS if headers.get(f"{name}-remaining") == "0"]
+    return max((_reset(headers, name) or 0.0 for name in spent), default=0.0)
 
 
 def _wait(answer: Answer, limited: bool) -> float | None:
@@ -117,9 +119,9 @@ def _wait(answer: Answer, limited: bool) -> float | None:
     return _reset(answer.headers) or WINDOW if limited else None
 
 
-def _reset(headers: Mapping[str, str]) -> float | None:
+def _reset(headers: Mapping[str, str], *windows: str) -> float | None:
     """Seconds to the end of the window: the account's own goes before the user's."""
-    for name in _WINDOWS:
+    for name in windows or _WINDOWS:
         told = headers.get(f"{name}-reset", "")
         if told.isdigit():
             return min(max(int(told) - time.time(), 1.0), LONGEST_WAIT)

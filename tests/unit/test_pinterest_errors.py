@@ -82,6 +82,15 @@ def test_without_a_code_the_status_decides(
     assert found.code is None
 
 
+@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize("code", [1, 2, 29, 404])
+def test_a_server_in_trouble_is_tried_again_whatever_it_says(status: int, code: int) -> None:
+    """A code is part of the trouble then, and no word about the request."""
+    found = _explained(answered({"code": code}, status))
+    assert type(found) is AGAIN
+    assert (found.status, found.code) == (status, str(code))
+
+
 @pytest.mark.parametrize(
     ("body", "status", "wanted"),
     [

@@ -449,6 +449,21 @@ def test_audiences_of_several_kinds_overlap() -> None:
     assert orjson.loads(partner.requests[0].params["custom_audience_ids"]) == ["71", "72"]
 
 
+def test_a_list_of_which_a_part_is_gone_is_not_all_gone() -> None:
+    """Nobody may forget it while people are on the other part; TikTok refuses for either."""
+    other = {"audience_id": "72", "name": "x"}
+    connector, _ = _started(_ok(code=40007), _listed(other))
+    with pytest.raises(ConfigurationError, match="only some"):
+        connector.statistics("email:71,phone:72")
+    connector, _ = _started(_ok(code=40007), _listed({"audience_id": "9", "name": "y"}))
+    with pytest.raises(RefusedError, match="exist"):
+        connector.statistics("email:71,phone:72")
+    connector, partner = _started(_ok(code=40007))
+    with pytest.raises(RefusedError, match="exist"):
+        connector.statistics("71")
+    assert len(partner.requests) == 1
+
+
 @pytest.mark.parametrize("remote_id", ["", "email", "email:x", "mail:71", "71,72"])
 def test_a_remote_id_of_another_shape_is_refused(remote_id: str) -> None:
     """The sentence says how one is written."""

@@ -96,6 +96,15 @@ def test_without_a_code_the_status_decides(
     assert found.code is None
 
 
+@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize("code", ["INVALID_PARAMETER", "NOT_FOUND", "UNAUTHORIZED_ACCESS"])
+def test_a_server_in_trouble_is_tried_again_whatever_it_says(status: int, code: str) -> None:
+    """What it says of the request may be part of the trouble; no list counts as gone by it."""
+    found = _explained(answered(_error(code), status))
+    assert type(found) is AGAIN
+    assert (found.status, found.code) == (status, code)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "wanted"),
     [
@@ -184,4 +193,8 @@ def test_requests_rest_when_a_window_is_used_up() -> None:
     assert pause(x_rate_limit_remaining="0", x_rate_limit_reset=end) == 42.0
     assert pause(x_account_rate_limit_remaining="0", x_account_rate_limit_reset=end) == 42.0
     assert pause(x_rate_limit_remaining="3", x_rate_limit_reset=end) == 0.0
+    both = {"x_account_rate_limit_reset": f"{NOW + 900:.0f}", "x_rate_limit_reset": end}
+    spent = {"x_account_rate_limit_remaining": "5", "x_rate_limit_remaining": "0"}
+    assert pause(**both, **spent) == 42.0  # of the window that is used up, not of the other
+    assert pause(**both, **dict.fromkeys(spent, "0")) == 900.0
     assert pause() == 0.0
