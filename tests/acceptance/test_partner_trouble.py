@@ -142,7 +142,8 @@ def test_a_final_failure_is_sent_again(open_shop: Callable[..., Shop]) -> None:
     """Google took it, and failed it later: the members are not believed to be there."""
     shop = open_shop(destinations="[google-se]")
     shop.fault("final-failure", partner="google")
-    shop.must("sync", "everyone")
+    first = shop.run("sync", "everyone")  # 1 where the partner says so before the command ends
+    assert first.code in (0, 1), first
     shop.run("status", "--poll")
     again = shop.must("sync", "everyone", "--json").json["outcomes"][0]["run"]
     assert again["delta"]["additions"] == 24

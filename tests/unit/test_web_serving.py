@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import which
 
 import pytest
 import requests
@@ -166,6 +167,9 @@ def _everything(door: Door, url: str) -> None:
     assert asked.status_code == 401
 
 
+@pytest.mark.skipif(
+    not (which("curl") and which("openssl")), reason="the page's shell words need curl and openssl"
+)
 def test_the_page_shows_how_to_sign(door: Door) -> None:
     """What docs/web.md says for a shell is what the server takes."""
     page = (ROOT / "docs/web.md").read_text(encoding="utf-8")
