@@ -37,7 +37,7 @@ _NOT_TEXT = r"[\x00-\x1f\x7f]+"  # line breaks and the like, which would begin a
 
 
 class OrderCell(NamedTuple):
-    """One field of a written line: a column, or a fixed text where there is none."""
+    """One field of a written line: a column, or a fixed text where it is empty or there is none."""
 
     column: str = ""
     fixed: str = ""
@@ -106,7 +106,7 @@ class Orders:
         else:
             text = value.cast(pl.String)
         clean = text.str.replace_all(_NOT_TEXT, " ").str.replace_all(separator, " ", literal=True)
-        return clean.fill_null("")
+        return clean.fill_null(cell.fixed)
 
 
 def _major(amount: pl.Expr, exponent: pl.Expr) -> pl.Expr:

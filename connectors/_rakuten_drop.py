@@ -49,6 +49,10 @@ ANOTHER_KEY = (
 )
 NO_LOGIN = "the SFTP server does not accept the user; check username, password and private_key"
 UNREACHED = "Rakuten's SFTP server cannot be used now; nothing was sent, try again later"
+NO_RENAME = (
+    "the SFTP server does not let files be renamed in this folder, so nothing was sent; ask "
+    "Rakuten for the right"
+)
 NO_FOLDER = "the SFTP server does not take files in this folder; check folder and its permissions"
 BROKEN_OFF = "the connection broke off while the file got its name; nobody knows whether it did"
 
@@ -76,6 +80,7 @@ class DropSettings(BaseModel):
     amounts: Literal["minor", "major"] = "minor"
     fields: tuple[str, ...] = LAYOUT
     header: bool = False
+    reason_of_sales: str = "order"  # in the field of the reason, which the help pages require
     lines_per_file: int = Field(1_000, ge=1)
 
     @model_validator(mode="after")
@@ -84,6 +89,8 @@ class DropSettings(BaseModel):
         unknown = sorted(set(self.fields) - known)
         if unknown:
             raise ValueError(f"fields may be {', '.join(sorted(known))}; not {unknown[0]}")
+        if self.delimiter in self.reason_of_sales or not self.reason_of_sales.isprintable():
+            raise ValueError("reason_of_sales is one word or more, without the delimiter")
         if self.password is None and self.private_key is None:
             raise ValueError("write password: or private_key:, by reference")
         return self
@@ -116,6 +123,8 @@ class Drop:
                     raise UnreachedError(UNREACHED)
             try:
                 server.rename(aside, name)
+            except PermissionError:
+                raise RefusedError(NO_RENAME) from None
             except (OSError, EOFError, paramiko.SSHException):
                 raise TemporaryPartnerError(BROKEN_OFF) from None
 
@@ -142,6 +151,8 @@ class Drop:
             return OrderCell("amount", major=self.settings.amounts == "major")
         if name == "merchant_id":
             return OrderCell(fixed=self.merchant_id)
+        if name == "reason":
+            return OrderCell("reason", fixed=self.settings.reason_of_sales)
         return FIELDS.get(name, OrderCell())
 
     def _path(self, orders: Orders) -> str:

@@ -20,7 +20,7 @@ UNKNOWN = "Rakuten does not know this merchant or cannot read the order; check m
 REFUSED = "Rakuten refuses orders of this merchant; ask your account manager there"
 STRANGE = "Rakuten answered something that is not its XML"
 BAD = "Rakuten counts every line of the order as bad"
-PARTLY = "Rakuten took {} lines or orders and refused {}"
+PARTLY = "Rakuten took {} lines or orders and refused {}; the order has {} lines"
 NOTHING = "Rakuten counted no line"
 
 _ERROR = re.compile(rb"<error>\s*(.*?)\s*</error>", re.DOTALL)
@@ -49,13 +49,16 @@ def explained(answer: Answer) -> PartnerError | None:
     return RefusedError(DENIED if told[1].lower() == b"access denied" else REFUSED, status)
 
 
-def verdict(answer: Answer) -> Receipt:
-    """Good and bad lines; a mixture leaves nobody knowing which, so it is sent by nobody again."""
+def verdict(answer: Answer, lines: int) -> Receipt:
+    """What the counts say of an order: whether they are of lines or orders is not documented.
+
+    A mixture leaves nobody knowing which, and so does another number than there are.
+    """
     counts = {name: int(number) for name, number in _COUNTS.findall(answer.body)}
     good, bad = counts.get(b"good", 0), counts.get(b"bad", 0)
-    if good and not bad:
+    if good in (1, lines) and not bad:
         return Receipt(accepted=1)
     if bad and not good:
         return Receipt(accepted=0, rejected=(Rejection(position=0, reason=BAD),))
-    reason = PARTLY.format(good, bad) if good else NOTHING
+    reason = PARTLY.format(good, bad, lines) if good else NOTHING
     return Receipt(accepted=0, unattributed=1, reason=reason)

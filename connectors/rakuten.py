@@ -29,7 +29,12 @@ from connectors._rakuten_words import explained, verdict
 
 MINUTE = "%Y%m%d_%H%M"  # how the endpoint writes a time, in UTC
 LONGEST_REQUEST = 7_000  # characters; none is documented, and servers commonly stop at 8,192
+LONGEST_CLICK = 34  # characters of a ranSiteID
 TOO_LONG = "the order is too long for one request; send it by file"
+NO_CLICK = (
+    f"the click id is longer than {LONGEST_CLICK} characters, so that it is none of Rakuten's"
+)
+TOO_LATE = "the click was after the order; correct landed_at in the source"
 UNREADABLE = "Rakuten cannot read the order"
 BAD_REQUEST = 400  # HTTP
 
@@ -49,6 +54,7 @@ class RakutenSettings(ConnectorSettings):
     # Rakuten does not document whether an order that it is told of twice counts once. True sends
     # again what has no answer, instead of waiting for a person.
     repeats_count_once: bool = False
+    longest_request: int = Field(LONGEST_REQUEST, ge=500)
     sftp: DropSettings | None = None
     recipient_name: str = "Rakuten Marketing LLC"
     recipient_country: str = Field("US", pattern=r"^[A-Z]{2}$")
@@ -129,8 +135,9 @@ class RakutenConnector(OrderConnector[RakutenSettings]):
 
     def _call(self, orders: Orders) -> Receipt:
         params = self._params(orders)
-        if len(urlencode(params)) > LONGEST_REQUEST:
-            return _rejected(orders, TOO_LONG)
+        unfit = self._unfit(params)
+        if unfit is not None:
+            return _rejected(orders, unfit)
         again = self.settings.repeats_count_once
         try:
             answer = self.client.request(
@@ -142,9 +149,17 @@ class RakutenConnector(OrderConnector[RakutenSettings]):
             if error.status == BAD_REQUEST and self._known:
                 return _rejected(orders, UNREADABLE)
             raise
-        receipt = verdict(answer)
+        receipt = verdict(answer, orders.lines)
         self._known = self._known or bool(receipt.accepted)
         return receipt
+
+    def _unfit(self, params: Mapping[str, str]) -> str | None:
+        """Why Rakuten could not read an order: it answers so to a wrong merchant, too."""
+        if len(urlencode(params)) > self.settings.longest_request:
+            return TOO_LONG
+        if len(params.get("tr", "")) > LONGEST_CLICK:
+            return NO_CLICK
+        return TOO_LATE if params.get("land", "") > params.get("date", "") else None
 
     def _params(self, orders: Orders) -> Mapping[str, str]:
         """One order as the endpoint's pairs; line items are lists joined by bars."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import paramiko
 import pytest
+from pydantic import ValidationError
 
 from audience_sync.connector import (
     AuthenticationError,
@@ -53,6 +54,30 @@ def test_a_line_has_thirteen_fields() -> None:
     """The layout of the help pages: no e-mail, no member, a reason for what is taken back."""
     written = drop().write(taken_back(order(lines=1, sku="SKU1", name=None)))
     assert written == b"100045|abcDEF12345|2026-11-21|SKU1|-1|-4999|USD||||||returned\n"
+
+
+def test_every_line_has_a_reason() -> None:
+    """The help pages require the last field, so a sale has one too; the word is a setting."""
+    sold = order(lines=1, sku="SKU1", name=None)
+    assert drop().write(sold) == b"100045|abcDEF12345|2026-11-21|SKU1|1|4999|USD||||||order\n"
+    assert drop(reason_of_sales="").write(sold).endswith(b"|USD||||||\n")
+    for wrong in ("a|b", "a\nb"):
+        with pytest.raises(ValidationError, match="delimiter"):
+            drop(reason_of_sales=wrong)
+
+
+def test_a_file_that_may_not_be_renamed_is_refused(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says so: nothing arrived, and a person has to ask for the right."""
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("paramiko.SFTPClient.rename", denied)
+    with pytest.raises(RefusedError, match="renamed"):
+        drop(server).put(order())
+    assert server.book.written() == []
 
 
 def test_the_page_shows_a_line() -> None:

@@ -117,7 +117,7 @@ def test_a_bar_within_a_value_separates_nothing() -> None:
 @pytest.mark.parametrize("over", [0, 1])
 def test_an_order_that_is_too_long_is_not_sent(over: int) -> None:
     """The longest one goes; one character more is rejected with what to do."""
-    connector, partner = started(GOOD, GOOD)
+    connector, partner = started(counts(1, 0))
     short = one(name="x", lines=1)
     spare = LONGEST_REQUEST - len(urlencode(connector._params(short)))
     receipt = connector.report(one(name="x" * (1 + spare + over), lines=1))
@@ -126,6 +126,37 @@ def test_an_order_that_is_too_long_is_not_sent(over: int) -> None:
     assert [rejection.reason for rejection in receipt.rejected] == (
         ["the order is too long for one request; send it by file"] * over
     )
+
+
+def test_how_long_a_request_may_be_is_a_setting() -> None:
+    """Rakuten documents no limit."""
+    connector, partner = started(GOOD, longest_request=500)
+    assert len(connector.report(one(name="x" * 500)).rejected) == 1
+    assert partner.requests == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"click_id": "x" * 35}, "longer than 34"),
+        ({"landed_at": 1_795_248_300_000_000 + 7_200_000_000}, "after the order"),
+    ],
+)
+def test_an_order_that_rakuten_cannot_read_is_not_sent(changes: dict[str, Any], told: str) -> None:
+    """Rakuten would answer 400 as to a wrong merchant, and nobody's orders would be reported."""
+    connector, partner = started()
+    [rejection] = connector.report(one(**changes)).rejected
+    assert told in rejection.reason
+    assert partner.requests == []
+
+
+def test_a_click_in_the_minute_of_the_order_is_sent() -> None:
+    """Both are written in minutes."""
+    connector, _ = started(GOOD)
+    moment = 1_795_248_300_000_000
+    assert connector.report(one(landed_at=moment + 5_000_000, ordered_at=moment)).accepted == 1
+    longest, _ = started(GOOD)
+    assert longest.report(one(click_id="x" * 34)).accepted == 1
 
 
 def test_nothing_is_repeated_unless_it_counts_once() -> None:
@@ -147,6 +178,7 @@ def test_nothing_is_repeated_unless_it_counts_once() -> None:
         (b'<?xml version="1.0"?>\n' + counts(2, 0) + b"\n", 1, 0, 0),
         (counts(0, 2), 0, 1, 0),
         (counts(1, 1), 0, 0, 1),  # which line was taken nobody knows
+        (counts(3, 0), 0, 0, 1),  # neither its lines nor its orders
         (counts(0, 0), 0, 0, 1),
         (b"<response><unique_id>1</unique_id></response>", 0, 0, 1),
     ],

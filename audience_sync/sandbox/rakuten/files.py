@@ -83,7 +83,7 @@ def _line(row: str) -> Line | None:
     numbers = _NUMBER.fullmatch(quantity), _NUMBER.fullmatch(amount)
     if not all(read) or not all(numbers) or not _DATE.fullmatch(date) or email:
         return None
-    if (int(quantity) < 0 or int(amount) < 0) and not cells[_REASON]:
+    if not cells[_REASON]:
         return None
     return Line(order, sku, currency, int(quantity), int(amount))
 
