@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -134,6 +135,8 @@ def adbc_session(url: URL) -> Iterator[Session]:
 @contextmanager
 def alchemy_session(url: URL) -> Iterator[Session]:
     """A session with any database; what its driver does not stream, it holds in memory."""
+    # It writes rows into its log, whatever level others ask for.
+    logging.getLogger("sqlalchemy.engine.Engine").setLevel(logging.WARNING)
     engine = create_engine(url, poolclass=pool.NullPool, hide_parameters=True)
     try:
         with engine.connect() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -146,6 +147,8 @@ def connect(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError(_WRONG_URL) from None
+    # It writes parameters and rows into its log, whatever level others ask for.
+    logging.getLogger("sqlalchemy.engine.Engine").setLevel(logging.WARNING)
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
         return _sqlite(parsed)
     if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
@@ -168,7 +171,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         raise StateError(
             f"the ledger's database cannot be used: {_REMEDIES['SQLITE_CANTOPEN']}"
         ) from None
-    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE})
+    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE}, hide_parameters=True)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
