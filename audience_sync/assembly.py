@@ -47,6 +47,7 @@ class Assembly:
     location: StateLocation
     keyring: Keyring
     fingerprint_keys: tuple[bytes, ...] = field(repr=False)
+    fingerprints_from: str  # the variable or the file, for errors
     progress: Progress
     link: Callable[[str], Link]
     now: Callable[[], datetime] = field(repr=False)
@@ -57,7 +58,8 @@ class Assembly:
         """What plans and delivers lists; the project's forms pass their vectors first (L14)."""
         _tested(forms_in_use(self.project))
         know_state_keys(self.ledger, self.location, self.keyring, keep=True)
-        know_fingerprint_key(self.location, self.fingerprint_keys, keep=True)
+        keys, origin = self.fingerprint_keys, self.fingerprints_from
+        know_fingerprint_key(self.location, keys, keep=True, origin=origin)
         settlement = self._settlement()
         return Pipeline(
             ledger=self.ledger,
@@ -76,11 +78,12 @@ class Assembly:
 
     def orders(self, connectors: Mapping[str, type[Connector[Any]]]) -> Pipeline:
         """What plans and delivers reports of orders, under the same leases and states as lists."""
-        keys = self.fingerprint_keys
+        keys, origin = self.fingerprint_keys, self.fingerprints_from
+        key = order_key(self.ledger, self.location, keys, keep=True, origin=origin)
         return replace(
             self.lists(),
             planner=OrderPlanner(
-                fingerprint_key=order_key(self.ledger, self.location, keys, keep=True),
+                fingerprint_key=key,
                 reporting=reporting_of(self.project, connectors),
                 holder=this_process(),
                 planned_by=self.planned_by,

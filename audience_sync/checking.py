@@ -5,17 +5,19 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
 from audience_sync.customers.decisions import read_decisions
+from audience_sync.customers.ids import FEW, doubt_of_ids
 from audience_sync.customers.policy import check_rules
 from audience_sync.customers.source import open_source
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.identifiers.phones import default_region
 from audience_sync.identifiers.profile import profile, refuse_mismatch
-from audience_sync.keys import STATE_MARKS
+from audience_sync.keys import FINGERPRINT_KEY, STATE_MARKS
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
@@ -23,16 +25,23 @@ from audience_sync.membership.sealed import Keyring, SealedReader
 from audience_sync.project import Project
 from audience_sync.runs.forget import cure
 from audience_sync.runs.link import Link
+from audience_sync.runs.outcome import NO_ROWS
 from audience_sync.targeting import selection_of
 
-_FEW = 1_000  # rows that are looked at
 _MARKS = "keys"  # the folder in the state location
 _ORDER_MARKS = "order-key"  # the same, of the one that reported orders are known by
 _STATE_MARK = b"audience-sync: which state key this is"
 _MARK = b"audience-sync: which fingerprint key this state belongs to"
 
 
-def look_at_source(project: Project) -> str:
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What works, but looks wrong."""
+
+    detail: str
+
+
+def look_at_source(project: Project) -> str | Doubt:
     """Every column and condition can be read, and no column is hashed that should not be."""
     selection = selection_of(project)
     source = open_source(selection.source)
@@ -42,14 +51,26 @@ def look_at_source(project: Project) -> str:
     if selection.rules.default_country is not None:
         default_region(selection.rules.default_country)
     predicates = {a.name: a.where for a in project.audiences.values() if a.where}
-    with closing(source.batches(predicates, _FEW)) as frames:
+    doubt: str | None = NO_ROWS
+    with closing(source.batches(predicates, FEW)) as frames:
         for frame in islice(frames, 1):
             for kind in Kind:
                 if kind.value in frame.columns:
                     seen = profile(frame[kind.value])
                     refuse_mismatch(kind, seen, selection.hashed.get(kind))
+            doubt = doubt_of_ids(frame["customer_id"]) if len(frame) else NO_ROWS
+    if doubt is not None:
+        return Doubt(doubt)
     rows = source.count()
     return "readable" if rows is None else f"about {rows:,} rows"
+
+
+def doubt_of_source(project: Project) -> str | None:
+    """What a look at the first ids says, whatever else is wrong; None where nothing is."""
+    source = open_source(selection_of(project).source)
+    others = [name for name in source.mapped if name != "customer_id"]
+    with closing(source.batches({}, FEW, without=others)) as frames:
+        return next((doubt_of_ids(frame["customer_id"]) for frame in frames), None)
 
 
 def look_at_decisions(project: Project, connectors: Collection[str]) -> str:
@@ -60,7 +81,7 @@ def look_at_decisions(project: Project, connectors: Collection[str]) -> str:
     description = selection_of(project).decisions
     if description is None:
         return "in the source's own rows"
-    with closing(read_decisions(description, _FEW)) as frames:
+    with closing(read_decisions(description, FEW)) as frames:
         for frame in islice(frames, 1):
             words = frame["partner"].str.strip_chars().str.to_lowercase().drop_nulls()
             unknown = int((~words.is_in(["", *(name.lower() for name in connectors)])).sum())
@@ -82,17 +103,24 @@ def look_at_state(ledger: Ledger, location: StateLocation, keyring: Keyring) -> 
     return f"{found} memberships readable"
 
 
-def know_fingerprint_key(location: StateLocation, keys: Sequence[bytes], *, keep: bool) -> None:
+def know_fingerprint_key(
+    location: StateLocation,
+    keys: Sequence[bytes],
+    *,
+    keep: bool,
+    origin: str = FINGERPRINT_KEY,
+) -> None:
     """A ConfigurationError when none of the fingerprint keys is one that this state knows.
 
     With that, partners' rejections would be forgotten. `keep` notes the first one, which is new
-    after a rotation and in a state that has no key yet.
+    after a rotation and in a state that has no key yet. `origin` is where the keys came from.
     """
     marks = [fingerprint_mark(key) for key in keys]
     known = _noted(location, _MARKS)
     if known and known.isdisjoint(marks):
         raise ConfigurationError(
-            "AUDIENCE_SYNC_FINGERPRINT_KEY is not the key that this state began with; set that one"
+            f"{origin}: the fingerprint key is not the one that this state began with; "
+            "put that one back"
         )
     if keep and marks[0] not in known:
         _note(location, f"{_MARKS}/{marks[0]}")
@@ -119,7 +147,12 @@ def key_known_since(location: StateLocation, mark: str) -> datetime | None:
 
 
 def order_key(
-    ledger: Ledger, location: StateLocation, keys: Sequence[bytes], *, keep: bool
+    ledger: Ledger,
+    location: StateLocation,
+    keys: Sequence[bytes],
+    *,
+    keep: bool,
+    origin: str = FINGERPRINT_KEY,
 ) -> bytes:
     """The fingerprint key that reported orders are known by.
 
@@ -132,7 +165,7 @@ def order_key(
     if ledger.any_reported():
         if known and chosen is None:
             raise ConfigurationError(
-                "AUDIENCE_SYNC_FINGERPRINT_KEY: the key that reported orders are known by is gone; "
+                f"{origin}: the fingerprint key that reported orders are known by is gone; "
                 "put it back behind the current one, or every order would be counted twice"
             )
         chosen = chosen or keys[-1]  # a state from before this was noted has one key only
@@ -173,8 +206,8 @@ def know_state_keys(
     if wrong or (known and known.isdisjoint(marks.values())):
         which = f"the key {wrong[0]} is not the one" if wrong else "there is none of the keys"
         raise ConfigurationError(
-            f"AUDIENCE_SYNC_STATE_KEYS: {which} that this state was written with; "
-            "set that one, nothing is lost"
+            f"{keyring.origin}: {which} that this state was written with; "
+            "put that one back, nothing is lost"
         )
     if keep and marks[keyring.current] not in known:
         _note(location, f"{STATE_MARKS}/{marks[keyring.current]}")

@@ -17,7 +17,7 @@ from audience_sync.checking import know_fingerprint_key
 from audience_sync.delivery.redis_board import ask_broker
 from audience_sync.errors import AudienceSyncError, ConfigurationError, StateError
 from audience_sync.identifiers.selftest import self_test
-from audience_sync.keys import KEY_FILE
+from audience_sync.keys import FINGERPRINT_KEY, KEY_FILE
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.schema import refuse_newer
 from audience_sync.ledger.tables import REVISION
@@ -104,7 +104,8 @@ def _matching_keys(settings: Settings) -> str:
         return "made by the first run"
     keys, _ = settings.keys()
     known = (keys.fingerprint, *keys.older)
-    know_fingerprint_key(open_location(settings.state_url), known, keep=False)
+    place, origin = open_location(settings.state_url), settings.keys_from(FINGERPRINT_KEY)
+    know_fingerprint_key(place, known, keep=False, origin=origin)
     return f"state key {keys.state.current}, and the fingerprint key of this state"
 
 

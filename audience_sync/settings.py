@@ -166,6 +166,10 @@ class Settings(BaseSettings):
         """The folder whose key file is ours to change; None when keys come from outside."""
         return self.state_folder if self.state_keys is None else None
 
+    def keys_from(self, variable: str) -> str:
+        """What errors about the keys of a variable name: that variable, or our own key file."""
+        return variable if self.own_keys is None else str(self.own_keys / KEY_FILE)
+
     def watched_keys(self) -> Watched:
         """The keys as they are at any time from now on, made before."""
         named = (referred_file(self.state_keys), referred_file(self.fingerprint_key))

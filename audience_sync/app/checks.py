@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from audience_sync.app.parts import Parts
 from audience_sync.errors import AudienceSyncError, ConfigurationError
+from audience_sync.keys import FINGERPRINT_KEY
 
-_Look = tuple[str, Callable[[], str]]  # what is looked at, and what tells how it is
+if TYPE_CHECKING:
+    from audience_sync.checking import Doubt
+
+_Look = tuple[str, "Callable[[], str | Doubt]"]  # what is looked at, and what tells how it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +51,15 @@ class Checks:
 
         return [str(hint) for hint in hints(self.parts.project, audience)]
 
-    def _found(self, subject: str, look: Callable[[], str]) -> Finding:
+    def _found(self, subject: str, look: Callable[[], str | Doubt]) -> Finding:
+        located = self.parts.project.located
         try:
-            return Finding(subject=subject, detail=look())
+            found = look()
         except AudienceSyncError as error:
-            detail = self.parts.project.located(str(error))
-            return Finding(subject=subject, detail=detail, error=error)
+            return Finding(subject=subject, detail=located(str(error)), error=error)
+        if isinstance(found, str):
+            return Finding(subject=subject, detail=found)
+        return Finding(subject=subject, detail=located(found.detail), warns=True)
 
     def _looks(self) -> Iterator[_Look]:
         project = self.parts.project
@@ -81,7 +89,9 @@ class Checks:
         from audience_sync.checking import know_fingerprint_key  # noqa: PLC0415 - as above
 
         keyring = self.parts.keyring_and_fingerprint_key[0]
-        know_fingerprint_key(self.parts.location, self.parts.fingerprint_keys, keep=False)
+        origin = self.parts.settings.keys_from(FINGERPRINT_KEY)
+        known = self.parts.fingerprint_keys
+        know_fingerprint_key(self.parts.location, known, keep=False, origin=origin)
         return f"state key {keyring.current}"
 
     def _signing(self) -> str:
@@ -97,7 +107,7 @@ class Checks:
         checking.know_state_keys(ledger, location, keyring, keep=False)
         return checking.look_at_state(ledger, location, keyring)
 
-    def _source(self) -> str:
+    def _source(self) -> str | Doubt:
         from audience_sync.checking import look_at_source  # noqa: PLC0415 - as above
 
         return look_at_source(self.parts.project)

@@ -17,6 +17,7 @@ from audience_sync.app import state
 from audience_sync.app.links import Links
 from audience_sync.errors import ConfigurationError
 from audience_sync.holder import alive, this_process
+from audience_sync.keys import FINGERPRINT_KEY
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Operation, Run, RunState
 from audience_sync.plugins import Installed
@@ -87,7 +88,8 @@ class Parts:
         """The fingerprint key that reported orders are known by."""
         from audience_sync.checking import order_key  # noqa: PLC0415 - see above
 
-        return order_key(self.ledger, self.location, self.fingerprint_keys, keep=False)
+        keys, origin = self.fingerprint_keys, self.settings.keys_from(FINGERPRINT_KEY)
+        return order_key(self.ledger, self.location, keys, keep=False, origin=origin)
 
     @cached_property
     def signer_and_made(self) -> tuple[Signer | None, bool]:
@@ -161,6 +163,7 @@ class Parts:
             project=self.project,
             keyring=self.keyring_and_fingerprint_key[0],
             fingerprint_keys=self.fingerprint_keys,
+            fingerprints_from=self.settings.keys_from(FINGERPRINT_KEY),
             ledger=self.ledger,
             location=self.location,
             progress=self.progress,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from audience_sync.errors import AudienceSyncError, StateError
+from audience_sync.keys import STATE_KEYS
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.settings import Settings
 from audience_sync.signing import Signer
@@ -38,12 +39,14 @@ def keyring_and_fingerprint_key(settings: Settings) -> tuple[Keyring, bytes, boo
 
     keys, made = settings.keys()
     watched = settings.watched_keys()
+    origin = settings.keys_from(STATE_KEYS)
 
     def renewed() -> Keyring:
         state = watched.now().state
-        return Keyring(state.current, state.keys)
+        return Keyring(state.current, state.keys, origin=origin)
 
-    return Keyring(keys.state.current, keys.state.keys, renewed), keys.fingerprint, made
+    keyring = Keyring(keys.state.current, keys.state.keys, renewed, origin)
+    return keyring, keys.fingerprint, made
 
 
 def signer_and_made(settings: Settings) -> tuple[Signer | None, bool]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from audience_sync.app.aims import Aims
 from audience_sync.app.parts import Parts, operator
 from audience_sync.app.state import sign_log
 from audience_sync.app.watching import Watching
-from audience_sync.errors import ConfigurationError
+from audience_sync.errors import AudienceSyncError, ConfigurationError
 from audience_sync.holder import alive
 from audience_sync.ledger.records import RunState
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.targets import Target
 
+_log = logging.getLogger(__name__)
 _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
 
 
@@ -55,6 +58,7 @@ class Syncs:
             self._deliver_withdrawals()
         forced_by = operator() if force else None
         how: dict[str, Any] = {"deliver": deliver, "keep": keep, "forced_by": forced_by}
+        self._warn_of_ids(lists)
         outcomes = parts.pipeline.sync(parts.selection(), lists, **how) if lists else []
         if reports:
             outcomes += parts.order_pipeline.sync(parts.selection(), reports, **how)
@@ -90,8 +94,22 @@ class Syncs:
             for outcome in found
         ]
 
+    def _warn_of_ids(self, lists: Sequence[Target]) -> None:
+        """Look at the customers' ids once, before a first sync: mostly nothing else reads them."""
+        from audience_sync.checking import doubt_of_source  # noqa: PLC0415 - the same
+
+        parts = self.parts
+        known = any(parts.ledger.last_run(one.audience, one.destination) for one in lists)
+        if known or not lists or parts.project.decisions is not None:
+            return
+        with suppress(AudienceSyncError):  # whatever is wrong, the plan says it
+            doubt = doubt_of_source(parts.project)
+            if doubt is not None:
+                _log.warning("%s", parts.project.located(doubt))
+
     def _planned(self, targets: Sequence[Target]) -> list[Outcome]:
         parts = self.parts
+        self._warn_of_ids(targets)
         if parts.sharing:
             return parts.fanout.plan(parts.selection(), targets)
         return parts.pipeline.sync(parts.selection(), targets, deliver=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
     from audience_sync.app import App
+    from audience_sync.ledger.records import Run
     from audience_sync.runs.outcome import Outcome
 
 _FUNNELS = 6  # of more audiences at once, `run RUN` shows each
@@ -36,7 +38,7 @@ def plan(
             outcomes = app.sync([audience], destination, deliver=False)
         warnings = app.warnings(audience)
         if as_json:
-            _print_json(app, outcomes, **({"warnings": warnings} if warnings else {}))
+            _print_json(app, outcomes, more={"warnings": warnings} if warnings else {})
         else:
             _print(app, outcomes)
             _print_next(outcomes)
@@ -65,7 +67,7 @@ def sync(
         with working(app.progress):
             outcomes = app.sync(audiences or (), destination, keep=not dry_run, force=force)
         if as_json:
-            _print_json(app, outcomes)
+            _print_json(app, outcomes, kept=not dry_run)
         else:
             _print(app, outcomes, kept=not dry_run)
             if dry_run:
@@ -121,23 +123,40 @@ def _print_next(outcomes: Sequence[Outcome]) -> None:
         print(f"  audience-sync approve {run.id}   delivers it to {run.destination}")
 
 
-def _print_json(app: App, outcomes: Sequence[Outcome], **more: Any) -> None:
+def _print_json(
+    app: App,
+    outcomes: Sequence[Outcome],
+    *,
+    kept: bool = True,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-    print_json({"outcomes": outcome_objects(app, outcomes), **more})
+    print_json({"outcomes": outcome_objects(app, outcomes, kept=kept), **more})
 
 
-def outcome_objects(app: App, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Each list's outcome as JSON has it."""
+def outcome_objects(
+    app: App, outcomes: Sequence[Outcome], *, kept: bool = True
+) -> list[dict[str, Any]]:
+    """Each list's outcome as JSON has it; a run that is not kept has no id."""
     far = reached(app, outcomes)
     return [
         {
             "audience": outcome.audience,
             "destination": outcome.destination,
-            "run": outcome.run,
+            "run": outcome.run if kept else _nameless(outcome.run),
             "reached": far.get(outcome.run.id) if outcome.run is not None else None,
             "error": None if outcome.error is None else str(outcome.error),
             "replaced": outcome.replaced,
         }
         for outcome in discreet(app, outcomes)
     ]
+
+
+def _nameless(run: Run | None) -> dict[str, Any] | None:
+    """A run that nobody can look at any more."""
+    from dataclasses import fields  # noqa: PLC0415 - keeps --help light
+
+    if run is None:
+        return None
+    return {field.name: getattr(run, field.name) for field in fields(run)} | {"id": None}

@@ -101,17 +101,21 @@ def print_outcomes(
     table.add_column("", overflow="fold", min_width=14)
     for name in ("members", "added", "removed"):
         table.add_column(name, justify="right")
-    table.add_column("run")
-    keep_whole(table.columns[-1], [one.run.id for one in outcomes if one.run is not None])
+    if kept:
+        table.add_column("run")
+        keep_whole(table.columns[-1], [one.run.id for one in outcomes if one.run is not None])
     table.add_column("reached", overflow="fold")
     last = None
     for outcome in outcomes:
         if outcome.audience != last:
             table.add_row(f"[bold]{outcome.audience}[/]")
             last = outcome.audience
-        table.add_row(f"  {outcome.destination}", *_cells(outcome, reached))
+        *counts, run, word = _cells(outcome, reached)
+        table.add_row(f"  {outcome.destination}", *counts, *([run] if kept else []), word)
     output = console()
     output.print(table, crop=False)
+    if any(one.run is not None and one.run.funnel.get("rows_read") == 0 for one in outcomes):
+        output.print("\nThe source has no rows; `audience-sync check` looks at it.")
     for sentence in sentences(outcomes, kept=kept):
         output.print(f"\n{sentence}")
 

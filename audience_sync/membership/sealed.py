@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from audience_sync.errors import StateError
+from audience_sync.keys import STATE_KEYS
 from audience_sync.membership.location import StateLocation
 
 _MAGIC = b"ASSEAL02"
@@ -52,6 +53,7 @@ class Keyring:
     current: str
     keys: Mapping[str, bytes] = field(repr=False)
     renewed: Callable[[], Keyring] | None = field(default=None, repr=False, compare=False)
+    origin: str = field(default=STATE_KEYS, compare=False)  # the variable or file, for errors
 
     def now(self) -> Keyring:
         """The keys as they are now."""
@@ -62,8 +64,8 @@ class Keyring:
         keys = self.keys if name in self.keys else self.now().keys
         if name not in keys:
             raise StateError(
-                f"the state was written with the key {name!r}, which is not in "
-                "AUDIENCE_SYNC_STATE_KEYS; add it, or point AUDIENCE_SYNC_STATE_URL elsewhere"
+                f"the state was written with the key {name!r}, which is not in {self.origin}; "
+                "add it, or point AUDIENCE_SYNC_STATE_URL elsewhere"
             )
         place = b"audience-sync sealed file 2 " + path.encode()
         hkdf = HKDF(SHA256(), 32, salt, place)
@@ -237,7 +239,7 @@ class SealedReader:
     def _damaged(self) -> StateError:
         return StateError(
             f"the state file {self._path} is damaged or was written with another key; "
-            "set the right AUDIENCE_SYNC_STATE_KEYS or restore the file from a backup"
+            f"put the right keys into {self._keyring.origin} or restore the file from a backup"
         )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.ledger.records import Run, RunState
 
+NO_ROWS = "the source has no rows"  # where nothing differs, but for a reason that is no good news
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

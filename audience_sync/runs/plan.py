@@ -25,6 +25,7 @@ from audience_sync.runs.compare import Comparison, sizes_of
 from audience_sync.runs.following import write_following
 from audience_sync.runs.leases import Held
 from audience_sync.runs.listplan import ListPlan, Stored, files_for
+from audience_sync.runs.outcome import NO_ROWS
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.refusals import Refusals
@@ -199,7 +200,7 @@ class Planner:
             planned_at=now,
             finished_at=now if plan.silent else None,
             next_attempt_at=now if due and state is RunState.PLANNED and not plan.silent else None,
-            reason="; ".join(found) or ("nothing changed" if plan.silent else None),
+            reason="; ".join(found) or (_why_silent(funnel) if plan.silent else None),
             funnel=funnel.as_counts(),
             delta={
                 "held": counts.held,
@@ -279,6 +280,10 @@ def _alone(plan: ListPlan, held: Held, work: Callable[[ListPlan], T]) -> T | Aud
         except AudienceSyncError as error:
             plan.error = error
     return plan.error
+
+
+def _why_silent(funnel: Funnel) -> str:
+    return "nothing changed" if funnel.rows else NO_ROWS
 
 
 def consenting(funnel: Funnel) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
@@ -9,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from audience_sync.customers.decisions import read_decisions
+from audience_sync.customers.ids import FEW, doubt_of_ids
 from audience_sync.customers.source import Source
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.identifiers.profile import ColumnProfile, profile, refuse_mismatch
@@ -20,6 +22,7 @@ from audience_sync.runs.survey import Survey, Surveyed
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order
 
+_log = logging.getLogger(__name__)
 _PROFILED_EVERY = 16  # batches; the first two are always looked at
 _PROFILED_FIRST = 2
 
@@ -74,6 +77,10 @@ def profiled(
     found: dict[Kind, ColumnProfile] = {}
     with closing(frames):
         for number, frame in enumerate(frames):
+            if number == 0 and "customer_id" in frame.columns:
+                doubt = doubt_of_ids(frame["customer_id"].head(FEW))
+                if doubt is not None:
+                    _log.warning("%s", doubt)
             if number < _PROFILED_FIRST or number % _PROFILED_EVERY == 0:
                 _profile(frame, found, hashed)
             yield frame

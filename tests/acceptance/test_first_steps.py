@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import re
 from collections.abc import Callable
 
 import pytest
@@ -124,3 +127,90 @@ def test_columns_says_how_wide_a_pipe_is(open_shop: Open, monkeypatch: pytest.Mo
     red = shop.run("check").out.partition("✗")[2].partition("\n✓")[0]
     assert max(map(len, red.splitlines())) <= 60
     assert "There are: id, email, phone, consent, market" in " ".join(red.split())
+
+
+def test_keys_are_named_by_where_they_came_from(open_shop: Open) -> None:
+    """Who never set a variable is not sent to look for one."""
+    shop = open_shop(people(3), destinations="[meta-se]")
+    shop.must("sync", "everyone")
+    file = shop.folder / ".audience-sync" / "state.key"
+    right = file.read_text()
+    other = base64.b64encode(os.urandom(32)).decode()
+    for line, subject in (("state_keys=first:", "state"), ("fingerprint_key=", "keys")):
+        file.write_text(re.sub(rf"(?m)^{line}.*$", line + other, right))
+        told = shop.run("sync", "everyone")
+        assert told.code == 2, told
+        assert f"audience-sync: {file}: the " in told.err
+        assert "AUDIENCE_SYNC" not in told.err
+        assert str(file) in _red(shop, subject)
+    file.write_text(right.replace("=first:", "=second:"))
+    assert f"audience-sync: {file}: there is none of the keys" in shop.run("sync", "everyone").err
+    file.write_text(right)
+    shop.must("sync", "everyone")
+
+
+def test_an_empty_source_is_told(open_shop: Open) -> None:
+    """On a first sync nothing differs, which is no good news."""
+    shop = open_shop([], destinations="[meta-se]")
+    told = " ".join(shop.must("sync").out.split())
+    assert told.count("The source has no rows") == 1
+    [one, _] = shop.must("runs", "--json").json["runs"]
+    assert one["reason"] == "the source has no rows"
+    assert "the source has no rows" in shop.must("run", one["id"]).out
+    assert _warned(shop, "source") == "the source has no rows"
+    shop.customers(people(3))
+    assert "no rows" not in shop.must("sync").out + shop.must("check").out
+
+
+def _warned(shop: Shop, subject: str) -> str:
+    found = shop.must("check", "--json").json["findings"]
+    [one] = [one["detail"] for one in found if one.get("warning") and one["subject"] == subject]
+    return str(one)
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ("market", "97% of the first rows repeat the id of another"),
+        ("CASE WHEN id % 7 = 0 THEN NULL ELSE id END", "some of the first rows have no id"),
+    ],
+)
+@pytest.mark.parametrize("decided", ["", "decisions: {url: consent.csv}\n"])
+def test_a_column_that_is_no_key_of_customers(
+    open_shop: Open, column: str, told: str, decided: str
+) -> None:
+    """`check` warns, and so does a first sync; with decisions by customer every one does."""
+    shop = open_shop(
+        people(60),
+        destinations="[meta-se]",
+        change=lambda text: (
+            text.replace("table: customers", f"query: SELECT *, {column} AS key FROM customers")  # noqa: S608 - our own column
+            .replace("customer_id: id", "customer_id: key")
+            .replace("policy:", f"{decided}policy:")
+        ),
+    )
+    (shop.folder / "consent.csv").write_text("customer_id,decision,decided_at\n")
+    warned = _warned(shop, "source")
+    begins = f"audience-sync.yaml:{_line(shop, 'columns:')}: source.columns.customer_id"
+    assert warned.startswith(begins)
+    assert told in warned
+    assert "source.columns.customer_id" in shop.must("plan", "everyone").err
+    shop.must("sync", "everyone")
+    assert ("source.columns.customer_id" in shop.must("sync", "everyone").err) == bool(decided)
+
+
+def test_a_few_twice_are_nothing_to_warn_of(open_shop: Open) -> None:
+    """A customer with two rows happens."""
+    shop = open_shop([*people(60), people(1)[0]], destinations="[meta-se]")
+    assert "customer_id" not in shop.must("check").out + shop.must("sync").err
+
+
+def test_a_dry_run_names_no_run(open_shop: Open) -> None:
+    """It keeps none, so that nobody could look at it."""
+    shop = open_shop(people(3), destinations="[meta-se]")
+    told = shop.must("sync", "--dry-run")
+    assert re.findall(r"r\d{8}-\w+", told.out) == []
+    assert "planned" in told.out
+    outcome = shop.must("sync", "--dry-run", "--json").json["outcomes"][0]
+    assert outcome["run"]["id"] is None
+    assert outcome["run"]["delta"]["additions"] == 3

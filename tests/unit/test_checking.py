@@ -40,7 +40,7 @@ def test_a_wrong_fingerprint_key_is_refused(location: StateLocation) -> None:
     """Once a mark stands there whole, it decides."""
     know_fingerprint_key(location, [KEY], keep=True)
 
-    with pytest.raises(ConfigurationError, match="not the key that this state began with"):
+    with pytest.raises(ConfigurationError, match="not the one that this state began with"):
         know_fingerprint_key(location, [OTHER], keep=True)
 
 
