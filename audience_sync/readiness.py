@@ -59,6 +59,7 @@ def readiness(settings: Settings) -> list[Look]:
     """Whether all that a run needs answers: ledger and its schema, state, keys, broker."""
     steps: list[tuple[str, Callable[[], str]]] = [
         ("ledger", lambda: _ledger(settings)),
+        ("clock", lambda: _clock(settings)),
         ("state", lambda: _state(settings)),
         ("keys", lambda: _matching_keys(settings)),
         ("broker", lambda: _broker(settings)),
@@ -125,6 +126,11 @@ def _ledger(settings: Settings) -> str:
         Ledger.open(url).close()  # says what to do
     upgraded = "" if found == REVISION else f", upgraded to {REVISION} by the next command"
     return f"schema {found}{upgraded}"
+
+
+def _clock(settings: Settings) -> str:
+    url = settings.database_url.get_secret_value()
+    return "this machine's" if _no_file(url) else Ledger.clock(url)
 
 
 def _no_file(url: str) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], datetime]
 
 PATIENCE = 30  # seconds to wait for another process that writes
+WRONG_BY = 60.0  # seconds that a machine's clock may differ from the database's
 _CONNECT_TIMEOUT = 10  # seconds
 _WRITES = "audience_sync_writes"
 
@@ -51,12 +52,16 @@ def utc_now() -> datetime:
 
 
 class Database:
-    """An engine, a clock and the two kinds of transaction; the rooms of the ledger build on it."""
+    """An engine, a clock and the two kinds of transaction; the rooms of the ledger build on it.
 
-    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+    Without a `clock` it is this machine's, but for what machines must agree on: see `_agreed_now`.
+    """
+
+    def __init__(self, engine: sa.Engine, clock: Clock | None = None) -> None:
         self._engine = engine
         self._writer = engine.execution_options(**{_WRITES: True})
-        self._clock = clock
+        self._clock = clock or utc_now
+        self._by_server = clock is None and engine.dialect.name == "postgresql"
         # SQLite's own waiting is a sleep of growing length; threads of one process queue here.
         self._turn: AbstractContextManager[Any] = (
             threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
@@ -71,6 +76,27 @@ class Database:
     def _writing(self) -> Iterator[sa.Connection]:
         with translated(), self._turn, self._writer.begin() as connection:
             yield connection
+
+    def check_clock(self) -> str:
+        """How this machine's clock differs from the server's; a StateError when it is wrong.
+
+        Leases go by the server's; schedules, waits and the transfer log by this machine's.
+        """
+        if self._engine.dialect.name != "postgresql":
+            return "this machine's"
+        with self._reading() as connection:
+            before = self._clock()
+            there = _server_now(connection)
+            ahead = (before + (self._clock() - before) / 2 - there).total_seconds()
+        side = "ahead of" if ahead > 0 else "behind"
+        words = f"{abs(ahead):,.0f} seconds {side} the database's"
+        if abs(ahead) > WRONG_BY:
+            raise StateError(f"this machine's clock is {words}; set both by one time server")
+        return words
+
+    def _agreed_now(self, connection: sa.Connection) -> datetime:
+        """Now, for all machines alike, whatever their own clocks say: the server's clock."""
+        return _server_now(connection) if self._by_server else self._clock()
 
     def close(self) -> None:
         """Give all connections back; the ledger is not used afterwards."""
@@ -87,6 +113,12 @@ def translated() -> Iterator[None]:
         if isinstance(cause, TypeError | ValueError):  # a bug of ours, such as a naive time
             raise cause from None
         raise (AwayError if _is_away(error) else StateError)(_sentence(error)) from None
+
+
+def _server_now(connection: sa.Connection) -> datetime:
+    """The server's clock at this moment; `now()` would be when the transaction began."""
+    there: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return there.astimezone(UTC)
 
 
 def _name(error: sa.exc.SQLAlchemyError) -> str:

@@ -1,4 +1,7 @@
-"""Leases with fencing tokens: who may work on one audience at one destination (law L7)."""
+"""Leases with fencing tokens: who may work on one audience at one destination (law L7).
+
+On PostgreSQL they go by the server's clock: a machine whose own is wrong takes nobody's lease.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,16 @@ class Leases(Database):
         A holder that is known not to be `alive` is overtaken at once; should it wake up, its
         token is too old to write anything.
         """
-        now = self._clock()
-        until = now + timedelta(seconds=seconds)
         with self._writing() as connection:
             first = upsert(connection.dialect.name, leases).values(
-                name=name, token=0, expires_at=now
+                name=name, token=0, expires_at=self._clock()
             )
             connection.execute(first.on_conflict_do_nothing())
             held = connection.execute(
                 sa.select(leases).where(leases.c.name == name).with_for_update()
             ).one()
+            now = self._agreed_now(connection)
+            until = now + timedelta(seconds=seconds)
             if held.holder is not None and held.expires_at > now and alive(held.holder):
                 raise BusyError(
                     f"{name} is being worked on by {held.holder},"
@@ -56,20 +59,19 @@ class Leases(Database):
     def leases_held(self, prefix: str) -> list[Lease]:
         """The leases in force whose names begin so."""
         query = sa.select(leases).where(
-            leases.c.name.startswith(prefix, autoescape=True),
-            leases.c.holder.is_not(None),
-            leases.c.expires_at > self._clock(),
+            leases.c.name.startswith(prefix, autoescape=True), leases.c.holder.is_not(None)
         )
         with self._reading() as connection:
+            held = query.where(leases.c.expires_at > self._agreed_now(connection))
             return [
                 Lease(name=row.name, holder=row.holder, token=row.token, expires_at=row.expires_at)
-                for row in connection.execute(query)
+                for row in connection.execute(held)
             ]
 
     def renew_lease(self, lease: Lease, seconds: float) -> Lease:
         """The lease with a later end; a late renewal is fine as long as nobody else took it."""
-        until = self._clock() + timedelta(seconds=seconds)
         with self._writing() as connection:
+            until = self._agreed_now(connection) + timedelta(seconds=seconds)
             renewed = connection.execute(
                 sa.update(leases).where(_still(lease)).values(expires_at=until)
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from audience_sync.ledger.checkpoints import Checkpoints
-from audience_sync.ledger.database import Clock, connect, translated, utc_now
+from audience_sync.ledger.database import Clock, connect, translated
 from audience_sync.ledger.fingerprints import Fingerprints
 from audience_sync.ledger.intake import Intake
 from audience_sync.ledger.jobs import Jobs
@@ -42,8 +42,10 @@ class Ledger(
     """
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock = utc_now) -> Self:
+    def open(cls, url: str, *, clock: Clock | None = None) -> Self:
         """Connect to a SQLite file, made or upgraded where needed, or to a PostgreSQL database.
+
+        Leases go by PostgreSQL's clock, unless another `clock` is given for everything.
 
         StateError when the database cannot be reached, is newer than this code, or is a
         PostgreSQL that was not migrated; the message names neither URL nor password.
@@ -60,14 +62,20 @@ class Ledger(
     @classmethod
     def migrate(cls, url: str) -> str | None:
         """Make or upgrade the tables; the schema that was found, None when there were none."""
-        with cls(connect(url), utc_now) as ledger, translated():
+        with cls(connect(url)) as ledger, translated():
             return migrate(ledger._writer)
 
     @classmethod
     def schema(cls, url: str) -> str | None:
         """The schema of a database as it is; nothing is changed."""
-        with cls(connect(url), utc_now) as ledger, translated():
+        with cls(connect(url)) as ledger, translated():
             return version(ledger._engine)
+
+    @classmethod
+    def clock(cls, url: str) -> str:
+        """See `check_clock`; of a database as it is, migrated or not."""
+        with cls(connect(url)) as ledger:
+            return ledger.check_clock()
 
     def __enter__(self) -> Self:
         return self

@@ -73,7 +73,7 @@ class _Call:
 class TransferLog(Database):
     """Appending, reading and verifying the log."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock | None = None) -> None:
         super().__init__(engine, clock)
         self._calls: deque[_Call] = deque()
         self._commits = Lock()

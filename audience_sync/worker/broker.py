@@ -1,9 +1,11 @@
-"""Redis as the broker, mended: a worker whose acknowledgements got lost goes on listening."""
+"""Redis as the broker, mended: a worker that lost it listens again soon after it is back."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 # Kombu has few types.
@@ -11,6 +13,9 @@ _ack: Any = redis.QoS.ack
 _reject: Any = redis.QoS.reject
 _address: Any = redis.Channel._connparams  # noqa: SLF001 - the one place that asks for it
 _forget: Any = virtual.QoS.ack
+_connect: Any = Connection.ensure_connection
+
+ASK_AGAIN = 5  # seconds between looks for a Redis that is away; Kombu comes to wait thirty
 
 
 class SteadyQoS(redis.QoS):
@@ -58,6 +63,20 @@ class SteadyTransport(redis.Transport):
     """Celery's way to Redis, with such channels."""
 
     Channel: Any = SteadyChannel
+
+
+class SteadyConnection(Connection):
+    """A way to Redis that is found again soon, however long Redis was away."""
+
+    def ensure_connection(self, *given: Any, **named: Any) -> Any:
+        """Connect, at once or as soon as Redis is there."""
+        return _connect(self, *given, **{"interval_max": ASK_AGAIN} | named)
+
+
+class SteadyAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
+    """Celery's use of Kombu, with such connections."""
+
+    Connection: Any = SteadyConnection
 
 
 def use() -> None:

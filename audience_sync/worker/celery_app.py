@@ -23,6 +23,12 @@ GRACE = 60  # seconds between the word that a task takes too long and its end by
 TASKS_PER_CHILD = 50  # then a child is replaced, which gives back all memory
 
 _SCHEMES = ("redis://", "rediss://", "redis+socket://")
+# Seconds. Without them a worker waits for ever for a Redis whose machine is gone without a word.
+_BROKER_PATIENCE = {
+    "socket_connect_timeout": 5,
+    "socket_timeout": 10,
+    "health_check_interval": 10,  # until it is noticed that nothing was heard, and so often
+}
 _PUBLISH_PATIENCE = {"max_retries": 20, "interval_start": 0, "interval_step": 1, "interval_max": 10}
 
 
@@ -33,7 +39,12 @@ def make_celery(settings: Settings) -> Celery:
     message stands in the ledger.
     """
     broker.use()
-    celery = Celery("audience_sync", broker=broker_url(settings), set_as_current=False)
+    celery = Celery(
+        "audience_sync",
+        broker=broker_url(settings),
+        amqp=broker.SteadyAMQP,
+        set_as_current=False,
+    )
     celery.conf.update(
         accept_content=["json"],
         result_accept_content=["json"],
@@ -66,6 +77,7 @@ def make_celery(settings: Settings) -> Celery:
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "socket_keepalive": True,
+            **_BROKER_PATIENCE,
         },
         # Celery's usual one keeps its times in a pickled file; ours are in the ledger.
         beat_scheduler="celery.beat:Scheduler",

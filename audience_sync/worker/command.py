@@ -19,6 +19,7 @@ from audience_sync import journal, stopping
 from audience_sync.settings import Settings, load_settings
 from audience_sync.worker import tasks
 from audience_sync.worker.celery_app import QUEUES, broker_url, make_celery
+from audience_sync.worker.pool import SteadyTaskPool
 from audience_sync.worker.schedule import beat_entries
 
 _PREFIX = QUEUES[0].partition(".")[0] + "."
@@ -71,7 +72,7 @@ def run_worker(argv: Sequence[str]) -> int:
     found = celery.Worker(
         hostname=f"audience-sync-{os.getpid()}@{socket.gethostname()}",
         concurrency=options.concurrency,
-        pool="prefork",
+        pool=SteadyTaskPool,
         optimization="fair",
         queues=[_PREFIX + name for name in options.queues],
         without_gossip=True,
@@ -125,13 +126,15 @@ def _check_project() -> None:
     from audience_sync.app import App  # noqa: PLC0415 - never in the process that forks
 
     with App.open() as app:
-        _ = app.ledger, app.keyring_and_fingerprint_key
+        app.ledger.check_clock()
+        _ = app.keyring_and_fingerprint_key
 
 
 def _entries() -> dict[str, dict[str, Any]]:
     from audience_sync.app import App  # noqa: PLC0415 - never in the process that forks
 
     with App.open() as app:
+        app.ledger.check_clock()
         app.calendar.meet(app.project.scheduled.values())
         return beat_entries(app.project)
 

@@ -42,7 +42,9 @@ class Renewals:
 
     def wait(self, times: int = 1) -> None:
         """Until the thread has renewed, and what it found is on record."""
-        for _ in range(times + 1):  # one more begins only when the one before has ended
+        self.seen = threading.Semaphore(0)  # what was before says nothing
+        # The first may have begun before; one more begins only when the one before has ended.
+        for _ in range(times + 2):
             assert self.seen.acquire(timeout=SOON)
 
 

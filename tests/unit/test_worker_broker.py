@@ -1,17 +1,21 @@
-"""A worker's count of what it has taken, when Redis dies before it can answer."""
+"""What a worker has taken and whom it watches, when Redis dies before it can answer."""
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kombu import Connection
+from kombu.asynchronous import Hub
+from kombu.utils import functional
 from redis.exceptions import ConnectionError as RedisGone
 
 from audience_sync.settings import Settings
 from audience_sync.worker.broker import SteadyTransport
 from audience_sync.worker.celery_app import make_celery
+from audience_sync.worker.pool import SteadyPool
 
 TAG = "a message"
 
@@ -60,3 +64,55 @@ def test_a_closed_channel_is_a_connection_to_be_made_anew() -> None:
 
     with pytest.raises(transport.connection_errors):
         channel._connparams()
+
+
+def test_redis_is_looked_for_every_five_seconds_however_long_it_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Left to itself Kombu waits two seconds longer each time, and comes to wait for thirty."""
+    waits: list[float] = []
+
+    def told(_error: Exception, wait: float) -> None:
+        waits.append(wait)
+        if len(waits) == 20:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(functional, "sleep", lambda _seconds: None)
+    settings = Settings(broker_url="redis://127.0.0.1:1/0")
+    with (
+        make_celery(settings) as celery,
+        celery.connection_for_read() as connection,
+        pytest.raises(ZeroDivisionError),
+    ):
+        connection.ensure_connection(told, None, callback=lambda: None)
+
+    assert waits[0] == 2
+    assert max(waits) == 5
+
+
+def test_a_redis_that_is_silent_is_given_up() -> None:
+    """No answer is waited for without an end: neither for a connection nor on one."""
+    with make_celery(Settings(broker_url="redis://127.0.0.1:1/0")) as celery:
+        options = celery.conf.broker_transport_options
+    assert options["socket_connect_timeout"] <= 10
+    assert options["socket_timeout"] <= 10
+    assert options["health_check_interval"] <= 10
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_child_that_has_just_ended_does_not_end_the_worker(ended: bool) -> None:
+    """When Redis is lost all children are watched anew, but for those that wait to be replaced."""
+    here, there = os.pipe()
+    child = SimpleNamespace(_popen=SimpleNamespace(sentinel=here))
+    if ended:
+        child._sentinel_poll = None  # as Celery leaves a child that it has seen end
+    hub = Hub()
+    try:
+        SteadyPool.__new__(SteadyPool)._track_child_process(child, hub)
+        assert len(hub.readers) == (0 if ended else 1)
+    finally:
+        if not ended:
+            os.close(child._sentinel_poll)
+        for end in (here, there):
+            os.close(end)
+        hub.close()
