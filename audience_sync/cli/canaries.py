@@ -21,10 +21,10 @@ def register(application: typer.Typer) -> None:
 
 
 def canaries(context: typer.Context, as_json: options.Json = False) -> int:
-    """Show where each canary is on each list; ends with 1 when one did not move as it must.
+    """Show where each canary is on each list.
 
-    Canaries are accounts of your own, see `canaries:` in the project file. They take turns on
-    every list, and are counted apart from customers.
+    Ends with 1 when one did not move as it must. Canaries are accounts of your own, see `canaries:`
+    in the project file. They take turns on every list, and are counted apart from customers.
     """
     with opened(debug=context.obj["debug"]) as app:
         flights = app.canaries()

@@ -23,10 +23,10 @@ def register(application: typer.Typer) -> None:
 
 
 def approve(context: typer.Context, run: options.RunId, as_json: options.Json = False) -> int:
-    """Deliver a planned or held run: the very delta that was shown, not what is true by now.
+    """Deliver a planned or held run, as it was shown.
 
-    Refused for a plan older than seven days, and where the audience no longer names the
-    destination.
+    It is the very delta that was shown, not what is true by now. Refused for a plan older than
+    seven days, and where the audience no longer names the destination.
     """
     from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
 
@@ -67,9 +67,9 @@ def resume(context: typer.Context, run: options.RunId, as_json: options.Json = F
 def forget(
     context: typer.Context, audience: options.Audience, destination: options.ADestination
 ) -> int:
-    """Forget a list that was deleted at its partner; the next sync makes a new one.
+    """Forget a list that was deleted at its partner.
 
-    Refused while the partner still has the list.
+    The next sync makes a new one. Refused while the partner still has the list.
     """
     with opened(debug=context.obj["debug"]) as app:
         app.forget(audience, destination)

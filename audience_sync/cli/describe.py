@@ -37,7 +37,10 @@ def register(application: typer.Typer) -> None:
 
 
 def connectors(context: typer.Context, as_json: options.Json = False) -> int | None:
-    """List the installed connectors and what each can do; and broken ones."""
+    """List the installed connectors, and what each can do.
+
+    Broken ones are told with what is wrong with them.
+    """
     if context.invoked_subcommand is not None:
         return None
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
@@ -56,7 +59,7 @@ def show(
     name: Annotated[str, typer.Argument(help="The connector's name.")],
     as_json: options.Json = False,
 ) -> int:
-    """Show all about one connector: who receives, its limits, its settings."""
+    """Show all about one connector: recipient, limits, settings."""
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
     from audience_sync.plugins import installed_connectors  # noqa: PLC0415 - the same
 
@@ -79,7 +82,10 @@ def new(
         Path, typer.Option(help="The folder that the package's own folder is made in.")
     ] = Path(),
 ) -> int:
-    """Write the package of a new connector, which passes its own tests; overwrites nothing."""
+    """Write the package of a new connector.
+
+    It passes its own tests as it is. Nothing is overwritten.
+    """
     from audience_sync.plugins import connector_names  # noqa: PLC0415 - keeps --help light
     from audience_sync.testing.scaffold import write_plugin  # noqa: PLC0415 - the same
 

@@ -28,9 +28,9 @@ def purge(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Delete what is older than the project keeps it; beat does so every day.
+    """Delete what is older than the project keeps it.
 
-    `retention:` in the project file says how long each thing is kept.
+    `retention:` in the project file says how long each thing is kept. beat purges every day.
     """
     with opened(debug=context.obj["debug"]) as app:
         found = app.purge(dry=dry_run)
@@ -65,9 +65,9 @@ def records(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Print the record of processing activities, a part for each destination.
+    """Print the record of processing activities.
 
-    It is the one that the GDPR asks for in its article 30.
+    It is the one that the GDPR asks for in its article 30, with a part for each destination.
 
     What the project file can add stands under `records:` in it.
     """

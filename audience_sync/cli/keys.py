@@ -27,9 +27,9 @@ def register(application: typer.Typer) -> None:
 
 
 def show(context: typer.Context, as_json: options.Json = False) -> int:
-    """Show the keys by name, since when the state knows them, and how many files need each.
+    """Show the keys by name, and how many files need each.
 
-    Never the keys themselves.
+    Tells since when the state knows them, and never the keys themselves.
     """
     with opened(debug=context.obj["debug"]) as app:
         _print(app, _rotation(app).shown(), as_json=as_json)
@@ -44,7 +44,7 @@ def rotate(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Make a new state key, and write everything that rests in the state anew under it.
+    """Make a new state key, and write the whole state anew under it.
 
     Syncs and workers go on meanwhile. Where files still need an older key, no new one is made:
     the command goes on with what an earlier one left. Ends with 4 where files are left.
@@ -73,7 +73,10 @@ def drop(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Take an older key out of the key file; refused while anything needs it."""
+    """Take an older key out of the key file.
+
+    Refused while anything needs it.
+    """
     with opened(debug=context.obj["debug"]) as app:
         keys = _rotation(app)
         keys.drop(name, destroy=destroy)

@@ -23,9 +23,10 @@ def register(application: typer.Typer) -> None:
 
 
 def orders(context: typer.Context, as_json: options.Json = False) -> int | None:
-    """Show how many orders each destination was told of, and which answers are missing.
+    """Show how many orders each destination was told of.
 
-    `sync orders` and `plan orders` report them; see `orders:` in the project file.
+    Tells which answers are missing, too. `sync orders` and `plan orders` report them; see `orders:`
+    in the project file.
     """
     if context.invoked_subcommand is not None:
         return None
@@ -41,12 +42,18 @@ def orders(context: typer.Context, as_json: options.Json = False) -> int | None:
 
 
 def arrived(context: typer.Context, run: options.RunId) -> int:
-    """Say that the orders of a run whose answer was never seen are at the partner."""
+    """Say that the orders of a run are at the partner.
+
+    That is for a run whose answer was never seen; compare the partner's report first.
+    """
     return _settled(context, run, arrived=True)
 
 
 def lost(context: typer.Context, run: options.RunId) -> int:
-    """Say that they never arrived; the next sync reports them."""
+    """Say that the orders of a run never arrived.
+
+    The next sync reports them.
+    """
     return _settled(context, run, arrived=False)
 
 

@@ -59,7 +59,10 @@ def verify(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Verify that no line of the log was changed, deleted or inserted, and every signature."""
+    """Verify that the log is as it was written.
+
+    That is: no line was changed, deleted or inserted, and every signature is right.
+    """
     if file is not None:
         return _verify_file(file, key, as_json=as_json)
     with opened(debug=context.obj["debug"]) as app:
@@ -133,9 +136,10 @@ def _print_json(found: Verification, **more: Any) -> None:
 
 
 def export(context: typer.Context, output: Output, since: Since = None, until: Until = None) -> int:
-    """Write a part of the log into one file that proves itself on any machine.
+    """Write a part of the log into one file that proves itself.
 
-    It holds whole checkpoints, so it may begin a little earlier and end a little later.
+    Any machine can check it. It holds whole checkpoints, so it may begin a little earlier and end a
+    little later.
     """
     from audience_sync.cli.transfers import moment  # noqa: PLC0415 - it registers this command
     from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
@@ -157,7 +161,10 @@ def prove(
     sequence: Annotated[int, typer.Argument(help="The line's number, as `log` shows it.")],
     output: Output,
 ) -> int:
-    """Write a proof that one line stands in the log, which tells nothing of the others."""
+    """Write a proof that one line stands in the log.
+
+    It tells nothing of the others.
+    """
     from audience_sync.ledger.chain import canonical  # noqa: PLC0415 - keeps --help light
     from audience_sync.ledger.inclusion import prove as proof_of  # noqa: PLC0415 - the same
 

@@ -124,9 +124,10 @@ def check(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Look at everything a sync needs; changes nothing at a partner.
+    """Look at everything that a sync needs.
 
-    On a first call it makes the state folder, its keys and the ledger, as every command does.
+    Changes nothing at a partner. On a first call it makes the state folder, its keys and the
+    ledger, as every command does.
     """
     from audience_sync.app import Finding  # noqa: PLC0415 - keeps --help light
 

@@ -59,9 +59,9 @@ def find(
     country: Country = None,
     as_json: options.Json = False,
 ) -> int:
-    """Show which destinations hold a person, since when and why, and which did before.
+    """Show which destinations hold a person, since when and why.
 
-    Ends with 0 whether anything is held or not; changes nothing.
+    Tells which did before, too. Ends with 0 whether anything is held or not; changes nothing.
     """
     person = _person(email, phone, device, customer_id, country)
     with opened(debug=context.obj["debug"]) as app:
@@ -91,10 +91,10 @@ def erase(
     ] = 60.0,
     as_json: options.Json = False,
 ) -> int:
-    """Take a person off every list, wait until partners acknowledge, and delete local traces.
+    """Take a person off every list, and delete local traces.
 
-    What keeps them from being added again stays, as digests. Ends with 4 while a partner has not
-    acknowledged; `--resume ID` goes on then, and so do workers.
+    Waits until the partners acknowledge. What keeps them from being added again stays, as digests.
+    Ends with 4 while a partner has not acknowledged; `--resume ID` goes on then, and so do workers.
     """
     with opened(debug=context.obj["debug"]) as app:
         from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light

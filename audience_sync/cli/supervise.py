@@ -43,9 +43,10 @@ def migrate(as_json: options.Json = False) -> int:
 
 
 def health(as_json: options.Json = False) -> int:
-    """Tell whether this installation works by itself: project, connectors, keys, forms.
+    """Tell whether this installation works by itself.
 
-    Asks no server, so a supervisor may restart what fails here.
+    That is project, connectors, keys and forms. Asks no server, so a supervisor may restart what
+    fails here.
     """
     from audience_sync.readiness import health as look  # noqa: PLC0415 - keeps --help light
 
@@ -53,9 +54,10 @@ def health(as_json: options.Json = False) -> int:
 
 
 def ready(as_json: options.Json = False) -> int:
-    """Tell whether all that a run needs answers: ledger, schema, state, keys, broker.
+    """Tell whether all that a run needs answers.
 
-    Exit code 0 when it does. Upgrades nothing, makes no keys and asks no partner.
+    That is ledger, schema, state, keys and broker. Exit code 0 when it does. Upgrades nothing,
+    makes no keys and asks no partner.
     """
     from audience_sync.readiness import readiness  # noqa: PLC0415 - keeps --help light
 

@@ -21,9 +21,10 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8700,
 ) -> int:
-    """Take withdrawals in by HTTP from whom `webhooks:` names, and deliver them at once.
+    """Take withdrawals in by HTTP, and deliver them at once.
 
-    Speaks plain HTTP: let a proxy with TLS stand before it. SIGTERM and Ctrl-C end it in order.
+    They come from whom `webhooks:` names. Speaks plain HTTP: let a proxy with TLS stand before it.
+    SIGTERM and Ctrl-C end it in order.
     """
     with opened(debug=context.obj["debug"]) as app:
         serving_room = importlib.import_module("audience_sync.web.serving")

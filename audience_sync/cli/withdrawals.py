@@ -51,7 +51,7 @@ def withdraw(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Record that people withdraw, and take them off every list at once.
+    """Take people who withdraw off every list, at once.
 
     From then on nobody named is added anywhere, past plans, held runs and schedules. Exit code 4
     when a partner has not acknowledged yet: it is tried again until it has.
@@ -100,9 +100,10 @@ def withdrawals(
     ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Show open withdrawals, the age of the oldest, and how long the others took.
+    """Show open withdrawals, and how long the others took.
 
-    Exit code 1 when one has missed the deadline of the project file, 4 when one soon will.
+    Tells the age of the oldest, too. Exit code 1 when one has missed the deadline of the project
+    file, 4 when one soon will.
     """
     with opened(debug=context.obj["debug"]) as app:
         if deliver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from audience_sync.cli.commands import application
@@ -26,3 +27,8 @@ def test_every_command_is_on_the_page() -> None:
         }
         names.add(str(group.name))
     assert names == set(_COMMANDS)
+
+
+def test_no_summary_is_cut() -> None:
+    """A list of commands says what each does in whole words, in 80 columns."""
+    assert [line for line in page().splitlines() if re.match(r"  \w+ .*\.\.\.$", line)] == []
