@@ -24,7 +24,7 @@ OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHE
 VARYING = (
     (r"r\d{8}-[a-z0-9]{10}", "RUN"),
     (r"\b\d+\.\d\ds\b", "TIME"),
-    (r"\d\d [A-Z][a-z]{2} \d\d:\d\d", "MOMENT"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "MOMENT"),
     (r" +(\n|$)", r"\1"),
 )
 
