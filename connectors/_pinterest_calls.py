@@ -25,7 +25,7 @@ class PinterestSettings(ConnectorSettings):
     """A destination at Pinterest: one ad account and the app that may change its lists."""
 
     base_url: str = "https://api.pinterest.com/v5"
-    ad_account_id: str = Field(pattern=r"^\d+$")
+    ad_account_id: str = Field(pattern=r"^\d+$", examples=["549756359984"])
     app_id: str
     app_secret: SecretStr
     refresh_token: SecretStr  # as it was first granted; Pinterest replaces it with each renewal

@@ -15,7 +15,7 @@ class SnapchatSettings(ConnectorSettings):
 
     base_url: str = "https://adsapi.snapchat.com"
     token_url: str = "https://accounts.snapchat.com/login/oauth2/access_token"  # noqa: S105 - an address
-    ad_account_id: str = Field(pattern=_UUID)
+    ad_account_id: str = Field(pattern=_UUID, examples=["422ef6f5-0000-4000-8000-000000000001"])
     client_id: str
     client_secret: SecretStr
     refresh_token: SecretStr

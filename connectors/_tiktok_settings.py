@@ -15,8 +15,8 @@ class TikTokSettings(ConnectorSettings):
     """A destination at TikTok: one advertiser; TikTok does not publish the limits set here."""
 
     base_url: str = "https://business-api.tiktok.com"
-    api_version: str = Field("v1.3", pattern=r"^v\d+\.\d+$")
-    advertiser_id: str = Field(pattern=r"^\d+$")
+    api_version: str = Field("v1.3", pattern=r"^v\d+\.\d+$", examples=["v1.3"])
+    advertiser_id: str = Field(pattern=r"^\d+$", examples=["7000000000000000001"])
     access_token: SecretStr
     flow: Literal["streaming", "files"] = "streaming"  # of the lists that are still to be made
     people_per_request: int = Field(1_000, ge=1, le=10_000)

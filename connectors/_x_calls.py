@@ -32,8 +32,8 @@ class XSettings(ConnectorSettings):
     """A destination at X: one ads account and the four secrets of OAuth 1.0a."""
 
     base_url: str = "https://ads-api.x.com"
-    api_version: str = Field("12", pattern=r"^\d+$")
-    account_id: str = Field(pattern=r"^[0-9a-z]+$")
+    api_version: str = Field("12", pattern=r"^\d+$", examples=["12"])
+    account_id: str = Field(pattern=r"^[0-9a-z]+$", examples=["18ce54d4x5t"])
     consumer_key: SecretStr
     consumer_secret: SecretStr
     access_token: SecretStr

@@ -83,6 +83,9 @@ def _sentence(
         return f"unknown key; {nearest(str(steps[-1]), known)}"
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error", "this value is not accepted"))
+    example = _example(model, steps) if kind == "string_pattern_mismatch" else None
+    if example is not None:
+        return f"should be written like {example}"
     sentence = _EXPECTED.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
     return sentence.format_map(context) if kind in _BOUNDED else sentence
 
@@ -90,9 +93,18 @@ def _sentence(
 def _meaning(model: type[BaseModel] | None, place: Place, steps: Place) -> str:
     if place in _REQUIRED:
         return ""
-    field = _fields(_model_at(model, steps[:-1])).get(str(steps[-1])) if steps else None
-    description = getattr(field, "description", None)
-    return f"; write {steps[-1]}: {description}" if description else "; write it"
+    right = getattr(_field(model, steps), "description", None) or _example(model, steps)
+    return f"; write {steps[-1]}: {right}" if right else "; write it"
+
+
+def _example(model: type[BaseModel] | None, steps: Place) -> str | None:
+    """How a setting is written, where its model shows one."""
+    examples = getattr(_field(model, steps), "examples", None)
+    return f'"{examples[0]}"' if examples else None
+
+
+def _field(model: type[BaseModel] | None, steps: Place) -> Any:
+    return _fields(_model_at(model, steps[:-1])).get(str(steps[-1])) if steps else None
 
 
 def _fields(model: type[BaseModel] | None) -> Mapping[str, Any]:
