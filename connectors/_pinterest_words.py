@@ -36,7 +36,10 @@ _RIGHT = Meaning(
     "Pinterest does not let this app change lists of the ad account; authorise it with ads:read "
     "and ads:write, by a user who may manage the account's audiences",
 )
-_GONE = Meaning(RefusedError, "Pinterest does not know this list for this ad account")
+_GONE = Meaning(
+    RefusedError,
+    "Pinterest does not know this list, or the ad account; check ad_account_id and base_url",
+)
 _BUSY = Meaning(TemporaryPartnerError, "Pinterest's request limit is reached")
 MEANINGS: Mapping[int, Meaning] = {
     **dict.fromkeys((1, 4196, 400), _SHAPE),

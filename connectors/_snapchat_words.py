@@ -35,7 +35,8 @@ MEANINGS: Mapping[int, Meaning] = {
         "the app's user may not change segments of this ad account; make it a Data Manager there",
     ),
     404: Meaning(
-        RefusedError, "the segment does not exist any more, or belongs to another ad account"
+        RefusedError,
+        "Snapchat does not know this segment, or the ad account; check ad_account_id and base_url",
     ),
     TOO_LARGE: Meaning(RefusedError, "the request is larger than Snapchat takes"),
 }

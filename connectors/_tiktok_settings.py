@@ -22,6 +22,7 @@ class TikTokSettings(ConnectorSettings):
     people_per_request: int = Field(1_000, ge=1, le=10_000)
     bytes_per_request: int = Field(1_000_000, ge=10_000, le=FILE_SIZE)
     lines_per_file: int = Field(100_000, ge=1, le=700_000)  # 65 bytes each
+    requests_per_second: int = Field(10, ge=1)
     requests_per_minute: int = Field(600, ge=1)
     retention_days: int | None = Field(None, ge=1, le=365)
 

@@ -21,7 +21,7 @@ GONE = "40007"  # or somebody else's
 SPLIT = frozenset(("40011", "40061", "40907"))  # too many ids, a bad batch size, a large file
 UPLOAD_AGAIN = frozenset(("40900", "40905", "40910", "40915"))  # the file did not arrive whole
 PARAMETER = frozenset(("40000", "40002"))
-TOO_LARGE, SERVER_ERROR = 413, 500  # HTTP's own statuses
+NOT_FOUND, TOO_LARGE, SERVER_ERROR = 404, 413, 500  # HTTP's own statuses
 # Done already, or nothing to do: a repeated request that was made before.
 DONE = frozenset((0, 40012, REPEATED))
 
@@ -52,6 +52,7 @@ _APP = Meaning(
 _SANDBOX = Meaning(
     RefusedError, "this is for TikTok's sandbox, or not for it; check base_url and the token"
 )
+_ADDRESS = Meaning(RefusedError, "TikTok knows no such address; check base_url and api_version")
 _SIZE = Meaning(RefusedError, "the request holds more than TikTok takes")
 _FILE = Meaning(RefusedError, "the file did not reach TikTok whole")
 _LAYOUT = Meaning(RefusedError, "TikTok does not accept the file; report this with its code")
@@ -75,7 +76,7 @@ MEANINGS: Mapping[int, Meaning] = {
     40200: Meaning(RefusedError, "a task at TikTok failed; look at the audience in Ads Manager"),
     40201: Meaning(TemporaryPartnerError, "TikTok is still at work", TASK_WAIT),
     40202: Meaning(TemporaryPartnerError, "the audience is being changed by somebody else"),
-    40400: Meaning(RefusedError, "TikTok knows no such address; check base_url and api_version"),
+    40400: _ADDRESS,
     **dict.fromkeys((40900, 40905, 40910, 40915), _FILE),
     **dict.fromkeys((40906, 40908, 40909), _LAYOUT),
     41000: Meaning(
@@ -91,6 +92,8 @@ _MIDWAY = frozenset((20001, 40200, 40201, 40202, 40700, 60001))
 def explained(answer: Answer, found: Any, fallback: PartnerError | None) -> PartnerError | None:
     """The error that an answer means; `fallback` is what its HTTP status means alone."""
     code = _code(found)
+    if code is None and answer.status == NOT_FOUND:
+        return RefusedError(_ADDRESS.sentence, answer.status)
     if code is None:
         return fallback or TemporaryPartnerError(
             "TikTok's answer cannot be read; try again", answer.status

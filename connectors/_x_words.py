@@ -20,7 +20,8 @@ LONGEST_WAIT = 3600.0  # seconds; no window of X's is longer
 USER = "user"  # our name for a refusal of single users of an operation
 TOO_MUCH = "REQUEST_TOO_COMPLEX"
 LIMITED = "TOO_MANY_REQUESTS"
-TOO_LARGE, TOO_MANY, SERVER_ERROR = 413, 429, 500  # HTTP's own statuses
+NO_ROUTE = "ROUTE_NOT_FOUND"  # mostly told by a web page instead
+NOT_FOUND, TOO_LARGE, TOO_MANY, SERVER_ERROR = 404, 413, 429, 500  # HTTP's own statuses
 _WINDOWS = ("x-account-rate-limit", "x-rate-limit")
 USER_KEYS = frozenset(
     ("users", "email", "phone_number", "device_id", "handle", "twitter_id", "partner_user_id")
@@ -61,9 +62,7 @@ MEANINGS: Mapping[str, Meaning] = {
         AuthenticationError, "the user of these credentials has no such ads account; see account_id"
     ),
     **dict.fromkeys(("NOT_FOUND", "TAILORED_AUDIENCE_NOT_FOUND"), _GONE),
-    "ROUTE_NOT_FOUND": Meaning(
-        RefusedError, "X knows no such address; check base_url and api_version"
-    ),
+    NO_ROUTE: Meaning(RefusedError, "X knows no such address; check base_url and api_version"),
     **dict.fromkeys(
         (
             "CANCELLED_REQUEST",
@@ -80,6 +79,8 @@ MEANINGS: Mapping[str, Meaning] = {
 
 def explained(answer: Answer, found: Any, plainly: PartnerError | None) -> PartnerError | None:
     """The error that an answer means, or None; `plainly` is what its HTTP status means alone."""
+    if answer.status == NOT_FOUND and not isinstance(found, dict):
+        return RefusedError(MEANINGS[NO_ROUTE].sentence, answer.status)
     if not isinstance(found, dict):
         return plainly or TemporaryPartnerError("X's answer cannot be read", answer.status)
     errors, operations = _objects(found.get("errors")), _operations(found)

@@ -45,7 +45,7 @@ class TikTokConnector(Connector[TikTokSettings]):
     }
     limits = Limits(
         members_per_request=1_000,
-        bytes_per_request=FILE_SIZE,
+        bytes_per_request=1_000_000,
         requests_per_second=10,
         requests_per_minute=600,
         parallel_uploads=4,
@@ -63,12 +63,12 @@ class TikTokConnector(Connector[TikTokSettings]):
         """See `Connector.limits_of`; a file holds more people than a streaming request."""
         if not isinstance(settings, TikTokSettings):
             return cls.limits
-        batch = settings.people_per_request
-        if settings.flow == "files":
-            batch = settings.lines_per_file
+        filed = settings.flow == "files"
         return replace(
             cls.limits,
-            members_per_request=batch,
+            members_per_request=settings.lines_per_file if filed else settings.people_per_request,
+            bytes_per_request=FILE_SIZE if filed else settings.bytes_per_request,
+            requests_per_second=settings.requests_per_second,
             requests_per_minute=settings.requests_per_minute,
         )
 
@@ -125,8 +125,8 @@ class TikTokConnector(Connector[TikTokSettings]):
         """See `Connector.explain`; TikTok says no with HTTP 200, so its code decides."""
         try:
             found = answer.json()
-        except TemporaryPartnerError as unread:
-            return super().explain(answer) or unread
+        except TemporaryPartnerError:
+            found = None
         return explained(answer, found, super().explain(answer))
 
     def changed_nothing(self, answer: Answer) -> bool:

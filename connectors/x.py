@@ -136,8 +136,8 @@ class XConnector(Connector[XSettings]):
         plainly = super().explain(answer)
         try:
             found = answer.json()
-        except TemporaryPartnerError as unread:
-            return plainly or unread
+        except TemporaryPartnerError:
+            found = None
         return explained(answer, found, plainly)
 
     def _post(self, url: str) -> dict[str, Any]:

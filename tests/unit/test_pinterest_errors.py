@@ -36,7 +36,7 @@ ROWS = [
     (401, 29, STOP, "ads:write"),
     (403, 29, STOP, "ads:write"),
     (403, 403, STOP, "ads:write"),
-    (404, 404, NO, "list"),
+    (404, 404, NO, "ad_account_id"),
     (404, 4711, NO, "list"),
     (413, 4711, NO, "refuses"),
     (429, 8, AGAIN, "limit"),

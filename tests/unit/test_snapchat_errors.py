@@ -68,7 +68,7 @@ CONNECTOR, _ = _started()
         (400, NO, "settings"),
         (401, STOP, "token"),
         (403, STOP, "Data Manager"),
-        (404, NO, "exist"),
+        (404, NO, "ad_account_id"),
         (409, NO, "refuses"),
         (413, NO, "larger"),
         (429, AGAIN, "now"),

@@ -105,6 +105,14 @@ def test_what_is_done_already_is_a_success(code: int) -> None:
     assert CONNECTOR.explain(_envelope(code)) is None
 
 
+@pytest.mark.parametrize("body", [b"<html>Not Found</html>", b"{}"])
+def test_a_wrong_address_says_so(body: bytes) -> None:
+    """The edge before TikTok knows none of its codes."""
+    found = CONNECTOR.explain(answered(body, 404))
+    assert type(found) is NO
+    assert "base_url" in found.message
+
+
 IN_DOUBT = {20001, 40050, 40200, 40201, 40202, 40700, 60001, 47110, *range(50000, 60000)}
 
 

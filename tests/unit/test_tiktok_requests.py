@@ -500,9 +500,15 @@ def test_settings_are_checked(changes: dict[str, Any]) -> None:
 
 def test_limits_follow_the_settings() -> None:
     """What TikTok does not publish can be set."""
-    connector, _ = _started(people_per_request=5_000, requests_per_minute=60)
-    assert connector.limits.members_per_request == 5_000
-    assert connector.limits.requests_per_minute == 60
+    connector, _ = _started(
+        people_per_request=5_000,
+        bytes_per_request=2_000_000,
+        requests_per_second=20,
+        requests_per_minute=1_200,
+    )
+    limits = connector.limits
+    assert (limits.members_per_request, limits.bytes_per_request) == (5_000, 2_000_000)
+    assert (limits.requests_per_second, limits.requests_per_minute) == (20, 1_200)
     assert connector.account() == ADVERTISER
 
 

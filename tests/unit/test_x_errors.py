@@ -124,6 +124,13 @@ def test_what_is_not_json_goes_by_its_status(
     assert type(_explained(answered(body, status))) is wanted
 
 
+def test_a_wrong_address_says_so() -> None:
+    """X tells it by a web page, without a code."""
+    found = _explained(answered(b"<html>no such page</html>", 404))
+    assert type(found) is NO
+    assert "base_url" in found.message
+
+
 def test_a_success_is_one() -> None:
     """Empty lists of errors are no errors."""
     body = {"data": {"success_count": 1}, "errors": [], "operation_errors": [[], []]}
