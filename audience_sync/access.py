@@ -95,7 +95,7 @@ class Access:
         self, withdrawal: Withdrawal, found: Findings, patience: float, actor: str
     ) -> Erased:
         plans = self._cancelled(found)
-        self.withdrawing.deliver(patience)
+        self.withdrawing.deliver(patience, fully=True)
         rows = self.ledger.withdrawal_deliveries(sequences=self._family(withdrawal))
         waiting = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
         left = self.subjects.find_again(withdrawal)

@@ -64,10 +64,17 @@ class Withdrawing:
         frames = stream_withdrawals(content)
         return self.recorder.receive_frames(frames, partner=partner, channel=_OPERATOR)
 
-    def deliver(self, patience: float = 0.0) -> Worked:
-        """Bring everything as far as it goes, and come back as often as `patience` allows (s)."""
+    def deliver(self, patience: float = 0.0, *, fully: bool = False) -> Worked:
+        """Bring everything as far as it goes, and come back as often as `patience` allows (s).
+
+        That is until the partners have acknowledged, or `fully`: until it is confirmed.
+        """
         worked = self.lane.work()
-        while worked.open and worked.again is not None and worked.again <= patience:
+        while (
+            (worked.open if fully else worked.waiting)
+            and worked.again is not None
+            and worked.again <= patience
+        ):
             wait = max(0.05, worked.again)
             time.sleep(wait)
             patience -= wait

@@ -60,6 +60,7 @@ from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.traces import Leavers
 
 SOON = 1.0  # seconds until a list that is busy is looked at again
+_BUSY = 10.0  # seconds until the books are looked at again, which a run holds that is at work
 _FIRST_PAUSE = 15.0  # seconds after a failure; doubled each time
 _LONGEST_PAUSE = 1800.0  # seconds
 _ASK_AGAIN = 60.0  # seconds between questions to a partner that answers later
@@ -87,9 +88,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Worked:
-    """What is left: how many withdrawals are open, and the seconds until more can be done."""
+    """What is left: how many withdrawals are open, and the seconds until more can be done.
+
+    Of the open ones so many are `waiting` for a partner to acknowledge; the others for the books.
+    """
 
     open: int
+    waiting: int = 0
     again: float | None = None
     reasons: tuple[str, ...] = ()
 
@@ -147,7 +152,9 @@ class Lane:
             for row in left
         ]
         told = dict.fromkeys([*reasons, *(row.reason for row in left if row.reason)])
-        return Worked(open=len(left), again=min(waits, default=None), reasons=tuple(told))
+        waiting = sum(row.acknowledged_at is None for row in left)
+        again = min(waits, default=None)
+        return Worked(open=len(left), waiting=waiting, again=again, reasons=tuple(told))
 
     def _destination(self, destination: str, rows: Sequence[WithdrawalDelivery]) -> None:
         """All lists of one destination, and what that means for each of its withdrawals."""
@@ -279,6 +286,9 @@ class _AtList:
         return [run for run in self.runs if run.state is RunState.DELIVERING]
 
     def _found(self, each: Mapping[int, Bytes]) -> Step:
+        told = self.removal.through if self.removal is not None else 0
+        if told >= self.head and not self.alone:  # the run adds none of them, and ends some time
+            return Step(sent=told, acknowledged=told, again=_BUSY)
         digests, membership = united(list(each.values())), self._membership()
         held = leaving(membership, lambda lines: members_with(lines, digests))
         sent, in_flight = self._sent(digests)
@@ -293,10 +303,8 @@ class _AtList:
                 "or delete the list at the partner"
             )
         named = _naming(each, [*held.lines, *sent])
-        told = self.removal.through if self.removal is not None else 0
-        waits_for_run = bool(self._sending) and bool(sent)
-        if told >= self.head and (not self.alone or waits_for_run):
-            return Step(sent=told, acknowledged=told, named=named, again=2 * SOON)
+        if told >= self.head and self._sending and sent:
+            return Step(sent=told, acknowledged=told, named=named, again=_BUSY)
         link = self.lane.link(self.remote.destination)
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
@@ -345,7 +353,7 @@ class _AtList:
         if removed.pending:
             return Step(sent=self.head, acknowledged=self.head, again=removed.wait or _ASK_AGAIN)
         if not self.alone:
-            return Step(sent=self.head, acknowledged=self.head, again=SOON)
+            return Step(sent=self.head, acknowledged=self.head, again=_BUSY)
         self._write_off(held, emptied=removed.emptied, gone=removed.gone)
         return replace(self._rid(), sent=self.head)
 
@@ -354,7 +362,7 @@ class _AtList:
         if self._unsure_removals():
             return Step(acknowledged=self.head, again=_ASK_AGAIN)
         if self._comes_back():
-            return Step(acknowledged=self.head, again=SOON)
+            return Step(acknowledged=self.head, again=_BUSY)
         if self.alone and self.remote.manifest and known_withdrawals(self.remote) < self.head:
             self._save(self.remote, known=self.head)
         return Step(acknowledged=self.head, cleared=self.head)

@@ -16,8 +16,10 @@ from audience_sync.connector import Connector, Members, Receipt
 from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPartnerError
 from audience_sync.ledger.records import Event, Operation, RunState
 from audience_sync.ledger.withdrawals import WithdrawalState
+from audience_sync.membership.held import Membership
 from audience_sync.runs import standing
 from audience_sync.runs.escalation import OnRefusedRemoval
+from audience_sync.runs.lane import Worked
 from audience_sync.runs.withdraw import WithdrawalRequest
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
@@ -222,6 +224,34 @@ def test_the_lane_does_not_wait_for_a_run_that_holds_the_list(world: WithdrawnWo
     world.lane_works()
     assert world.states() == [CONFIRMED]
     assert digest("p1@example.com") not in world.partner.holds | world.held()
+
+
+def test_nobody_waits_for_books_that_a_run_holds(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the partner acknowledged needs no more looks, which would slow the run down."""
+    world.ran()
+    world.write([*PEOPLE, *(granted(f"d{n}", email=f"d{n}@example.com") for n in range(9))])
+    looks: list[Worked] = []
+    turn = count()
+
+    def no_reading(*_words: Any) -> None:
+        raise AssertionError("a membership was read in vain")
+
+    def in_the_middle() -> None:
+        if next(turn) == 0:
+            world.withdraw(email="p1@example.com", customer_id="c2")
+            looks.append(world.lane_works())
+            with monkeypatch.context() as watched:
+                watched.setattr(Membership, "read", no_reading)
+                looks.append(world.lane_works())
+
+    world.on_add = in_the_middle
+    world.ran()
+    assert [(one.open, one.waiting) for one in looks] == [(1, 0), (1, 0)]
+    assert all(one.again is not None and one.again > 5 for one in looks)
+    assert not world.partner.holds & written("p2@example.com", "+46700000002")
+    assert world.lane_works().open == 0
 
 
 def test_an_interrupted_delivery_adds_nobody_again(world: WithdrawnWorld) -> None:
