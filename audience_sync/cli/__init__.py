@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+from types import FrameType
 
 __all__ = ["main"]
 
@@ -20,8 +22,15 @@ def main() -> None:
     # which would be told as a traceback and makes some compiled modules crash.
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, _stop)
     from audience_sync.cli.start import run_and_exit  # noqa: PLC0415 - keeps the import light
 
     signal.signal(signal.SIGINT, before)
     run_and_exit()
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    """Say that nothing was sent, and end by the signal, as who started the process expects."""
+    os.write(2, b"\naudience-sync: interrupted; nothing was sent\n")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

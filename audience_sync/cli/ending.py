@@ -7,10 +7,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 from types import FrameType
 
 import orjson
 
+BEGUN = Event()  # set once a project is open: from then on something may be sent
 STOPPING = "stopping after the requests under way; press Ctrl-C again to stop at once"
 
 

@@ -23,6 +23,7 @@ def opened(*, watched: bool = False, debug: bool = False) -> Iterator[App]:
 
     watching = watched and sys.stdout.isatty() and sys.stderr.isatty()
     with App.open(progress=Bars() if watching else None) as app:
+        ending.BEGUN.set()
         settings = app.settings
         journal.set_up(settings.log_format, settings.log_level, debug=debug)
         try:

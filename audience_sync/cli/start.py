@@ -57,6 +57,8 @@ def run(arguments: Sequence[str]) -> int:
         _trace(debug)
         ending.tell(_unexpected(error, debug=debug), as_json=as_json)
         return codes.FAILED
+    if found == codes.INTERRUPTED and not ending.BEGUN.is_set():
+        ending.say("audience-sync: interrupted; nothing was sent")
     return found if isinstance(found, int) else codes.DONE
 
 
