@@ -24,14 +24,16 @@ from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.following import read_following
+from audience_sync.runs.holding import NOBODY, members_with
 from audience_sync.runs.leases import Held
+from audience_sync.runs.standing import Standing
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.traces import Leavers
 from audience_sync.runs.whole import sends_everybody
 
 ANSWERED = frozenset({BatchState.ACCEPTED, BatchState.PENDING, BatchState.CONFIRMED})
 _UNSURE = frozenset({BatchState.SENDING, BatchState.UNKNOWN})  # perhaps they arrived
-_PATCHED = "patched"
+_PATCHED, _LIFTED = "patched", "lifted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,30 @@ class Settlement:
             map(_stayed_on, batches)
         ):
             known = min(known, known_withdrawals(remote))  # those who stayed are asked for again
+        following = self._lifted(run, remote, following, known)
         settled = self._point(run, remote, following, held, known=known)
         self._sweep(foreseen, following)
         return settled
+
+    def _lifted(self, run: Run, remote: RemoteList, manifest: Manifest, known: int) -> Manifest:
+        """Who is held in spite of a withdrawal, since a later grant lifted it, is in doubt.
+
+        The withdrawal lane works beside the run, and perhaps took them off.
+        """
+        before = known_withdrawals(remote)
+        withdrawals = self.ledger.withdrawals(after=before, through=known) if before < known else ()
+        standing = Standing(self.ledger, self.location, self.keyring)
+        digests = standing.digests_of(withdrawals) if withdrawals else NOBODY
+        there = Membership(self.location, self.keyring, manifest)
+        files = dict(manifest.files)
+        for partition in manifest.files if len(digests) else ():
+            lines = there.read(partition, manifest.partitions)
+            named = lines.alive & members_with(lines, digests)
+            if named.any():
+                place = f"lists/{remote.destination}/{remote.audience}/{run.id}"
+                files[partition] = f"{place}/{_LIFTED}/{partition}.sealed"
+                write_lines(self.location, files[partition], self.keyring, lines.marked(named))
+        return replace(manifest, files=files)
 
     def take_back(self, run: Run, outbox: Outbox, told: Sequence[Batch], held: Held) -> None:
         """What the partner told of batches after all counts; the next plan acts on it.

@@ -96,6 +96,45 @@ def test_a_later_grant_lifts_it_and_a_tie_does_not(world: WithdrawnWorld) -> Non
     assert world.partner.holds == EVERYBODY - written("p3@example.com", "+46700000003")
 
 
+@pytest.mark.parametrize("lane", ["dies", "works beside the run"])
+def test_who_granted_again_comes_back_whatever_the_lane_did(
+    world: WithdrawnWorld, lane: str
+) -> None:
+    """A removal whose answer was lost, or that came after the grant was known, is made good."""
+    world.ran()
+    world.withdraw(email="p1@example.com")
+
+    def dies(when: str, operation: str) -> None:
+        if (when, operation) == ("after", "remove"):
+            raise KeyboardInterrupt
+
+    if lane == "dies":
+        world.partner.fault = dies
+        with pytest.raises(KeyboardInterrupt):
+            world.lane_works()
+        world.partner.fault = lambda _when, _operation: None
+    else:
+        world.on_add = lambda: None if world.states() == [CONFIRMED] else _lane_once(world)
+    rows: list[Any] = [*PEOPLE, granted("d1", email="d1@example.com")]
+    rows[1] = rows[1] | {"consent_at": (world.time + timedelta(hours=1)).isoformat()}
+    world.write(rows)
+    world.time += timedelta(hours=2)
+    world.forbidden.clear()
+    world.ran()
+    world.lane_works()
+    world.ran()
+
+    everybody = EVERYBODY | written("d1@example.com", None)
+    assert world.held() == everybody
+    assert world.partner.holds == everybody
+    assert world.ran().reason == "nothing changed"
+
+
+def _lane_once(world: WithdrawnWorld) -> None:
+    world.on_add = lambda: None
+    world.lane_works()
+
+
 def test_a_withdrawal_from_one_partner_concerns_no_other(world: WithdrawnWorld) -> None:
     """Only that partner's lists lose the person."""
     world.ran()
@@ -295,6 +334,22 @@ def test_it_is_retried_until_the_partner_has_acknowledged(world: WithdrawnWorld)
     assert world.lane().work().open == 1  # its time has not come
     world.partner.fault = lambda _when, _operation: None
     assert world.lane_works().open == 0
+
+
+def test_a_person_who_asks_waits_for_no_time(world: WithdrawnWorld) -> None:
+    """Whoever mended what was wrong need not wait until the next attempt is due."""
+    world.ran()
+
+    def refuses(when: str, operation: str) -> None:
+        if when == "before" and operation == "remove":
+            raise RefusedError("the settings are wrong", 400)
+
+    world.partner.fault = refuses
+    world.withdraw(email="p1@example.com")
+    assert world.lane_works().open == 1
+    world.partner.fault = lambda _when, _operation: None
+    assert world.lane().work().open == 1
+    assert world.lane().work(at_once=True).open == 0
 
 
 def test_a_partner_that_answers_later_is_asked(world: WithdrawnWorld) -> None:
