@@ -64,12 +64,15 @@ class Withdrawing:
         frames = stream_withdrawals(content)
         return self.recorder.receive_frames(frames, partner=partner, channel=_OPERATOR)
 
-    def deliver(self, patience: float = 0.0, *, fully: bool = False) -> Worked:
+    def deliver(
+        self, patience: float = 0.0, *, fully: bool = False, at_once: bool = False
+    ) -> Worked:
         """Bring everything as far as it goes, and come back as often as `patience` allows (s).
 
-        That is until the partners have acknowledged, or `fully`: until it is confirmed.
+        That is until the partners have acknowledged, or `fully`: until it is confirmed. What
+        failed is tried when it is due, or `at_once`.
         """
-        worked = self.lane.work()
+        worked = self.lane.work(at_once=at_once)
         while (
             (worked.open if fully else worked.waiting)
             and worked.again is not None

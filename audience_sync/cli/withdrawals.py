@@ -108,7 +108,7 @@ def withdrawals(
     with opened(debug=context.obj["debug"]) as app:
         if deliver:
             app.withdrawals.look()
-            app.withdrawals.deliver(_WAIT)
+            app.withdrawals.deliver(_WAIT, at_once=True)
         clock = clock_object(app)
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light

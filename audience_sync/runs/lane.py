@@ -120,8 +120,11 @@ class Lane:
         """The withdrawals."""
         return Standing(self.ledger, self.location, self.keyring)
 
-    def work(self) -> Worked:
-        """Bring everything that is open as far as it goes now, destinations side by side."""
+    def work(self, *, at_once: bool = False) -> Worked:
+        """Bring everything that is open as far as it goes now, destinations side by side.
+
+        What failed waits for its time, unless somebody asks for it `at_once`.
+        """
         reasons = []
         try:
             self.resolve()
@@ -136,7 +139,8 @@ class Lane:
         ready = {
             name: rows
             for name, rows in due.items()
-            if any(row.next_attempt_at is None or row.next_attempt_at <= now for row in rows)
+            if at_once
+            or any(row.next_attempt_at is None or row.next_attempt_at <= now for row in rows)
         }
         if ready:
             one_each = in_context(self._destination)

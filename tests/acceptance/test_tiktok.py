@@ -92,7 +92,7 @@ def test_a_withdrawal_that_tiktok_refuses_stays_open_unless_the_project_decides(
     assert rows[0][1] not in said
     assert held(strict, "tiktok") == before
     _decide(strict, "delete")
-    strict.must("withdraw", "--email", rows[1][1])  # takes the first along
+    strict.must("withdrawals", "--deliver")
     assert held(strict, "tiktok") == {}
 
 
@@ -105,7 +105,7 @@ def test_a_list_that_tiktok_does_not_delete_keeps_the_withdrawal_open(strict: Sh
     assert told.code != 0
     assert "ad group" in " ".join((told.out + told.err).split())
     assert held(strict, "tiktok") == before
-    strict.must("withdraw", "--email", rows[1][1])  # takes the first along
+    strict.must("withdrawals", "--deliver")
     assert held(strict, "tiktok") == {}
 
 
