@@ -351,6 +351,26 @@ class ConnectorContract:
             for name, raised in self._failures(answered(body)):
                 assert type(raised) is TemporaryPartnerError, f"{name} took {body!r}"
 
+    def test_doubt_is_kept_where_something_may_have_been_done(self) -> None:
+        """Neither a success, nor a server in trouble, nor an unreadable answer is a proof."""
+        connector, partner = self._started()
+        upload, answers, usual = self._upload(connector, self._members(3)), [], partner.respond
+        partner.requests.clear()
+
+        def respond(sent: Sent) -> Answer:
+            answers.append(usual(sent))
+            return answers[-1]
+
+        partner.respond = respond  # type: ignore[method-assign]
+        assert connector.add(upload, self._members(3)).accepted
+        doubtful = [not connector.changed_nothing(answer) for answer in answers]
+        assert any(doubtful), "members that were taken would count as never sent"
+        for body in (b"{}", *UNREADABLE):
+            for status in (408, 500, 502, 503):
+                assert not connector.changed_nothing(answered(body, status)), f"HTTP {status}"
+        for body in (*UNREADABLE, *STRANGE):
+            assert not connector.changed_nothing(answered(body)), f"it took {body!r} for a proof"
+
     def test_strange_answers_are_no_crash(self) -> None:
         """JSON of another shape than the partner's is an error of ours, not a fault of Python."""
         for body in STRANGE:

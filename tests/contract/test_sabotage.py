@@ -262,6 +262,16 @@ class HasNoLimitBySettings(ToyConnector):
         return Limits(members_per_request=40, parallel_uploads=0)
 
 
+class BelievesThatNothingArrived(ToyConnector):
+    def changed_nothing(self, answer: Answer) -> bool:
+        return answer.status < 500
+
+
+class BelievesATroubledServer(ToyConnector):
+    def changed_nothing(self, answer: Answer) -> bool:
+        return answer.status >= 400
+
+
 SABOTAGE = {
     NamesNobodyBySettings: "test_declarations_are_sane",
     ReadsWhatNobodyTells: "test_declarations_are_sane",
@@ -297,6 +307,8 @@ SABOTAGE = {
     SaysNonsense: "test_statistics_are_a_range",
     NamesNoRecipient: "test_declarations_are_sane",
     HasNoForms: "test_declarations_are_sane",
+    BelievesThatNothingArrived: "test_doubt_is_kept_where_something_may_have_been_done",
+    BelievesATroubledServer: "test_doubt_is_kept_where_something_may_have_been_done",
 }
 
 # Where the fault stops the test before it can assert.
