@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,34 @@ TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes of the answe
 USER_AGENT = "audience-sync"
 
 _FIRST_ERROR = 300  # HTTP: what is neither a success nor followed
+
+
+@dataclass(kw_only=True)
+class _Call:
+    """What a connector asks for: the same in each attempt, with credentials of its own each."""
+
+    method: str
+    address: str
+    body: bytes | None = field(repr=False)
+    params: Mapping[str, str] | None = field(repr=False)
+    own: Mapping[str, str] = field(repr=False)  # headers that any partner gets
+    headers: Mapping[str, str] = field(repr=False)
+    trusted: bool  # goes to the partner itself, with credentials
+    record: Exchange | None
+    only_asks: bool  # whether it changes nothing at the partner
+    rested: bool = False  # whether it has just slept as long as the partner asked all for
+
+    def begins(self) -> None:
+        """Another attempt is about to be sent; it must be permitted."""
+        if self.record is not None:
+            self.record.permit()
+            self.record.attempts += 1
+            self.record.sends(self.body)
+
+    def ended(self, status: int | None, code: str | None) -> None:
+        """Put the last answer on record."""
+        if self.record is not None:
+            self.record.status, self.record.code = status, code
 
 
 class HttpPartnerClient:
@@ -102,62 +131,30 @@ class HttpPartnerClient:
         anonymous: bool = False,
     ) -> Answer:
         """Answer a success, or raise what the answer means; see `PartnerClient.request`."""
-        record = None if anonymous else exchange.current()
         address = self._address(url)
-        own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
-        if body is not None:
-            own["Content-Type"] = content_type
         self._measured(body)
-        trusted = not anonymous and _server(address) == _server(self._base_url)
-        circuit = self._gate.circuit(" ".join(_server(address)))
-        rested = False  # whether this call has slept as long as the partner asked all for
-
-        def attempt(credentials: Mapping[str, str]) -> Answer:
-            nonlocal rested
-            self._gate.wait(rested=rested)
-            rested = False
-            proof = self._bound.sign(method, address, params or {}, body) if trusted else {}
-            carried = own | dict(credentials) | dict(proof) | dict(headers or {})
-            if record is not None:
-                record.permit()
-                record.attempts += 1
-                record.sends(body)
-            answer, reached = None, True
-            try:
-                answer = self._wire.send(method, address, body=body, params=params, headers=carried)
-            except UnreachedError:
-                reached = False
-                raise
-            finally:
-                # Some partners are told of orders by GET, which then must not be repeated.
-                asks = method == "GET" and repeatable
-                surely_not = asks or not reached
-                if record is not None and not surely_not and not self._refused(answer):
-                    record.uncertain = True  # perhaps the partner did it, whatever follows
-            try:
-                return self._judged(answer)
-            except TemporaryPartnerError as error:
-                rested = error.retry_after is not None
-                raise
-
+        call = _Call(
+            method=method,
+            address=address,
+            body=body,
+            params=params,
+            own=_own_headers(body, content_type),
+            headers=headers or {},
+            trusted=not anonymous and _server(address) == _server(self._base_url),
+            record=None if anonymous else exchange.current(),
+            # Some partners are told of orders by GET, which then must not be repeated.
+            only_asks=method == "GET" and repeatable,
+        )
         try:
-            answer = self._tried(attempt, circuit, repeatable=repeatable, trusted=trusted)
+            answer = self._tried(call, repeatable=repeatable)
         except PartnerError as error:
-            if record is not None:
-                record.status, record.code = error.status, error.code
+            call.ended(error.status, error.code)
             raise
-        if record is not None:
-            record.status, record.code = answer.status, None
+        call.ended(answer.status, None)
         return answer
 
-    def _tried(
-        self,
-        attempt: Callable[[Mapping[str, str]], Answer],
-        circuit: Circuit,
-        *,
-        repeatable: bool,
-        trusted: bool,
-    ) -> Answer:
+    def _tried(self, call: _Call, *, repeatable: bool) -> Answer:
+        circuit = self._gate.circuit(" ".join(_server(call.address)))
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_worth_another),
             wait=_wait,
@@ -165,17 +162,46 @@ class HttpPartnerClient:
             sleep=self._sleep,
             reraise=True,
         )
-        if not trusted:
-            return self._told(circuit, lambda: retrying(attempt, {}))
+        if not call.trusted:
+            return self._told(circuit, lambda: retrying(self._attempt, call, {}))
         # Asked outside the loop: fetching a token has patience of its own.
         credentials = self._bound.headers()
         try:
-            return self._told(circuit, lambda: retrying(attempt, credentials))
+            return self._told(circuit, lambda: retrying(self._attempt, call, credentials))
         except AuthenticationError:
             if not self._bound.refresh():
                 raise
         renewed = self._bound.headers()
-        return self._told(circuit, lambda: retrying(attempt, renewed))
+        return self._told(circuit, lambda: retrying(self._attempt, call, renewed))
+
+    def _attempt(self, call: _Call, credentials: Mapping[str, str]) -> Answer:
+        self._gate.wait(rested=call.rested)
+        call.rested = False
+        proof: Mapping[str, str] = {}
+        if call.trusted:
+            proof = self._bound.sign(call.method, call.address, call.params or {}, call.body)
+        carried = {**call.own, **credentials, **proof, **call.headers}
+        try:
+            return self._judged(self._sent(call, carried))
+        except TemporaryPartnerError as error:
+            call.rested = error.retry_after is not None
+            raise
+
+    def _sent(self, call: _Call, headers: Mapping[str, str]) -> Answer:
+        """The answer; on record is whether the partner perhaps did it, whatever follows."""
+        call.begins()
+        answer, surely_not = None, call.only_asks
+        try:
+            answer = self._wire.send(
+                call.method, call.address, body=call.body, params=call.params, headers=headers
+            )
+        except UnreachedError:
+            surely_not = True
+            raise
+        finally:
+            if call.record is not None and not surely_not and not self._refused(answer):
+                call.record.uncertain = True
+        return answer
 
     def _told(self, circuit: Circuit, call: Callable[[], Answer]) -> Answer:
         """Make a call if the circuit lets it through, and tell the circuit how it ended."""
@@ -254,6 +280,11 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if isinstance(error, TemporaryPartnerError) and error.retry_after is not None:
         return error.retry_after
     return _growing(state)
+
+
+def _own_headers(body: bytes | None, content_type: str) -> dict[str, str]:
+    own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+    return own if body is None else own | {"Content-Type": content_type}
 
 
 def _server(url: str) -> tuple[str, str]:
