@@ -135,9 +135,10 @@ def clock_object(app: App) -> dict[str, Any]:
 def tell_clock(app: App, *, only_open: bool = False) -> None:
     """The ages of withdrawals, for people; with `only_open` nothing where none is open."""
     found = clock_object(app)
-    if found["open"]:
+    if count := found["open"]:
         oldest = "" if found["oldest"] is None else f", the oldest for {_span(found['oldest'])}"
-        print(f"\n{found['open']:,} withdrawals are on their way{oldest}.")
+        they = "withdrawal is on its" if count == 1 else "withdrawals are on their"
+        print(f"\n{count:,} {they} way{oldest}.")
     elif not only_open:
         print("No withdrawal is on its way.")
     if found["late"]:

@@ -66,12 +66,12 @@ def overdue_lines(found: Clocked) -> Iterator[tuple[int, str]]:
     hours = found.deadline / 3600
     places = ", ".join(found.waiting_for)
     if found.late:
-        yield (
-            logging.ERROR,
-            f"{found.late:,} withdrawals have missed their deadline of {hours:g} hours at {places}",
-        )
+        who = _who(found.late, "has missed its", "have missed their")
+        yield logging.ERROR, f"{who} deadline of {hours:g} hours at {places}"
     if found.near:
-        yield (
-            logging.WARNING,
-            f"{found.near:,} withdrawals will miss their deadline of {hours:g} hours at {places}",
-        )
+        who = _who(found.near, "will miss its", "will miss their")
+        yield logging.WARNING, f"{who} deadline of {hours:g} hours at {places}"
+
+
+def _who(count: int, one: str, more: str) -> str:
+    return f"1 withdrawal {one}" if count == 1 else f"{count:,} withdrawals {more}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from shop import Shop, people
+from shop import Shop, expected, people
 
 from audience_sync import app, retention
 
@@ -101,3 +101,30 @@ def test_every_folder_and_file_of_the_state_has_a_limit(open_shop: Callable[...,
     for found in (shop.folder / ".audience-sync").iterdir():
         name = f"{found.name}/" if found.is_dir() else found.name
         assert name.removesuffix("-wal").removesuffix("-shm") in named, name
+
+
+def test_withdrawals_go_years_after_every_partner_confirmed(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their files and keys; until then the block holds, and the newest holds on."""
+    rows = people(24)
+    shop = open_shop(rows, destinations="[meta-se]")
+    shop.must("sync")
+    shop.must("withdraw", "--email", rows[0][1])
+    shop.must("withdraw", "--customer-id", str(rows[1][0]))
+    shop.must("withdraw", "--email", rows[2][1])
+    folder = shop.folder / ".audience-sync" / "withdrawals"
+    assert len(list(folder.iterdir())) == 4  # one more for what the customer was resolved to
+    _later(monkeypatch, 2 * 365)
+    assert _counts(shop)["withdrawals"] == 0
+    assert len(list(folder.iterdir())) == 4
+    shop.must("sync")
+    assert shop.held("everyone") == expected(rows[3:])
+    _later(monkeypatch, 4 * 365)
+    assert _counts(shop, "--dry-run")["withdrawals"] == 3
+    assert len(list(folder.iterdir())) == 4
+    assert _counts(shop)["withdrawals"] == 3
+    [left] = folder.iterdir()
+    shop.must("sync")
+    assert shop.held("everyone") == expected([*rows[:2], *rows[3:]])
+    assert [left] == list(folder.iterdir())

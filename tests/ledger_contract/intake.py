@@ -55,6 +55,21 @@ class IntakeContract(LedgerContract):
         clock.move(STALE.total_seconds())
         assert ledger.begin_intake("shop", [KEY], BODY, "w-3", DAY) == []
 
+    def test_what_is_over_is_purged(self, ledger: Ledger, clock: Clock) -> None:
+        """Marks and receipts by their own time, counts by their day; a dry run only counts."""
+        ledger.begin_intake("shop", [KEY, SIGNATURE], BODY, "w-1", DAY)
+        ledger.end_intake("w-1", "shop", {"withdrawals": 1}, DAY)
+        ledger.count_intake("shop", "accepted", 3)
+        assert ledger.purge_intake(clock.now, NOON) == 0
+        clock.move(24 * 3600)
+        tomorrow = clock.now
+        ledger.count_intake("shop", "accepted", 2)
+        assert ledger.purge_intake(tomorrow, tomorrow, dry=True) == 4
+        assert ledger.purge_intake(tomorrow, tomorrow) == 4
+        assert ledger.purge_intake(tomorrow, tomorrow) == 0
+        assert ledger.purge_intake(tomorrow, tomorrow + timedelta(days=1)) == 1
+        assert ledger.begin_intake("shop", [KEY], BODY, "w-2", DAY + timedelta(days=1)) == []
+
     def test_a_claim_is_given_back(self, ledger: Ledger) -> None:
         """What came to nothing may be sent again at once; what was answered stays."""
         ledger.begin_intake("shop", [KEY], BODY, "w-1", DAY)

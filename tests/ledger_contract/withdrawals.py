@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from ledger_contract.builders import NOON, LedgerContract
+from ledger_contract.builders import NOON, Clock, LedgerContract
 
+from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.withdrawals import OvertakenError, Withdrawal, WithdrawalState
+from audience_sync.ledger.withdrawals import (
+    ListRemoval,
+    OvertakenError,
+    Withdrawal,
+    WithdrawalState,
+)
 
 
 def withdrawal(name: str, **values: object) -> Withdrawal:
@@ -64,6 +71,88 @@ class WithdrawalsContract(LedgerContract):
         assert (resolved.resolved_by, ledger.newest_withdrawal()) == (2, 2)
         assert ledger.resolve_withdrawal(parent, withdrawal("w3"), 0) == resolved
         assert ledger.unresolved_withdrawals() == []
+
+    def test_files_are_counted_and_moved(self, ledger: Ledger, clock: Clock) -> None:
+        """What stands together in one is moved together, by whoever holds the lease."""
+        ledger.receive_withdrawals([withdrawal("w1"), withdrawal("w2")], {})
+        ledger.receive_withdrawals([withdrawal("w3", partner="meta")], {})
+        lease = ledger.take_lease("merging", "me", 60)
+        both = ["withdrawals/w1.sealed", "withdrawals/w2.sealed"]
+        ledger.move_withdrawals(both, "withdrawals/m1.sealed", lease)
+        assert ledger.withdrawal_files() == [
+            ("withdrawals/m1.sealed", None, 2, 4),
+            ("withdrawals/w3.sealed", "meta", 1, 2),
+        ]
+        assert [one.id for one in ledger.withdrawals_in(["withdrawals/m1.sealed"])] == ["w1", "w2"]
+        clock.move(61)
+        ledger.take_lease("merging", "somebody else", 60)
+        with pytest.raises(BusyError):
+            ledger.move_withdrawals(["withdrawals/m1.sealed"], "withdrawals/m2.sealed", lease)
+
+    def test_when_it_was_first_sent_stays(self, ledger: Ledger) -> None:
+        """Another process may look at the same moment, and know nothing of it."""
+        ledger.receive_withdrawals([withdrawal("w1")], {"w1": ["a"]})
+        [row] = ledger.withdrawal_deliveries()
+        ledger.save_withdrawal_deliveries([replace(row, sent_at=NOON)])
+        ledger.save_withdrawal_deliveries([row])
+        assert ledger.withdrawal_deliveries()[0].sent_at == NOON
+
+    def test_only_what_every_destination_confirmed_is_purged(self, ledger: Ledger) -> None:
+        """With what its customers were resolved to; the newest stays, since numbers only grow."""
+        old, young = NOON - timedelta(days=9), NOON
+        [first, second, third] = ledger.receive_withdrawals(
+            [
+                withdrawal("w1", received_at=old, customers=1),
+                withdrawal("w2", received_at=old, customers=1),
+                withdrawal("w3", received_at=old),
+            ],
+            {"w1": ["a", "b"], "w2": ["a"], "w3": ["a"]},
+        )
+        ledger.resolve_withdrawal(first, withdrawal("w4", received_at=old), 0)
+        ledger.resolve_withdrawal(second, withdrawal("w5", received_at=old), 0)
+        ledger.receive_withdrawals([withdrawal("w6", received_at=old)], {})
+        for row in ledger.withdrawal_deliveries():
+            late = row.sequence == third.sequence
+            if (row.sequence, row.destination) != (first.sequence, "b"):
+                done = replace(
+                    row, state=WithdrawalState.CONFIRMED, confirmed_at=young if late else old
+                )
+                ledger.save_withdrawal_deliveries([done])
+        before = NOON - timedelta(days=1)
+        assert ledger.purge_withdrawals(before, dry=True) == 2
+        assert len(ledger.withdrawals()) == 6
+        assert ledger.purge_withdrawals(before) == 2
+        assert [one.id for one in ledger.withdrawals()] == ["w1", "w3", "w4", "w6"]
+        assert {row.sequence for row in ledger.withdrawal_deliveries()} == {1, 3}
+        assert ledger.receive_withdrawals([withdrawal("w7")], {})[0].sequence == 7
+
+    def test_keys_are_purged_by_their_own_time(self, ledger: Ledger, clock: Clock) -> None:
+        """Until then a request that comes again is known."""
+        ledger.receive_withdrawals([withdrawal("w1")], {}, {b"k" * 32: "w1"})
+        clock.move(3600)
+        ledger.receive_withdrawals([withdrawal("w2")], {}, {b"n" * 32: "w2"})
+        ledger.purge_withdrawals(NOON + timedelta(seconds=1))
+        assert ledger.withdrawn_under([b"k" * 32, b"n" * 32]) == {b"n" * 32: "w2"}
+
+    def test_removals_of_dropped_lists_are_purged(self, ledger: Ledger, clock: Clock) -> None:
+        """Those of lists that the project still has are needed, however old."""
+        for audience in ("kept", "dropped", "young"):
+            lease = ledger.take_lease(f"lane {audience}", "me", 60)
+            clock.move(3600 if audience == "young" else 0)
+            removal = ListRemoval(
+                audience=audience, destination="a", through=1, run="w1", sent_at=clock.now
+            )
+            ledger.save_list_removal(removal, ledger.renew_lease(lease, 60))
+        before = NOON + timedelta(seconds=1)
+
+        def named(audience: str, _destination: str) -> bool:
+            return audience == "kept"
+
+        assert ledger.purge_removals(before, named, dry=True) == 1
+        assert ledger.list_removal("dropped", "a") is not None
+        assert ledger.purge_removals(before, named) == 1
+        left = [one for one in ("kept", "dropped", "young") if ledger.list_removal(one, "a")]
+        assert left == ["kept", "young"]
 
     def test_the_watch_is_remembered(self, ledger: Ledger) -> None:
         """By its source."""
