@@ -42,8 +42,11 @@ class Rounds:
 
     def overdue(self) -> list[list[str]]:
         """Audiences whose due time nobody serves, those of one schedule together."""
+        from audience_sync.runs.fanout.again import Again  # noqa: PLC0415 - keeps status light
+
         calendar, known = self.parts.calendar, self.parts.project.scheduled
         calendar.meet(known.values())
+        Again(ledger=self.parts.ledger, calendar=calendar).look(known)
         together: dict[tuple[str | None, str], list[str]] = {}
         for audience in calendar.unserved(known.values()):
             rule = audience.schedule, str(audience.timezone)

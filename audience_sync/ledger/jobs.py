@@ -148,6 +148,16 @@ class Jobs(Database):
             connection.execute(sa.delete(pieces).where(pieces.c.job == id))
             return True
 
+    def note_in_job(self, id: str, **spec: Any) -> None:  # noqa: A002 - as above
+        """Add to what a job knows, ended or not."""
+        with self._writing() as connection:
+            row = connection.execute(
+                sa.select(jobs.c.spec).where(jobs.c.id == id).with_for_update()
+            ).first()
+            if row is not None:
+                told = {**row.spec, **spec}
+                connection.execute(sa.update(jobs).where(jobs.c.id == id).values(spec=told))
+
     def forget_jobs(self, before: datetime) -> None:
         """Delete the jobs that ended before a moment; the runs tell what came of them."""
         over = sa.and_(jobs.c.state != JobState.OPEN, jobs.c.changed_at < before)

@@ -100,6 +100,27 @@ class Calendar:
                 raise
             self._mark(found.values(), serving, held)
 
+    def failed_since(self, audience: Scheduled, why: str, *, again: bool) -> bool:
+        """Note that what a due time had begun has failed; `again` lets it be due once more.
+
+        False when nothing could be noted now, since somebody serves it.
+        """
+        with self._holding([audience]) as held:
+            if audience.name not in held:
+                return False
+            served = self._known(audience)
+            if served is not None and served.served_at is not None:
+                noted = replace(served, note=why)
+                if again:
+                    noted = replace(
+                        noted,
+                        due_at=served.due_at - _MOMENT,
+                        served_at=None,
+                        retry_at=self.now() + RETRY_AFTER,
+                    )
+                self.ledger.save_served(noted, held[audience.name])
+        return True
+
     def _mark(
         self,
         found: Iterable[tuple[Scheduled, datetime]],

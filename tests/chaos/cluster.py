@@ -62,7 +62,7 @@ class Cluster:
         """A worker or a beat on a machine of this name."""
         command = [sys.executable, "-P", "-m", "chaos.launch", host, *words]
         made = Mortal(command, self.folder / host, account={"env": self.environ})
-        if words[0] == "beat":
+        if words[0].endswith("beat"):
             self.beat = made
         else:
             self.workers.append(made)

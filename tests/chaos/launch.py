@@ -1,6 +1,7 @@
 """Becomes a worker, a beat or the simulated partners, in a hurry: seconds stand for minutes.
 
-`python -m chaos.launch HOST worker …` is `audience-sync worker …` on a machine of that name. What
+`python -m chaos.launch HOST worker …` is `audience-sync worker …` on a machine of that name, and
+`unhurried-worker` the same at its own pace. What
 takes ten minutes in earnest, such as a lease that nobody renews, takes a few seconds here; the
 rules are the product's own, and nothing of this can be set from outside the tests.
 """
@@ -24,6 +25,18 @@ def main(argv: Sequence[str]) -> int:
     host, what, *words = argv
     socket.gethostname = lambda: host
     return _KNOWN[what](words)
+
+
+def _unhurried_worker(words: Sequence[str]) -> int:
+    from audience_sync.worker.command import run_worker  # noqa: PLC0415 - as below
+
+    return run_worker(words)
+
+
+def _unhurried_beat(words: Sequence[str]) -> int:
+    from audience_sync.worker.command import beat  # noqa: PLC0415 - as below
+
+    return beat(words)
 
 
 def _worker(words: Sequence[str]) -> int:
@@ -108,6 +121,8 @@ def _module(name: str) -> Any:
 _KNOWN: dict[str, Callable[[Sequence[str]], int]] = {
     "worker": _worker,
     "beat": _beat,
+    "unhurried-worker": _unhurried_worker,
+    "unhurried-beat": _unhurried_beat,
     "partners": _partners,
 }
 

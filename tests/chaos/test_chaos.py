@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 from chaos.audit import compare_log, compare_wanted, held
 from chaos.cluster import Cluster, cluster
 from chaos.mortal import until
 from chaos.rounds import is_current, is_rested, play
 from chaos.shop import Shop
+from chaos.wire import wires
 
 from audience_sync.ledger.records import Event, RunState
+from audience_sync.settings import PREFIX
 
 pytestmark = [pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]
 
 _PATIENCE = 60.0  # seconds
 PEOPLE = 600
+BROKER = f"{PREFIX}BROKER_URL"
 SCRIPT = (
     ("worker, its answers unseen", "PostgreSQL", "fault at a partner"),
     ("connections to a partner", "worker", "Redis"),
@@ -96,6 +102,34 @@ def test_a_partner_that_cannot_be_reached_costs_nothing_but_time(
             ]
         assert found.sound, found
         assert all(line.status is None for line in refused)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_redis_that_is_gone_without_a_word_is_heard_again(
+    tmp_path: Path, shop: Shop, busy: bool
+) -> None:
+    """As after a power cut; a worker that has something to acknowledge does not wait for ever."""
+    with cluster(tmp_path, shop, workers=0, scheduled=False) as machines, ExitStack() as stack:
+        here = urlsplit(machines.environ[BROKER])
+        (wire,) = stack.enter_context(wires(here.port or 0, 1))
+        there = stack.enter_context(redis.Redis.from_url(here.geturl()))
+        address = here._replace(netloc=f"{here.hostname}:{wire.port}").geturl()
+        machines.environ[BROKER] = address
+        machines.add("host-1", "unhurried-worker", "--concurrency=2")
+
+        def ears() -> set[str]:
+            return {one["id"] for one in there.client_list() if one["cmd"] == "brpop"}
+
+        assert until(ears, _PATIENCE)
+        with machines.open() as app:
+            machines.wires["webhook"].hold()
+            if busy:
+                machines.ask(["everybody"], "webhook")
+                assert until(lambda: app.ledger.runs(states=[RunState.DELIVERING]), _PATIENCE)
+            known = {one["id"] for one in there.client_list()}
+            wire.lose()
+            machines.wires["webhook"].let_go()
+            assert until(lambda: ears() - known, _PATIENCE)
 
 
 def _reasons(machines: Cluster) -> str:

@@ -37,6 +37,10 @@ class Wire:
         """Drop the connections there are; new ones get through."""
         self._do(self._drop())
 
+    def lose(self) -> None:
+        """Forget the connections there are, without a word to either end; new ones get through."""
+        self._loop.call_soon_threadsafe(self._forget)
+
     def hold(self) -> None:
         """Keep all answers back: the partner has done what was asked, and nobody knows."""
         self._loop.call_soon_threadsafe(self._answers.clear)
@@ -44,6 +48,11 @@ class Wire:
     def let_go(self) -> None:
         """Let answers through again."""
         self._loop.call_soon_threadsafe(self._answers.set)
+
+    def _forget(self) -> None:
+        self._answers.clear()  # those that wait for it wait for ever
+        self._answers = asyncio.Event()
+        self._answers.set()
 
     async def _listen(self) -> None:
         if self._server is None:

@@ -112,3 +112,12 @@ class JobsContract(LedgerContract):
         assert ledger.jobs() == []
         with pytest.raises(BusyError):
             ledger.finish_piece(piece, {}, lease)
+
+    def test_what_is_noted_in_a_job_that_ended_is_added(self, ledger: Ledger) -> None:
+        """What it knew stays; a job that was forgotten meanwhile is no error."""
+        ledger.create_job(job(spec={"width": 2}), 1)
+        ledger.end_job("j1", JobState.FAILED, "the source does not answer")
+        ledger.note_in_job("j1", seen=True)
+        ledger.note_in_job("gone", seen=True)
+        assert ledger.job("j1").spec == {"width": 2, "seen": True}
+        assert ledger.job("j1").state is JobState.FAILED
