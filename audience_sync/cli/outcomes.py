@@ -165,11 +165,17 @@ def sentences(outcomes: Sequence[Outcome], *, kept: bool = True) -> Iterator[str
                 f"\n  audience-sync cancel {run.id}    drops it"
             )
             yield f"{where} is held: {run.reason}.{choices if kept else ''}"
-        elif run is not None and run.state is RunState.FAILED:
+        elif run is not None and (run.state is RunState.FAILED or _says_more(run)):
             yield f"{where}: {run.reason}"
         elif run is not None and run.funnel.get("awaiting_answer"):
             lines = number(run.funnel["awaiting_answer"])
             yield f"{where}: {lines} lines wait for an answer; `audience-sync orders` tells which"
+
+
+def _says_more(run: Run) -> bool:
+    """Whether a run that ended well has something to tell: not all that was sent was taken."""
+    changed = run.outbox is not None or run.delta.get("vanished", 0) > 0
+    return changed and run.reason is not None
 
 
 def _remedy(run: Run | None, error: AudienceSyncError) -> str:

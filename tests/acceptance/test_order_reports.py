@@ -188,12 +188,24 @@ def test_a_rejected_order_waits_for_its_correction(shop: OrderShop) -> None:
     """Not sent again unchanged; sent once something of it has changed."""
     shop.orders(order_line("100046", 2, "SKU2", "15.00"))
     shop.fault("reject-values", count=1, times=1)
-    run = shop.synced()
-    assert "1 orders" in run["reason"]
+    told = shop.must("sync", "orders").out
+    assert "the partner rejected 1 orders; correct them in the source" in told
     assert shop.synced()["funnel"]["refused_before"] == 1
     shop.sql("UPDATE order_lines SET title = 'A better title'")
     shop.synced()
     assert shop.counted() == ["100046|SKU2|1|1500|USD"]
+
+
+def test_a_line_that_is_merely_gone_is_told(shop: OrderShop) -> None:
+    """With other news and without any: nobody takes it back."""
+    first, second = (order_line("100046", 2, sku, "15.00") for sku in ("SKU2", "SKU3"))
+    shop.orders(first, second)
+    shop.synced()
+    shop.sql("DELETE FROM order_lines WHERE article = 'SKU3'")
+    for _ in range(2):
+        told = shop.must("sync", "orders").out
+        assert "1 reported lines are no longer in the source" in told
+    assert len(shop.counted()) == 2
 
 
 def test_many_cancellations_at_once_wait_for_a_person(shop: OrderShop) -> None:

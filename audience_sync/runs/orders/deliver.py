@@ -25,6 +25,7 @@ from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.orders.outbox import OrderOutbox
+from audience_sync.runs.orders.plan import VANISHED
 from audience_sync.runs.orders.transfer import OrderTransfer
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.transfer import unknown_lines
@@ -37,10 +38,6 @@ _UNKNOWN = (
     "`audience-sync orders lost {}`"
 )
 _REJECTED = "the partner rejected {:,} orders; correct them in the source"
-_VANISHED = (
-    "{:,} reported lines are no longer in the source; keep them there with the state that takes "
-    "them back"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +154,7 @@ class OrderDeliverer:
         told = [
             unknown,
             _REJECTED.format(rejected) if rejected else None,
-            _VANISHED.format(vanished) if vanished else None,
+            VANISHED.format(vanished) if vanished else None,
         ]
         reason = "; ".join(text for text in told if text) or None
         return self._ended(run, RunState.FAILED if unknown else RunState.CONFIRMED, reason, held)

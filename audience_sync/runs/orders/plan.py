@@ -32,6 +32,10 @@ from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace
 
 ORDERS = "orders"  # stands for the audience in runs, leases and the transfer log
+VANISHED = (
+    "{:,} reported lines are no longer in the source; keep them there with the state that takes "
+    "them back"
+)
 REFERENCE = {"customer": "keyed-reference@1"}  # what stands for the form of an identifier
 
 _UNKNOWN_SIZE = 1_000_000  # rows assumed where a source cannot tell
@@ -181,6 +185,8 @@ class OrderPlanner:
         silent = not counts.lines
         found = [] if silent else self._findings(plan, customers, held)
         fingerprint = None if silent else plan.outbox.finish()
+        if silent:
+            found = [VANISHED.format(counts.vanished)] if counts.vanished else ["nothing changed"]
         now = self.now()
         state = RunState.HELD if found else RunState.PLANNED
         return Run(
@@ -190,7 +196,7 @@ class OrderPlanner:
             state=RunState.CONFIRMED if silent else state,
             planned_at=now,
             finished_at=now if silent else None,
-            reason="; ".join(found) or ("nothing changed" if silent else None),
+            reason="; ".join(found) or None,
             funnel=counts.as_funnel(),
             delta=_delta(plan, customers, held),
             forms=REFERENCE,
