@@ -237,7 +237,10 @@ class HttpPartnerClient:
 
     def _refused(self, answer: Answer | None) -> bool:
         """Whether the partner proves that it did nothing; no answer proves it."""
-        return answer is not None and self._bound.changed_nothing(answer)
+        try:
+            return answer is not None and self._bound.changed_nothing(answer)
+        except Exception:  # noqa: BLE001 - a plugin may raise anything, and the doubt stays
+            return False
 
     def _enough(self, state: tenacity.RetryCallState) -> bool:
         """Whether to stop: too many attempts, or the next wait would outlast our patience."""

@@ -352,6 +352,20 @@ def test_a_get_that_must_not_be_repeated_leaves_doubt(answer: Answer) -> None:
     assert exchange.uncertain
 
 
+def test_a_connector_that_cannot_tell_leaves_the_doubt() -> None:
+    """Whatever a plugin's own judgement raises, nobody is taken for never sent by it."""
+
+    class Stumbling(Plain):
+        def changed_nothing(self, answer: Answer) -> bool:
+            return bool(answer.json()["code"])
+
+    client, connector, *_ = _started(Answer(400, {}, b"<html>"))
+    client.bind(Stumbling(connector.settings, client))
+    with client.recording() as exchange, pytest.raises(RefusedError):
+        client.request("POST", "x", body=b"[]")
+    assert exchange.uncertain
+
+
 def test_each_attempt_is_signed_anew() -> None:
     """A proof that holds the time is never older than the attempt; strangers get none."""
 
