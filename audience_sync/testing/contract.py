@@ -60,8 +60,12 @@ MANY = 10_000  # members; a full batch is tried up to this size
 ERRORS: tuple[tuple[int, type[PartnerError]], ...] = (
     (400, RefusedError),
     (401, AuthenticationError),
+    (404, RefusedError),
+    (408, TemporaryPartnerError),
+    (413, RefusedError),
     (429, TemporaryPartnerError),
     (500, TemporaryPartnerError),
+    (502, TemporaryPartnerError),
     (503, TemporaryPartnerError),
 )
 STRANGE: tuple[Any, ...] = (
