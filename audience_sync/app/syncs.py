@@ -66,7 +66,7 @@ class Syncs:
 
     def _after(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Ask about earlier deliveries, and leave everything signed and looked at."""
-        from audience_sync.runs.sync import late_failures  # noqa: PLC0415 - the same
+        from audience_sync.runs.outcome import late_failures  # noqa: PLC0415 - the same
 
         late = late_failures(self.parts.pipeline.poll_due(), outcomes)
         outcomes = [self._as_it_is_now(outcome) for outcome in outcomes]

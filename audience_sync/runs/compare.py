@@ -27,7 +27,7 @@ from audience_sync.membership.digests import (
 from audience_sync.membership.held import Membership
 from audience_sync.membership.lines import Lines, join, merge, no_lines
 from audience_sync.runs.seeding import Seeding
-from audience_sync.runs.survey import Surveyed, read_form
+from audience_sync.runs.surveyed import Surveyed, read_form
 from audience_sync.runs.targets import FormOf, Target
 from audience_sync.runs.verdicts import Verdicts
 

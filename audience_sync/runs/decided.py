@@ -15,7 +15,8 @@ from audience_sync.membership.crossing import ALWAYS, NEVER
 from audience_sync.membership.digests import Bytes, match, sort_order, starts
 from audience_sync.membership.spill import Kept
 from audience_sync.runs.standing import customer_keys
-from audience_sync.runs.survey import EARLIEST, Judged, Survey, column_name
+from audience_sync.runs.survey import EARLIEST, Survey
+from audience_sync.runs.surveyed import Judged, column_name
 from audience_sync.runs.targets import Workspace
 
 _EVERY_PARTNER = -1

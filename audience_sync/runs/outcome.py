@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from audience_sync.errors import AudienceSyncError, BusyError
+from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError
 from audience_sync.ledger.records import Run, RunState
 
 NO_ROWS = "the source has no rows"  # where nothing differs, but for a reason that is no good news
@@ -40,3 +40,21 @@ def worst(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
         else:
             counts["done"] += 1
     return counts
+
+
+def late_failures(polled: Sequence[Outcome], synced: Sequence[Outcome]) -> list[Outcome]:
+    """What asking about earlier runs found that a person should know of.
+
+    A partner that cannot answer now is no news: it is asked again. Runs of this sync are told
+    among its own outcomes.
+    """
+    own = {outcome.run.id for outcome in synced if outcome.run is not None}
+    late = []
+    for outcome in polled:
+        failed = outcome.run is not None and outcome.run.state is RunState.FAILED
+        told = outcome.error is not None and not isinstance(
+            outcome.error, BusyError | TemporaryPartnerError
+        )
+        if (failed or told) and (outcome.run is None or outcome.run.id not in own):
+            late.append(outcome)
+    return late

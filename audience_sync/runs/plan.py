@@ -31,7 +31,7 @@ from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.refusals import Refusals
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.suppression import Suppression
-from audience_sync.runs.survey import Surveyed
+from audience_sync.runs.surveyed import Surveyed
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace
 from audience_sync.runs.threads import in_order

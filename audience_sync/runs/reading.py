@@ -18,7 +18,8 @@ from audience_sync.runs.decided import DecisionJoin
 from audience_sync.runs.leases import Held
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.refusals import Refusals
-from audience_sync.runs.survey import Survey, Surveyed
+from audience_sync.runs.survey import Survey
+from audience_sync.runs.surveyed import Surveyed
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order
 

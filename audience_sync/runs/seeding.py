@@ -22,7 +22,7 @@ from audience_sync.membership.digests import (
 )
 from audience_sync.membership.lines import Lines, merge
 from audience_sync.runs.canaries import Canary
-from audience_sync.runs.survey import Surveyed, identify
+from audience_sync.runs.surveyed import Surveyed, identify
 from audience_sync.runs.targets import FormOf, Target
 
 

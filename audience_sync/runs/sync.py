@@ -14,12 +14,11 @@ from audience_sync.errors import (
     BusyError,
     ConfigurationError,
     GuardError,
-    TemporaryPartnerError,
     places,
 )
 from audience_sync.journal import about
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, Lease, Operation, Run, RunState, TransferLine
+from audience_sync.ledger.records import Event, Lease, Run, RunState, TransferLine
 from audience_sync.runs.confirm import ASK_AGAIN, Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
@@ -28,14 +27,13 @@ from audience_sync.runs.link import Link
 from audience_sync.runs.orders.deliver import OrderDeliverer
 from audience_sync.runs.orders.plan import OrderPlanner
 from audience_sync.runs.outcome import Outcome
+from audience_sync.runs.permits import refuse_additions, refuse_alone, refuse_old, refuse_small
 from audience_sync.runs.plan import Planner
-from audience_sync.runs.sending import OPEN
 from audience_sync.runs.targets import Selection, Target
 
 _log = logging.getLogger(__name__)
 
 _WAITING = (RunState.PLANNED, RunState.HELD)
-LONGEST_WAIT = timedelta(days=7)  # of a plan: people may refuse meanwhile, which it does not know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +114,10 @@ class Pipeline:
                     f"run {run.id} is {run.state}; there is nothing to approve"
                 )
             if self.two_people and run.state is RunState.HELD:
-                _refuse_alone(run, actor)
+                refuse_alone(run, actor)
             self.deliverer.refuse_outdated(run)
             self._refuse_unwanted(run)
-            self._refuse_old(run)
+            refuse_old(run, self.now())
             run = self._note(run, Event.APPROVED, actor, held)
             return self._deliver(run, held)
 
@@ -139,7 +137,7 @@ class Pipeline:
             if run.state is RunState.DELIVERED:
                 return self._ask(run, held)
             if run.state is RunState.PLANNED:
-                self._refuse_old(run)
+                refuse_old(run, self.now())
             return self._deliver(run, held)
 
     def go_on(self, run_id: str) -> Run | None:
@@ -153,7 +151,7 @@ class Pipeline:
             if run.state is RunState.DELIVERING:
                 run = self.ledger.change_run(run.id, reason=None)
             elif run.state is RunState.PLANNED:
-                self._refuse_old(run)
+                refuse_old(run, self.now())
             return self._deliver(run, held)
 
     def cancel(self, run: Run, reason: str = "cancelled by an operator") -> Run:
@@ -256,44 +254,13 @@ class Pipeline:
     def refuse(self, run: Run) -> None:
         """A ConfigurationError when a run may not be delivered any more, as things stand now."""
         if run.state is RunState.PLANNED:
-            self._refuse_old(run)
+            refuse_old(run, self.now())
         self._refuse_unwanted(run)
 
     def _refuse_unwanted(self, run: Run) -> None:
-        """A ConfigurationError when people would be added where the project no longer wants them.
-
-        Removals may always travel.
-        """
-        if self.named(run.audience, run.destination):
-            return
-        batches = self.ledger.batches(run.id)
-        if any(b.operation is not Operation.REMOVE and b.state in OPEN for b in batches):
-            raise ConfigurationError(
-                f"audience {run.audience} no longer names {run.destination}; "
-                f"drop this run with `audience-sync cancel {run.id}`"
-            )
-
-    def _refuse_small(self, run: Run) -> None:
-        """A ConfigurationError where so few people would be added to a list as no partner takes.
-
-        A run that also removes people may go: they have a right to leave.
-        """
-        least = self.least(run.audience, run.destination)
-        few = run.delta.get("wanted", 0) < least and run.delta.get("additions")
-        if few and not run.delta.get("removals"):
-            raise ConfigurationError(
-                f"{run.audience} has fewer members than the {least:,} that {run.destination} "
-                f"takes, which nobody can overrule; drop this run with `audience-sync cancel "
-                f"{run.id}`"
-            )
-
-    def _refuse_old(self, run: Run) -> None:
-        age = self.now() - run.planned_at
-        if age > LONGEST_WAIT:
-            raise ConfigurationError(
-                f"run {run.id} was planned {age.days} days ago and knows nothing of who refused "
-                f"since; plan again with `audience-sync plan {run.audience}`"
-            )
+        """Removals may always travel."""
+        if not self.named(run.audience, run.destination):
+            refuse_additions(run, self.ledger.batches(run.id))
 
     def _deliver(self, run: Run, held: Held) -> Run:
         with _about(run):
@@ -301,7 +268,7 @@ class Pipeline:
 
     def _delivered(self, run: Run, held: Held) -> Run:
         self._refuse_unwanted(run)
-        self._refuse_small(run)
+        refuse_small(run, self.least(run.audience, run.destination))
         adopted = self.adopted(run.audience, run.destination)
         try:
             return self.deliverer.deliver(run, self.link(run.destination), adopted, held)
@@ -359,20 +326,6 @@ class Pipeline:
         return take_after_lane(self.ledger, name, self.holder, self.alive)
 
 
-def _refuse_alone(run: Run, actor: str) -> None:
-    """A ConfigurationError where the one who planned a held run approves it, too."""
-    if run.planned_by is None:
-        raise ConfigurationError(
-            f"nobody knows who planned run {run.id}, and two people have to decide; "
-            f"plan again with `audience-sync plan {run.audience}`"
-        )
-    if run.planned_by == actor:
-        raise ConfigurationError(
-            f"{actor} planned run {run.id}, so another person has to approve it: "
-            f"`audience-sync approve {run.id}`, under a login of their own"
-        )
-
-
 def _decided(run: Run) -> str | None:
     """Who planned what a person decides about, and why it was held."""
     planned = f"planned by {run.planned_by}" if run.planned_by else None
@@ -391,21 +344,3 @@ def _of(run: Run, error: AudienceSyncError | None = None) -> Outcome:
 def _planned(target: Target, found: Run | AudienceSyncError) -> Outcome:
     run, error = (None, found) if isinstance(found, AudienceSyncError) else (found, None)
     return Outcome(audience=target.audience, destination=target.destination, run=run, error=error)
-
-
-def late_failures(polled: Sequence[Outcome], synced: Sequence[Outcome]) -> list[Outcome]:
-    """What asking about earlier runs found that a person should know of.
-
-    A partner that cannot answer now is no news: it is asked again. Runs of this sync are told
-    among its own outcomes.
-    """
-    own = {outcome.run.id for outcome in synced if outcome.run is not None}
-    late = []
-    for outcome in polled:
-        failed = outcome.run is not None and outcome.run.state is RunState.FAILED
-        told = outcome.error is not None and not isinstance(
-            outcome.error, BusyError | TemporaryPartnerError
-        )
-        if (failed or told) and (outcome.run is None or outcome.run.id not in own):
-            late.append(outcome)
-    return late

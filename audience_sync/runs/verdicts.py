@@ -10,7 +10,7 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.membership.crossing import NEVER
 from audience_sync.membership.digests import Bytes, Positions, match, starts
 from audience_sync.membership.spill import Kept
-from audience_sync.runs.survey import Surveyed, read_form
+from audience_sync.runs.surveyed import Surveyed, read_form
 from audience_sync.runs.targets import Workspace
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from shop import Ended, Shop, expected, people
 
-from audience_sync.runs import sync
+from audience_sync.runs import permits
 
 
 def _run_of(ended: Ended) -> str:
@@ -67,7 +67,7 @@ def test_an_old_plan_is_not_delivered(
     shop = open_shop(people(12), destinations="[meta-se]")
     planned = _run_of(shop.must("plan", "everyone", "--json"))
     with monkeypatch.context() as patch:
-        patch.setattr(sync, "LONGEST_WAIT", timedelta(0))
+        patch.setattr(permits, "LONGEST_WAIT", timedelta(0))
         refused = shop.run("approve", planned)
     assert refused.code == 2
     assert "plan again" in refused.err

@@ -20,7 +20,7 @@ from audience_sync.errors import (
     TemporaryPartnerError,
 )
 from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState
-from audience_sync.runs.sync import late_failures
+from audience_sync.runs.outcome import late_failures
 
 LOST = Receipt(accepted=0, unattributed=3, reason="job failed")
 DONE = Receipt(accepted=3, match_range="61-70 %")

@@ -14,7 +14,7 @@ from audience_sync.membership.sealed import SealedReader, SealedWriter
 from audience_sync.membership.spill import Gathered
 from audience_sync.runs.compare import Counts
 from audience_sync.runs.listplan import Stored
-from audience_sync.runs.survey import Tally
+from audience_sync.runs.surveyed import Tally
 from audience_sync.runs.targets import Workspace
 
 _TOLD = "told"

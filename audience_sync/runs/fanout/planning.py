@@ -50,7 +50,8 @@ from audience_sync.runs.plan import Planner
 from audience_sync.runs.reading import profiled
 from audience_sync.runs.refusals import Refusals
 from audience_sync.runs.suppression import Suppression
-from audience_sync.runs.survey import Survey, Surveyed
+from audience_sync.runs.survey import Survey
+from audience_sync.runs.surveyed import Surveyed
 from audience_sync.runs.sweep import PLANS, SCRATCH
 from audience_sync.runs.targets import Selection, Target, Workspace, partner_groups
 from audience_sync.runs.threads import in_order

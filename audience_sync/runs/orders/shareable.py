@@ -26,7 +26,7 @@ from audience_sync.runs.progress import Progress
 from audience_sync.runs.reading import survey_customers
 from audience_sync.runs.refusals import Refusals
 from audience_sync.runs.standing import customer_keys
-from audience_sync.runs.survey import read_form
+from audience_sync.runs.surveyed import read_form
 from audience_sync.runs.targets import Selection, Target, Workspace
 from audience_sync.runs.threads import in_order
 from audience_sync.runs.verdicts import Verdicts
