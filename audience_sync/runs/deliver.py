@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from audience_sync.connector import AudienceRequest
 from audience_sync.errors import (
     AudienceSyncError,
     AwayError,
@@ -18,10 +17,8 @@ from audience_sync.errors import (
     StateError,
     TemporaryPartnerError,
 )
-from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, Lease, Operation, RemoteList, Run, RunState
-from audience_sync.membership.held import Manifest
+from audience_sync.ledger.records import BatchState, Lease, Operation, Run, RunState
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
@@ -30,6 +27,7 @@ from audience_sync.runs.following import following_folder
 from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
+from audience_sync.runs.lists import Lists
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.sending import OPEN, send_batches
 from audience_sync.runs.settle import ANSWERED, Settlement, planned_on
@@ -140,7 +138,7 @@ class Deliverer:
     def _cure(self, run: Run, link: Link) -> str:
         """What to add to a refusal when the partner does not know our list any more."""
         remote = self.ledger.remote_list(run.audience, run.destination)
-        if remote.remote_id is None or not self._arrived(remote, run):
+        if remote.remote_id is None or not self._lists.arrived(remote, run):
             return ""
         try:
             with faults_of(link.connector.name, TemporaryPartnerError):
@@ -215,49 +213,13 @@ class Deliverer:
         remote = self.ledger.remote_list(run.audience, run.destination)
         return bool(remote.manifest.get("run") == run.id)
 
-    def ensure_list(self, run: Run, link: Link, adopted: str | None, held: Held) -> str:
-        """The remote id; the intention is on record before a list is created (L15)."""
-        remote = self.ledger.remote_list(run.audience, run.destination)
-        known = remote.remote_id
-        chosen = adopted is not None or remote.adopted
-        if chosen and known != adopted and not self._arrived(remote, run):
-            known = None  # the project named a list wrongly, and has nobody on it
-        if adopted is not None and known not in (None, adopted):
-            raise ConfigurationError(
-                f"{run.audience} was delivered to another list at {run.destination} before; "
-                "name the audience anew to deliver it to a list of your choice"
-            )
-        marker = link.marker(run.audience)
-        request = AudienceRequest(
-            name=f"{link.project} {run.audience}",
-            title=run.audience,
-            marker=marker,
-            kinds=tuple(Kind(kind) for kind in run.forms),
-        )
-        if known is not None and chosen:
-            return known
-        if known is not None:
-            with faults_of(link.connector.name):
-                return link.connector.complete_audience(known, request)
-        intended = replace(
-            remote,
-            marker=marker,
-            creation_intended_at=self.now(),
-            adopted=adopted is not None,
-            remote_id=adopted,
-        )
-        self._save(intended, remote.generation, run, held)
-        if adopted is not None:
-            return adopted
-        with faults_of(link.connector.name):
-            remote_id = link.connector.ensure_audience(request)
-        self._save(replace(intended, remote_id=remote_id), remote.generation, run, held)
-        return remote_id
+    @property
+    def _lists(self) -> Lists:
+        return Lists(self.ledger, self.now)
 
-    def _arrived(self, remote: RemoteList, run: Run) -> bool:
-        """Whether anybody is, or may be, on the list that we know."""
-        tried = any(batch.attempts for batch in self.ledger.batches(run.id))
-        return tried or bool(Manifest.of(remote.manifest).files)
+    def ensure_list(self, run: Run, link: Link, adopted: str | None, held: Held) -> str:
+        """See `Lists.ensure`."""
+        return self._lists.ensure(run, link, adopted, held)
 
     def _completed(self, run: Run, remote_id: str, held: Held) -> None:
         """A list got further parts: nobody is surely on these, so everybody is sent again.
@@ -267,15 +229,8 @@ class Deliverer:
         if self.ledger.remote_list(run.audience, run.destination).remote_id != remote_id:
             self.settlement.doubt_everybody(run, held)
             remote = self.ledger.remote_list(run.audience, run.destination)
-            self.ledger.save_remote_list(
-                replace(remote, remote_id=remote_id),
-                expect_generation=remote.generation,
-                lease=held[run.lease_name],
-            )
-
-    def _save(self, remote: RemoteList, generation: int, run: Run, held: Held) -> None:
-        lease = held[run.lease_name]
-        self.ledger.save_remote_list(remote, expect_generation=generation, lease=lease)
+            found = replace(remote, remote_id=remote_id)
+            self._lists.save(found, remote.generation, run, held)
 
     def transfer(
         self,
