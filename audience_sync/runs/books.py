@@ -1,0 +1,133 @@
+"""What we know of a list, once people who withdrew are off it: the membership without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Lease, RemoteList
+from audience_sync.membership.held import Manifest, Membership, write_lines
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.removal import Leaving
+from audience_sync.runs.settle import known_withdrawals
+from audience_sync.runs.traces import Leavers
+
+
+class Books:
+    """The membership of one list; written under the list's own lease only.
+
+    `watched` says whether open plans were made on it, whose files stay until these end.
+    """
+
+    def __init__(
+        self,
+        remote: RemoteList,
+        ledger: Ledger,
+        location: StateLocation,
+        keyring: Keyring,
+        leavers: Leavers | None,
+        *,
+        watched: bool,
+    ) -> None:
+        self.remote = remote
+        self._ledger, self._location, self._keyring = ledger, location, keyring
+        self._leavers, self._watched = leavers, watched
+
+    @property
+    def known(self) -> int:
+        """The newest withdrawal that the membership knows."""
+        return known_withdrawals(self.remote)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds nobody at all."""
+        return not Manifest.of(self.remote.manifest).files
+
+    def membership(self) -> Membership:
+        """Who is held."""
+        manifest = Manifest.of(self.remote.manifest)
+        return Membership(self._location, self._keyring, manifest)
+
+    def write_off(
+        self,
+        held: Leaving,
+        known: int,
+        lease: Lease,
+        *,
+        emptied: bool = False,
+        gone: bool = False,
+    ) -> None:
+        """Write the membership without those who left; other partitions stay as they are."""
+        stored, before = Manifest.of(self.remote.manifest), self.membership()
+        place = f"lists/{self.remote.destination}/{self.remote.audience}"
+        folder = f"{place}/withdrawn-{self.remote.generation + 1}"
+        files, left = {} if emptied else dict(stored.files), 0
+        for partition in () if emptied else sorted(held.partitions):
+            lines = before.read(partition, stored.partitions)
+            rest = lines.take(~held.names(lines))
+            left += len(lines.take(lines.alive).starts) - len(rest.take(rest.alive).starts)
+            files.pop(partition, None)
+            if len(rest):
+                path = f"{folder}/{partition}.sealed"
+                write_lines(self._location, path, self._keyring, rest)
+                files[partition] = path
+        if self._leavers is not None:
+            name = f"withdrawal from {place}, {self.remote.generation + 1}"
+            list_ = self.remote.audience, self.remote.destination
+            self._leavers.note_as(name, *list_, held.lines)
+        members = 0 if emptied else stored.members - left
+        changed = Manifest(stored.partitions, files, members)
+        replaced = set(stored.files.values()) - set(files.values())
+        if changed == stored and not gone:
+            self.note(known, lease)
+            return
+        self._point(changed, replaced, known, lease, gone=gone)
+
+    def doubt_everybody(self, known: int, lease: Lease) -> None:
+        """Everybody was perhaps taken off: whoever is wanted is sent again by the next run."""
+        stored, before = Manifest.of(self.remote.manifest), self.membership()
+        place = f"lists/{self.remote.destination}/{self.remote.audience}"
+        files = {}
+        for partition in stored.files:
+            lines = before.read(partition, stored.partitions)
+            path = f"{place}/withdrawn-{self.remote.generation + 1}/{partition}.sealed"
+            write_lines(self._location, path, self._keyring, lines.marked(lines.alive))
+            files[partition] = path
+        changed = replace(stored, files=files)
+        self._point(changed, set(stored.files.values()), known, lease, gone=False)
+
+    def note(self, known: int, lease: Lease) -> None:
+        """Nobody up to this withdrawal is held."""
+        remote = self.remote
+        manifest = {**remote.manifest, "known": known}
+        self.remote = self._ledger.save_remote_list(
+            replace(remote, manifest=manifest),
+            expect_generation=remote.generation,
+            lease=lease,
+        )
+
+    def _point(
+        self, manifest: Manifest, replaced: set[str], known: int, lease: Lease, *, gone: bool
+    ) -> None:
+        remote = self.remote
+        kept = set(remote.manifest.get("kept", ())) | replaced
+        written = dict(remote.manifest) | manifest.as_json()
+        written |= {"known": known, "kept": sorted(kept) if self._watched else []}
+        if not gone:
+            written |= {"base": remote.manifest.get("base", remote.generation)}
+        else:
+            written = {"known": known}
+        after = replace(
+            remote,
+            generation=remote.generation + 1,
+            members=manifest.members,
+            manifest=written,
+            remote_id=None if gone else remote.remote_id,
+            creation_intended_at=None if gone else remote.creation_intended_at,
+        )
+        self.remote = self._ledger.save_remote_list(
+            after, expect_generation=remote.generation, lease=lease
+        )
+        for path in () if self._watched else kept:
+            self._location.delete(path)

@@ -1,0 +1,56 @@
+"""Whom runs that are being delivered to a list bring, or perhaps brought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records import Batch, BatchState, Operation, Run
+from audience_sync.membership.digests import Bytes
+from audience_sync.membership.lines import Lines
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.outbox import Outbox
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.holding import members_with
+from audience_sync.runs.settle import of_members, was_sent_before
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """The additions of these runs."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    runs: Sequence[Run]
+
+    def sent(self, digests: Bytes) -> tuple[list[Lines], bool]:
+        """Which of these people were perhaps added, and whether one is in flight."""
+        found, in_flight = [], False
+        for run in self.runs:
+            for batch, lines in self._additions(run):
+                if not batch.attempts:
+                    continue
+                named = members_with(lines, digests)
+                if batch.withheld and not was_sent_before(batch):
+                    named &= ~of_members(lines, batch.withheld_positions)
+                if named.any():
+                    found.append(lines.take(named))
+                    in_flight |= batch.state is BatchState.SENDING
+        return found, in_flight
+
+    def coming(self, *, sent: bool) -> Iterator[Lines]:
+        """Everybody who is added; only what was `sent` where the runs stand still."""
+        for run in self.runs:
+            for batch, lines in self._additions(run):
+                if batch.attempts or not sent:
+                    yield lines
+
+    def _additions(self, run: Run) -> Iterator[tuple[Batch, Lines]]:
+        outbox: Outbox | None = None
+        for batch in self.ledger.batches(run.id):
+            if batch.operation is Operation.ADD:
+                if outbox is None:
+                    outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+                yield batch, outbox.batch(batch.position)
