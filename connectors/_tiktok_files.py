@@ -32,8 +32,8 @@ TYPES = {
 NOBODY = hashlib.sha256(b"audience-sync").hexdigest().encode() + b"\n"
 SMALLEST = 1_000  # members, under which no list made from files may fall
 TOO_FEW = (
-    "TikTok does not take these members off; a list made from files may not fall under "
-    f"{SMALLEST:,} members: delete it, or use the streaming flow"
+    "TikTok does not take these members off, since a list made from files may not fall under "
+    f"{SMALLEST:,} members; delete it in Ads Manager, or use the streaming flow"
 )
 
 

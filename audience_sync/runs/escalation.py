@@ -19,6 +19,7 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, RemoteList, TransferLine
 from audience_sync.membership.held import Membership
 from audience_sync.runs.faults import faults_of
+from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import OPERATION, Removed, Remover
@@ -59,7 +60,8 @@ class Escalation:
         if policy is OnRefusedRemoval.ALERT or remote.adopted:
             raise RefusedError(
                 f"the partner refuses to take people who withdrew off the list of {where}: "
-                f"{error.message}; delete the list there, or set on_refused_removal",
+                f"{error.message}; delete the list there, or set on_refused_removal; "
+                f"{cure(remote.audience, remote.destination)}",
                 error.status,
                 error.code,
             )

@@ -408,6 +408,7 @@ class TestRefused:
         worked = world.lane_works()
         assert worked.open == 1
         assert "refuses" in worked.reasons[0]
+        assert "audience-sync forget vip memory-1" in worked.reasons[0]
         assert digest("p1@example.com") in world.held()
 
     def test_the_list_is_emptied_and_built_anew(self, world: WithdrawnWorld) -> None:
