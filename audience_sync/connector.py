@@ -350,8 +350,11 @@ class Connector(ABC, Generic[S]):
         """
         return status_changed_nothing(answer.status)
 
-    def refresh(self) -> bool:
-        """Fetch or forget credentials that were just refused; True when a new attempt may work."""
+    def refresh(self, error: AuthenticationError) -> bool:  # noqa: ARG002 - for those who override
+        """Fetch or forget credentials that were just refused; True when a new attempt may work.
+
+        Not every such error is the token's fault: a right that is missing stays missing.
+        """
         return False
 
     def slow_down(self, answer: Answer) -> float:  # noqa: ARG002 - for those who override

@@ -10,6 +10,7 @@ from typing import ClassVar
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
+    AuthenticationError,
     ConfigurationError,
     Connector,
     ConnectorSettings,
@@ -30,6 +31,8 @@ from connectors._google_tokens import Tokens
 from connectors._google_upload import Uploads
 from connectors._google_wire import ROWS, places_of, written
 from connectors._google_words import explained
+
+UNAUTHENTICATED = 401  # HTTP
 
 __all__ = ["GoogleConnector", "GoogleSettings"]
 
@@ -156,8 +159,10 @@ class GoogleConnector(Connector[GoogleSettings]):
             found["x-goog-user-project"] = self.settings.quota_project
         return found
 
-    def refresh(self) -> bool:
-        """See `Connector.refresh`."""
+    def refresh(self, error: AuthenticationError) -> bool:
+        """See `Connector.refresh`; terms and rights wait for a person."""
+        if error.status != UNAUTHENTICATED:
+            return False
         self._tokens.forget()
         return True
 

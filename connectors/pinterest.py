@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
+    AuthenticationError,
     Connector,
     ConnectorSettings,
     Kind,
@@ -29,6 +30,8 @@ from connectors._pinterest_lists import on_top, our_list, put_on_top, statistics
 from connectors._pinterest_wire import Operation, change, without_placeholder
 from connectors._pinterest_words import explained
 
+UNAUTHENTICATED = 401  # HTTP
+OVER = frozenset(("2", "1104"))  # Pinterest's codes for a token that it takes no more
 TRIAL = 1_000  # requests a day
 
 
@@ -116,8 +119,10 @@ class PinterestConnector(Connector[PinterestSettings]):
         """See `Connector.headers`; renews the token when it ends soon."""
         return {"Authorization": f"Bearer {self._tokens.current(self.client)}"}
 
-    def refresh(self) -> bool:
-        """See `Connector.refresh`."""
+    def refresh(self, error: AuthenticationError) -> bool:
+        """See `Connector.refresh`; a renewal uses a refresh token up, and gives nobody a right."""
+        if error.status != UNAUTHENTICATED and error.code not in OVER:
+            return False
         self._tokens.renew(self.client)
         return True
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
+    AuthenticationError,
     ConfigurationError,
     Connector,
     ConnectorSettings,
@@ -31,6 +32,7 @@ from connectors._snapchat_settings import SnapchatSettings
 from connectors._snapchat_wire import IDENTIFIERS, Counting
 from connectors._snapchat_words import explained
 
+UNAUTHENTICATED = 401  # HTTP
 MARGIN = 30  # days before members are forgotten in which everybody is sent again
 
 
@@ -117,8 +119,10 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         """See `Connector.headers`; fetches a token when there is none or it ends soon."""
         return {"Authorization": f"Bearer {self._tokens.current(self.client)}"}
 
-    def refresh(self) -> bool:
-        """See `Connector.refresh`."""
+    def refresh(self, error: AuthenticationError) -> bool:
+        """See `Connector.refresh`; rights and terms wait for a person."""
+        if error.status != UNAUTHENTICATED:
+            return False
         self._tokens.renew(self.client)
         return True
 

@@ -168,8 +168,8 @@ class HttpPartnerClient:
         credentials = self._bound.headers()
         try:
             return self._told(circuit, lambda: retrying(self._attempt, call, credentials))
-        except AuthenticationError:
-            if not self._bound.refresh():
+        except AuthenticationError as error:
+            if not self._bound.refresh(error):
                 raise
         renewed = self._bound.headers()
         return self._told(circuit, lambda: retrying(self._attempt, call, renewed))

@@ -57,7 +57,8 @@ class Plain(Connector[ConnectorSettings]):
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    def refresh(self) -> bool:
+    def refresh(self, error: AuthenticationError) -> bool:
+        assert error.status == 401
         self.refreshes += 1
         self.token = "second-token"
         return self.refreshable

@@ -117,7 +117,9 @@ def test_a_token_is_kept_until_it_is_refused() -> None:
     connector, partner = _started(USER)
     for _ in range(3):
         assert connector.headers()["Authorization"] == "Bearer ya29.1"
-    assert connector.refresh()
+    assert not connector.refresh(AuthenticationError("no right", 403, "PERMISSION_DENIED"))
+    assert connector.headers()["Authorization"] == "Bearer ya29.1"
+    assert connector.refresh(AuthenticationError("over", 401, "UNAUTHENTICATED"))
     assert connector.headers()["Authorization"] == "Bearer ya29.2"
     assert len(partner.requests) == 2
 

@@ -150,7 +150,9 @@ def test_a_refused_token_is_renewed_and_the_request_goes_again() -> None:
     connector = PinterestConnector(CONNECTOR.settings, partner)
     partner.bind(connector)
     assert connector.headers() == {"Authorization": "Bearer pina.1"}
-    assert connector.refresh()
+    assert not connector.refresh(AuthenticationError("no right", 403, "29"))
+    assert connector.headers() == {"Authorization": "Bearer pina.1"}
+    assert connector.refresh(AuthenticationError("over", 400, "1104"))
     assert connector.headers() == {"Authorization": "Bearer pina.2"}
 
 

@@ -130,7 +130,9 @@ def test_a_refused_token_is_renewed_once() -> None:
     connector, partner = _started()
     assert connector.headers() == {"Authorization": "Bearer snap-1"}
     assert connector.headers() == {"Authorization": "Bearer snap-1"}
-    assert connector.refresh()
+    assert not connector.refresh(AuthenticationError("no right", 403))
+    assert connector.headers() == {"Authorization": "Bearer snap-1"}
+    assert connector.refresh(AuthenticationError("over", 401))
     assert connector.headers() == {"Authorization": "Bearer snap-2"}
     (first, _) = partner.requests
     assert first.url == "https://accounts.snapchat.com/login/oauth2/access_token"
