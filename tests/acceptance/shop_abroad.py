@@ -40,14 +40,22 @@ def open_abroad(folder: Path, url: str, name: str, lines: Sequence[str]) -> Shop
 
 
 def held(shop: Shop, partner: str) -> dict[str, set[str]]:
-    """What a partner holds for us, all parts of the list together; no list has a twin."""
+    """What a partner holds for us, all parts of the list together; no list has a twin.
+
+    Read as identifiers and, more strictly, as people of whom any identifier takes all away.
+    """
     state = requests.get(f"{shop.url}/_control/state", timeout=PATIENCE).json()
     lists = state[partner]["lists"]
     assert len({one["name"] for one in lists}) == len(lists), "a twin of a list was made"
     found: dict[str, set[str]] = {}
     for one in lists:
         asked = {"partner": partner, "list": one["id"]}
-        told = requests.get(f"{shop.url}/_control/members", params=asked, timeout=PATIENCE).json()
+        address = f"{shop.url}/_control/members"
+        told = requests.get(address, params=asked, timeout=PATIENCE).json()
+        strictly = requests.get(
+            address, params=asked | {"reading": "people"}, timeout=PATIENCE
+        ).json()
+        assert strictly["identifiers"] == told["identifiers"]
         for kind, values in told["identifiers"].items():
             found.setdefault(kind, set()).update(values)
     return {kind: values - {NOBODY} for kind, values in found.items() if values - {NOBODY}}
