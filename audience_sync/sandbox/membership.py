@@ -80,6 +80,18 @@ class MemberList:
         if self._batches and self._batches[0].at < before:
             self.remove_added_before(before)
 
+    def forget(self, kind: str, before: float) -> None:
+        """Forget the identifiers of one kind that were last added before a time, but no person."""
+        if kind not in self._added or not self._batches or self._batches[0].at >= before:
+            return
+        self._turn += 1
+        first = next((batch.turn for batch in self._batches if batch.at >= before), self._turn)
+        held = self._added[kind]
+        self._added[kind] = {value: turn for value, turn in held.items() if turn >= first}
+        self._batches = [
+            batch if batch.turn >= first else _without(batch, kind) for batch in self._batches
+        ]
+
     def counts(self) -> dict[str, int]:
         """How many identifiers of each kind are held."""
         return {kind: len(held) for kind, held in sorted(self._added.items()) if held}
@@ -125,3 +137,8 @@ class MemberList:
                         if removed.get(value, 0) > batch.turn
                     )
             yield batch, dead
+
+
+def _without(batch: _Batch, kind: str) -> _Batch:
+    kept = {name: column for name, column in batch.columns.items() if name != kind}
+    return _Batch(batch.turn, batch.at, kept)

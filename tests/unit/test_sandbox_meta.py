@@ -321,6 +321,19 @@ def test_remove_everywhere_reaches_every_list_of_the_account(meta: Meta) -> None
     assert meta.held() == {"email": [digest(2)]}
 
 
+def test_external_ids_are_remembered_for_ninety_days(meta: Meta) -> None:
+    """Then they name nobody any more, unless they came again; the people stay."""
+    rows = [[digest(1), "cust-1"], [digest(2), "cust-2"]]
+    meta.upload(["EMAIL", "EXTERN_ID"], rows)
+    meta.steer("clock", advance_seconds=89 * 86_400)
+    meta.upload(["EMAIL", "EXTERN_ID"], rows[1:])
+    meta.steer("clock", advance_seconds=2 * 86_400)
+    meta.upload("EXTERN_ID", ["cust-1", "cust-2"], method="DELETE")
+
+    assert meta.held() == {"email": sorted([digest(1), digest(2)])}
+    assert digest(1) in meta.held(reading="people")["email"]
+
+
 def test_names_are_not_unique_but_can_be_fetched(meta: Meta) -> None:
     """Two creations make twins, unless the existing list is asked for."""
     twin = meta.call("POST", "act_7/customaudiences", meta.definition).json()["id"]

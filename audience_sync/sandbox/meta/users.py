@@ -29,6 +29,7 @@ from audience_sync.sandbox.meta.sessions import SESSION_LIFE, Session, Sessions,
 from audience_sync.sandbox.world import Call, Reply, World
 
 DAY = 86_400  # seconds
+OWN_IDS = 90  # days that Meta remembers an external id
 LARGEST_REPLACEABLE = 100_000_000  # members
 
 
@@ -68,6 +69,7 @@ class Uploads:
             raise invalid("Missing parameter(s): payload")
         _, accepted = rows.read(payload, fault)
         for audience in self._audiences.of(account):
+            self.settle(audience)
             audience.members.remove(accepted.columns, accepted.rows)
         content = _counts(accepted.received, accepted.refused, accepted.samples)
         return Reply(content={"account_id": account, **content}, rows=accepted.received)
@@ -95,7 +97,8 @@ class Uploads:
         return reply
 
     def settle(self, audience: Audience) -> None:
-        """End what is over: memberships, and a replacement when its 90 minutes have passed."""
+        """End what is over: memberships, own ids, and a replacement after its 90 minutes."""
+        audience.members.forget("external_id", self._world.clock.now() - OWN_IDS * DAY)
         days = audience.definition.get("retention_days")
         if days is not None:
             audience.members.expire(self._world.clock.now() - days * DAY)
