@@ -202,17 +202,7 @@ class Planner:
             next_attempt_at=now if due and state is RunState.PLANNED and not plan.silent else None,
             reason="; ".join(found) or (_why_silent(funnel) if plan.silent else None),
             funnel=funnel.as_counts(),
-            delta={
-                "held": counts.held,
-                "wanted": counts.members,
-                "unchanged": counts.unchanged,
-                "additions": counts.additions,
-                "changed": counts.changed,
-                "removals": counts.left,
-                "refused": counts.refused,
-                "batches": len(removals) + len(additions),
-                **({"canaries": counts.canaries} if target.canaries else {}),
-            },
+            delta=_delta(plan, len(removals) + len(additions)),
             forms={kind.value: versioned(form) for kind, form in target.forms.items()},
             generation=plan.generation,
             outbox=None if plan.silent else fingerprint,
@@ -280,6 +270,21 @@ def _alone(plan: ListPlan, held: Held, work: Callable[[ListPlan], T]) -> T | Aud
         except AudienceSyncError as error:
             plan.error = error
     return plan.error
+
+
+def _delta(plan: ListPlan, batches: int) -> Mapping[str, int]:
+    counts = plan.counts
+    return {
+        "held": counts.held,
+        "wanted": counts.members,
+        "unchanged": counts.unchanged,
+        "additions": counts.additions,
+        "changed": counts.changed,
+        "removals": counts.left,
+        "refused": counts.refused,
+        "batches": batches,
+        **({"canaries": counts.canaries} if plan.target.canaries else {}),
+    }
 
 
 def _why_silent(funnel: Funnel) -> str:
