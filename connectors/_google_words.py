@@ -164,14 +164,17 @@ def explained(
     if code is None:
         return fallback or RefusedError("Google refuses the request", answer.status)
     meaning = MEANINGS[code]
+    named = fallback.retry_after if isinstance(fallback, TemporaryPartnerError) else None
     if meaning is _BUSY:
-        wait = _quota_wait(details, reset_hour)
+        wait = named or _quota_wait(details, reset_hour)
         return TemporaryPartnerError(meaning.sentence, answer.status, code, wait)
     if code in ROW_REASONS:
         rows = _rows(violations)
         if not rows and any(violation.get("field") for violation in violations):
             return RefusedError(_REQUEST, answer.status, f"{code} in the request")
         return RefusedError(meaning.sentence, answer.status, code, rows)
+    if meaning is _AGAIN:
+        return TemporaryPartnerError(meaning.sentence, answer.status, code, named)
     return meaning.error(meaning.sentence, answer.status, code)
 
 

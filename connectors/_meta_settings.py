@@ -24,6 +24,7 @@ class MetaSettings(ConnectorSettings):
     customer_file_source: Literal[
         "USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"
     ] = "USER_PROVIDED_ONLY"
+    minimum_audience: int = Field(100, ge=20)  # undocumented; older reports mention 20
     retention_days: int | None = Field(None, ge=1, le=180)
     business_id: str | None = Field(None, pattern=r"^\d+$")  # on whose behalf, for the terms page
     send_external_id: bool = False  # our customer ids, hashed, beside the other identifiers

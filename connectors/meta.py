@@ -85,6 +85,11 @@ class MetaConnector(Connector[MetaSettings]):
         ends = [days for days in (getattr(settings, "retention_days", None), own_ids) if days]
         return timedelta(days=min(ends) * 12 // 13) if ends else None
 
+    @classmethod
+    def minimum_of(cls, settings: ConnectorSettings) -> int:
+        """See `Connector.minimum_of`."""
+        return getattr(settings, "minimum_audience", cls.minimum_audience)
+
     def check(self) -> None:
         """See `Connector.check`: token, account, terms and the right to list audiences."""
         account = self.settings.account

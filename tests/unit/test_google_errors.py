@@ -165,6 +165,18 @@ def test_bad_rows_are_read_from_their_paths(path: str) -> None:
     assert found.rows == (7,)
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "word"),
+    [(429, "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"), (503, None, "UNAVAILABLE")],
+)
+def test_a_wait_that_google_names_is_honoured(code: int, reason: str | None, word: str) -> None:
+    """It documents none, and a server on the way may."""
+    answer = _error(code, reason, word)
+    found = _explained(answered(answer.body, code, {"retry-after": "17"}))
+    assert isinstance(found, TemporaryPartnerError)
+    assert found.retry_after == 17
+
+
 def test_the_hour_of_the_days_quota_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Google does not document it."""
     monkeypatch.setattr("connectors._google_words.time.time", lambda: float(MIDNIGHT))

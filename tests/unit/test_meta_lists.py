@@ -409,3 +409,10 @@ def test_a_list_that_lookalikes_need_stays() -> None:
     with pytest.raises(RefusedError, match="lookalike"):
         connector.delete_audience("23851")
     assert len(partner.requests) == 1
+
+
+def test_the_smallest_audience_is_a_setting() -> None:
+    """Meta does not document how many people an ad needs."""
+    usual = {"ad_account_id": "1", "access_token": "x"}
+    assert MetaConnector.minimum_of(MetaSettings(**usual)) == 100
+    assert MetaConnector.minimum_of(MetaSettings(**usual, minimum_audience=20)) == 20
