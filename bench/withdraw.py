@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import resource
 import socket
 import statistics
 import subprocess
@@ -53,19 +54,24 @@ def main() -> None:
         _prepare(place, options.rows, options.destinations, options.replaced, port)
         busy = subprocess.Popen([*_PROGRAM, "sync"], cwd=place, stdout=subprocess.DEVNULL)
         time.sleep(options.after)
-        found = [_withdraw(place, number) for number in range(options.times)]
-        under_way = busy.poll() is None
+        found, beside = [], 0
+        for number in range(options.times):
+            found.append(_withdraw(place, number))
+            beside += busy.poll() is None  # it was at work all the time
         busy.wait()
         _run(place, "withdrawals", "--deliver")
     members, destinations = options.rows, options.destinations
-    print(f"{members:,} rows, {destinations} destinations; sync under way: {under_way}")
+    print(f"{members:,} rows, {destinations} destinations")
+    print(f"{beside} of {options.times} withdrawals beside the sync, from start to end")
     for how in ("--email", "--customer-id"):
-        seconds = [taken for kind, taken in found if kind == how]
+        seconds = [taken for kind, taken, _ in found if kind == how]
+        work = [used for kind, _, used in found if kind == how]
         if seconds:
             print(
-                f"{how:14} median {statistics.median(seconds):5.1f} s, most {max(seconds):5.1f} s"
+                f"{how:14} median {statistics.median(seconds):5.1f} s, most {max(seconds):5.1f} s, "
+                f"of which {statistics.median(work):4.1f} s on a processor"
             )
-    worst = max(taken for _, taken in found)
+    worst = max(taken for _, taken, _ in found)
     print(f"aim under {AIM:.0f} s: {'met' if worst < AIM else 'MISSED'}")
 
 
@@ -102,17 +108,25 @@ def _run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def _withdraw(place: Path, number: int) -> tuple[str, float]:
-    """Seconds of the whole command, its start included, until every partner acknowledged."""
+def _withdraw(place: Path, number: int) -> tuple[str, float, float]:
+    """Seconds of the whole command, its start included, until every partner acknowledged.
+
+    Then those that it was on a processor, which others do not change.
+    """
     how = "--email" if number % 2 == 0 else "--customer-id"
     value = _email(place, number) if how == "--email" else str(1000 + number)
-    started = time.perf_counter()
+    started, used = time.perf_counter(), _used()
     told = json.loads(_run(place, "withdraw", how, value, "--json").stdout)
-    taken = time.perf_counter() - started
+    taken, used = time.perf_counter() - started, _used() - used
     left = {state for state in told["destinations"] if state in ("queued", "sent")}
     if left:
         print(f"not acknowledged yet: {told['destinations']} {told['reasons']}")
-    return how, taken
+    return how, taken, used
+
+
+def _used() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def _email(place: Path, number: int) -> str:
