@@ -7,6 +7,8 @@ import os
 import signal
 from types import FrameType
 
+from audience_sync.crashing import leave_no_core
+
 __all__ = ["main"]
 
 
@@ -17,6 +19,7 @@ _OBJECTS = 100_000
 
 def main() -> None:
     """Run `audience-sync` with the arguments of this process, and end the process."""
+    leave_no_core()
     gc.set_threshold(_OBJECTS)
     # Nothing has begun while modules are loaded: Ctrl-C ends the process without an exception,
     # which would be told as a traceback and makes some compiled modules crash.

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redteam.attack import Attack, attacked
+from redteam.target import environment
 from shop import Shop, new_shop, people
 
 from audience_sync.delivery import client
@@ -45,3 +47,17 @@ def open_shop(tmp_path: Path, sandbox: RunningSandbox) -> Callable[..., Shop]:
         )
 
     return open_one
+
+
+@pytest.fixture
+def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Attack]:
+    """A shop whose every value is a canary, and own folders for what might be written elsewhere."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.chdir(tmp_path / "home")
+    with attacked(tmp_path) as found:
+        yield found

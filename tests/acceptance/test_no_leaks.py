@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from redteam.attack import WELL, Attack, attacked, command_names
+from redteam.attack import WELL, Attack, command_names
 from redteam.scenarios import LASTING, SCENARIOS, TOGETHER
-from redteam.target import customer, environment
+from redteam.target import customer
 from shop import sha256
 
 PARTNERS = ("meta", "google", "tiktok", "snapchat", "pinterest", "x", "webhook", "rakuten")
@@ -34,20 +31,6 @@ ECHOES = {
     429: ("withdrawals", "--deliver"),
     500: ("subject", "erase", "--email", customer(17)["email"], "--patience", "0"),
 }
-
-
-@pytest.fixture
-def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Attack]:
-    """A target, and folders of its own for everything that anybody might write elsewhere."""
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
-    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME"):
-        folder = tmp_path / name.lower()
-        folder.mkdir()
-        monkeypatch.setenv(name, str(folder))
-    monkeypatch.chdir(tmp_path / "home")
-    with attacked(tmp_path) as found:
-        yield found
 
 
 def test_every_command_is_attacked() -> None:

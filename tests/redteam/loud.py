@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import sys
 from itertools import count
 from pathlib import Path
@@ -33,6 +34,9 @@ def main() -> None:
     """Be as loud as a process can be, and then what it was called for."""
     watched, kept = Path(sys.argv[1]), Path(sys.argv[2])
     del sys.argv[1:3]
+    worker = sys.argv[1:2] == ["worker"]
+    if worker:
+        del sys.argv[1]
     ears = _Aloud(watched, kept)
     busy = False
 
@@ -52,10 +56,9 @@ def main() -> None:
     root.setLevel(logging.DEBUG)
     vars(root)["setLevel"] = lambda _level: None
     loud()
-    if sys.argv[1] == "worker":  # as `audience-sync worker` would become
-        from audience_sync.worker.command import run_worker  # noqa: PLC0415 - loads Celery only
-
-        sys.exit(run_worker(sys.argv[2:]))
+    if worker:  # what `audience-sync worker` becomes
+        runpy.run_module("audience_sync.worker", run_name="__main__")
+        return
     from audience_sync.cli import main as command  # noqa: PLC0415 - after the hook
 
     command()

@@ -22,6 +22,10 @@ def _schema(attack: Attack) -> None:
     attack.both("schema")
 
 
+def _new(attack: Attack) -> None:
+    attack.run("connectors", "new", "zq-partner", "--into", str(attack.root / "home"))
+
+
 def _check(attack: Attack) -> None:
     attack.run("check")
     attack.run("check", "webhook-se", "--json")
@@ -175,6 +179,7 @@ SCENARIOS: dict[str, Callable[[Attack], None]] = {
     "ready": _plain("ready"),
     "connectors": _plain("connectors"),
     "connectors show": _plain("connectors", "show", "webhook"),
+    "connectors new": _new,
     "check": _check,
     "plan": _plan,
     "cancel": _cancel,
@@ -200,4 +205,4 @@ SCENARIOS: dict[str, Callable[[Attack], None]] = {
 TOGETHER = {  # with another one's scenario
     "run", "orders arrived", "orders lost", "keys rotate", "log export", "log prove",
 }  # fmt: skip
-LASTING = {"worker", "beat", "serve", "sandbox", "demo", "connectors new"}  # tests of their own
+LASTING = {"worker", "beat", "serve", "sandbox", "demo"}  # tests of their own

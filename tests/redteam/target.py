@@ -48,6 +48,8 @@ SECRETS = {
     "WEBHOOK_SECRET": "zq7-webhook-hmac-secret-canary",
     "WEBHOOK_API_KEY": "zq7-webhook-api-key-canary",
     "SFTP_PASSWORD": "zq7-sftp-password-canary",
+    "REDIS_PASSWORD": "zq7-redis-password-canary",
+    "DATABASE_PASSWORD": "zq7-password-of-the-database-canary",
     "SHOP_KEY": "zq7-key-of-the-shop-that-signs-canary",
     "ONETRUST_KEY": "zq7-key-of-onetrust-that-signs-canary",
     "USERCENTRICS": "Basic enE3OnVzZXJjZW50cmljcy1wYXNzd29yZC1jYW5hcnk=",

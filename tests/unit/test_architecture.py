@@ -19,7 +19,16 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"errors"},
-            {"cron", "identifiers", "keys", "period", "retention", "signing", "stopping"},
+            {
+                "crashing",
+                "cron",
+                "identifiers",
+                "keys",
+                "period",
+                "retention",
+                "signing",
+                "stopping",
+            },
             {"members", "oauth", "orders"},
             {"connector"},
             {"__init__", "journal", "plugins", "project", "settings"},
