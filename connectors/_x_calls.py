@@ -78,7 +78,7 @@ def address(
 def pages(
     client: PartnerClient, settings: XSettings, *parts: str, params: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Everything of a collection, page by page."""
+    """Everything of a collection that was not deleted, page by page."""
     cursor, seen = "", set[str]()
     while cursor not in seen and len(seen) < PAGES:
         seen.add(cursor)
@@ -88,7 +88,8 @@ def pages(
         listed = found.get("data")
         if not isinstance(listed, list):
             raise TemporaryPartnerError("X did not list what there is; try again", answer.status)
-        yield from (one for one in listed if isinstance(one, dict))
+        there = (one for one in listed if isinstance(one, dict))
+        yield from (one for one in there if one.get("deleted") is not True)
         cursor = str(found.get("next_cursor") or "")
 
 

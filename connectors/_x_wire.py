@@ -20,7 +20,7 @@ from audience_sync.connector import (
     TemporaryPartnerError,
 )
 from connectors._x_calls import data_of
-from connectors._x_words import divides
+from connectors._x_words import GONE, divides
 
 Verb = Literal["Update", "Delete"]
 
@@ -83,6 +83,8 @@ def change(
 
 def statistics_of(found: Mapping[str, Any]) -> Statistics:
     """What X tells of a list, which is one size and why ads cannot use it."""
+    if found.get("deleted") is True:
+        raise RefusedError(GONE.sentence)
     told, reasons = str(found.get("audience_size")), found.get("reasons_not_targetable")
     size = int(told) if told.isdigit() else None
     words = [str(reason).lower().replace("_", " ") for reason in reasons or ()]

@@ -41,7 +41,7 @@ _RIGHT = Meaning(
     "X does not let this app and user change audiences; see that the app has access to the Ads "
     "API and audiences, the user may change this account, and the audience terms are accepted",
 )
-_GONE = Meaning(RefusedError, "X does not know this list for this account")
+GONE = Meaning(RefusedError, "X does not know this list for this account")
 _AGAIN = Meaning(TemporaryPartnerError, "X cannot answer now")
 _BUSY = Meaning(TemporaryPartnerError, "X's request limit is reached")
 MEANINGS: Mapping[str, Meaning] = {
@@ -61,7 +61,7 @@ MEANINGS: Mapping[str, Meaning] = {
     "ACCOUNT_NOT_FOUND": Meaning(
         AuthenticationError, "the user of these credentials has no such ads account; see account_id"
     ),
-    **dict.fromkeys(("NOT_FOUND", "TAILORED_AUDIENCE_NOT_FOUND"), _GONE),
+    **dict.fromkeys(("NOT_FOUND", "TAILORED_AUDIENCE_NOT_FOUND"), GONE),
     NO_ROUTE: Meaning(RefusedError, "X knows no such address; check base_url and api_version"),
     **dict.fromkeys(
         (

@@ -350,6 +350,17 @@ def test_an_address_that_x_does_not_know_is_no_deletion() -> None:
         assert len(partner.requests) == 1
 
 
+def test_a_list_that_x_shows_as_deleted_is_gone() -> None:
+    """A deleted list may be shown for a while; ads use it no more, and it may be forgotten."""
+    connector, _ = _started(answered({"data": {"id": "2906h", "deleted": True}}))
+    with pytest.raises(RefusedError, match="does not know"):
+        connector.statistics("2906h")
+    ours = {"id": "2906h", "description": "[audience-sync 7f3a]", "deleted": True}
+    made = answered({"data": {"id": "2907"}})
+    connector, _ = _started(answered({"data": [ours]}), made)
+    assert connector.ensure_audience(made_up_audience()) == "2907"
+
+
 def test_statistics_are_read() -> None:
     """One size and X's reasons in words."""
     found = {"id": "2906h", "audience_size": 8200, "targetable": True}
