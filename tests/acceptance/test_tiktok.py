@@ -45,6 +45,30 @@ def test_a_revoked_token_stops_tiktok_and_says_so(tmp_path: Path, sandbox: Runni
     assert len(held(shop, "tiktok")["email"]) == 30
 
 
+@pytest.mark.parametrize("flow", ["streaming", "files"])
+def test_whom_tiktok_refused_with_success_nobody_counts_as_sent(
+    flow: str, tmp_path: Path, sandbox: RunningSandbox
+) -> None:
+    """A refusal in HTTP 200 is certain: nobody is held, and the log says what to mend."""
+    base = f"base_url: {sandbox.url}/tiktok"
+    shop = open_abroad(tmp_path, sandbox.url, "tiktok", [base, f"flow: {flow}", *SETTINGS])
+    shop.customers(people(30))
+    shop.fault("conflict", operation="add", partner="tiktok", code=40700)
+    assert shop.run("sync").code == 1
+    assert _members(shop) == 30  # said in the midst of the work, perhaps
+    shop.fault("conflict", operation="add", partner="tiktok", code=40002)
+    other = open_abroad(tmp_path / "b", sandbox.url, "tiktok", [base, f"flow: {flow}", *SETTINGS])
+    other.customers(people(30))
+    assert other.run("sync").code == 1
+    assert _members(other) == 0
+    other.must("sync")
+    assert _members(other) == 30
+
+
+def _members(shop: Shop) -> int:
+    return sum(one["members"] for one in shop.must("status", "--json").json["lists"])
+
+
 @pytest.fixture
 def strict(tmp_path: Path) -> Iterator[Shop]:
     """A shop with lists from files at a TikTok that keeps a thousand people on each."""
