@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=12.0, help="of mishaps in a round")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="then no further round")
     parser.add_argument("--people", type=int, default=2400)
     parser.add_argument("--keep", action="store_true", help="the folder with all logs")
     asked = parser.parse_args()
@@ -26,6 +28,7 @@ def main() -> int:
             asked.seed,
             people=asked.people,
             seconds=asked.seconds,
+            minutes=asked.minutes,
             tell=True,
         )
         sys.stdout.write(f"\n{report}\n")

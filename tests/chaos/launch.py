@@ -84,7 +84,7 @@ def _hasten_work(**_details: object) -> None:
     signals.task_prerun.disconnect(_hasten_work)
     _default("audience_sync.runs.leases", "Held.__init__", every=LEASE / 6)
     _set("audience_sync.runs.leases", LEASE_SECONDS=LEASE, RENEW_EVERY=LEASE / 6)
-    _set("audience_sync.runs.fanout.coordinator", _TRY_AGAIN=AGAIN)
+    _set("audience_sync.runs.fanout.coordinator", _TRY_AGAIN=AGAIN, IN_FLIGHT=LEASE)
     _set("audience_sync.runs.deliver", _TRY_AGAIN=AGAIN, _POLL_AFTER=AGAIN)
     _set("audience_sync.delivery.circuit", COOL=AGAIN, LONGEST=4 * AGAIN, _PROBE=4 * AGAIN)
     _default("audience_sync.delivery.slots", "Slots.__init__", every=AGAIN)

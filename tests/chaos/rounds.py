@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
@@ -70,9 +71,13 @@ def play(
     people: int = 2400,
     seconds: float = 12.0,
     script: Sequence[Sequence[str]] = (),
+    minutes: float = math.inf,
     tell: bool = False,
 ) -> Report:
-    """Play so many rounds; the same seed chooses the same mishaps, unless a script names them."""
+    """Play so many rounds; the same seed chooses the same mishaps, unless a script names them.
+
+    After so many `minutes` no further round is begun.
+    """
     chance = random.Random(seed)  # noqa: S311 - no secret
     shop, report, begun = Shop(folder, people, chance), Report(), time.monotonic()
     with cluster(folder, shop) as machines:
@@ -89,7 +94,7 @@ def play(
             report.rounds += 1
             if tell:
                 print(f"round {number + 1}: {_short(found)}", flush=True)  # noqa: T201 - asked for
-            if not found.sound:
+            if not found.sound or time.monotonic() > begun + minutes * 60:
                 break
         with machines.open() as app:
             _sum_up(machines, app, report)

@@ -387,3 +387,15 @@ def test_a_file_that_changes_while_it_is_read_in_parts_ends_the_plan(tmp_path: P
     assert ended is not None
     assert "was changed while it was read" in (ended.reason or "")
     assert here.files() == []
+
+
+def test_a_plan_that_ends_while_others_work_leaves_its_lists_free(tmp_path: Path) -> None:
+    """Nothing of it is on its way to a partner, so the next plan need not wait for it."""
+    here = FannedWorld(tmp_path)
+    here.write(PEOPLE)
+    _, wake = here.begin([here.target])
+    here.ledger.take_lease(piece_lease(*wake[0]), "there:1:1", LEASE_SECONDS)
+    here.write(PEOPLE[1:])
+    assert here.coordinator().work(wake[1]).ended is not None
+    assert here.ledger.leases_held("") == []
+    assert here.begin([here.target])[0] == []

@@ -60,7 +60,12 @@ class Next(NamedTuple):
 
 
 class JobKind(Protocol):
-    """What a kind of job does in its stages."""
+    """What a kind of job does in its stages; `sends` tells whether its pieces ask a partner."""
+
+    @property
+    def sends(self) -> bool:
+        """Whether what a piece has begun may arrive at a partner after the job has ended."""
+        ...
 
     def do(self, job: Job, piece: Piece, held: Held) -> Mapping[str, Any]:
         """Do a piece; counts and names for the ledger."""
@@ -140,7 +145,8 @@ class Coordinator:
             return Worked()
         with Held(self.ledger, {}, borrowed=self._leases(job)) as held:
             self.kinds[job.kind].gave_up(job, error, held)
-        if at_work:  # what they have under way may arrive still, and before anybody else's
+        if at_work and self.kinds[job.kind].sends:
+            # What they have under way may arrive still, and before anybody else's.
             with suppress(BusyError):
                 for lease in self._leases(job).values():
                     self.ledger.renew_lease(lease, IN_FLIGHT)

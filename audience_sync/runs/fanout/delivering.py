@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from audience_sync.connector import Connector
 from audience_sync.errors import AudienceSyncError, BusyError, RefusedError, StateError
@@ -43,6 +43,8 @@ BATCHES = 16  # in a piece
 @dataclass(frozen=True, kw_only=True)
 class DeliveryStages:
     """The kind of job that delivers a run."""
+
+    sends: ClassVar[bool] = True
 
     ledger: Ledger
     deliverer: Deliverer

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from audience_sync.customers.decisions import read_decisions
 from audience_sync.customers.policy import check_rules
@@ -75,6 +75,8 @@ class Wanted(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class PlanStages:
     """The kind of job that plans; `wanted` tells what the project wants of the lists of a job."""
+
+    sends: ClassVar[bool] = False
 
     ledger: Ledger
     planner: Planner
