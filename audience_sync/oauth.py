@@ -138,11 +138,13 @@ class Tokens:
             return self._saved(kept, self._unsaved)
 
     def _known(self, kept: Kept) -> _Record:
-        if self._unsaved is not None:  # the state could not be written when it came
-            return self._saved(kept, self._unsaved)
-        if kept.value is None:
-            return _Record(refresh_token=self._grant.refresh_token.get_secret_value())
-        return _Record(**json.loads(kept.value))
+        unsaved, self._unsaved = self._unsaved, None
+        known = None if kept.value is None else _Record(**json.loads(kept.value))
+        ended = known is not None and known.begun is None
+        if unsaved is not None and not ended:  # the state could not be written when it came
+            self._unsaved = unsaved
+            return self._saved(kept, unsaved)
+        return known or _Record(refresh_token=self._grant.refresh_token.get_secret_value())
 
     def _saved(self, kept: Kept, record: _Record) -> _Record:
         kept.keep(record.written)

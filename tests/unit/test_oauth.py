@@ -277,6 +277,19 @@ def test_a_token_that_cannot_be_kept_is_held_until_it_can(clock: list[float]) ->
     assert _tokens().current(partner) == "access-2"
 
 
+def test_a_token_that_could_not_be_kept_gives_way_to_a_later_one(clock: list[float]) -> None:
+    """Meanwhile another process ended the renewal: what it kept is the newest, and stays."""
+    partner, tokens = Partner(), _tokens()
+    partner.full = True
+    with pytest.raises(StateError):
+        tokens.current(partner)
+    partner.full, partner.good = False, "seed"  # the partner still takes the token before
+    assert _tokens().current(partner) == "access-2"
+    assert tokens.current(partner) == "access-2"
+    clock[0] += 31 * DAY
+    assert _tokens().current(partner) == "access-3"
+
+
 def test_nothing_prints_a_token(clock: list[float]) -> None:
     """Not the grant, not what holds the token, not an error."""
     partner, tokens = Partner(), _tokens()
