@@ -17,10 +17,11 @@ from audience_sync.runs.clock import Clocked, clocked, overdue_lines
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
 from audience_sync.runs.merging import Merger
+from audience_sync.runs.resolve import Resolver
 from audience_sync.runs.targets import Selection
 from audience_sync.runs.traces import Leavers
 from audience_sync.runs.watch import Watch
-from audience_sync.runs.withdraw import Received, Recorder, Resolver, Rules, WithdrawalRequest
+from audience_sync.runs.withdraw import Received, Recorder, Rules, WithdrawalRequest
 from audience_sync.runs.withdrawal_files import read_withdrawals, stream_withdrawals
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.lane import Lane
 from audience_sync.runs.link import Link
 from audience_sync.runs.outcome import Outcome
+from audience_sync.runs.resolve import Resolver
 from audience_sync.runs.targets import Target
-from audience_sync.runs.withdraw import Resolver, Rules, WithdrawalRequest
+from audience_sync.runs.withdraw import Rules, WithdrawalRequest
 
 PARTNERS = ("memory", "other")
 _LATER = timedelta(minutes=15)  # until whatever waits is looked at again

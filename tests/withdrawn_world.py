@@ -14,7 +14,8 @@ from audience_sync.connector import Members, Receipt, Upload
 from audience_sync.ledger.withdrawals import WithdrawalDelivery, WithdrawalState
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
-from audience_sync.runs.withdraw import Received, Recorder, Resolver, Rules, WithdrawalRequest
+from audience_sync.runs.resolve import Resolver
+from audience_sync.runs.withdraw import Received, Recorder, Rules, WithdrawalRequest
 
 
 class WithdrawnWorld(World):

@@ -29,9 +29,10 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.lists import Lists
 from audience_sync.runs.progress import Progress
+from audience_sync.runs.screen import Screen
 from audience_sync.runs.sending import OPEN, send_batches
 from audience_sync.runs.settle import ANSWERED, Settlement, planned_on
-from audience_sync.runs.standing import Screen, Standing
+from audience_sync.runs.standing import Standing
 from audience_sync.runs.transfer import Transfer, unknown_lines
 from audience_sync.runs.whole import STRANGERS, drop_stale, starts_afresh
 

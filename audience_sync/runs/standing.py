@@ -7,16 +7,14 @@ never deleted.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
 
 import numpy as np
 import polars as pl
 
 from audience_sync.customers.policy import microseconds
-from audience_sync.errors import StateError, TemporaryPartnerError
+from audience_sync.errors import StateError
 from audience_sync.identifiers.digests import digests
 from audience_sync.identifiers.forms import FAMILIES, FORMS
 from audience_sync.identifiers.kinds import Kind
@@ -25,10 +23,9 @@ from audience_sync.identifiers.writing import write_forms
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.digests import Bytes, Mask, match, present, rows_at
-from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.holding import NOBODY, filled, members_with, united
+from audience_sync.runs.holding import filled, united
 from audience_sync.runs.named import (
     CUSTOMERS,
     Column,
@@ -40,8 +37,6 @@ from audience_sync.runs.named import (
     read_file,
 )
 
-PATIENCE = 60.0  # seconds that an addition waits until a withdrawal by customer id is resolved
-_STEP = 0.25  # seconds between looks
 _MOVES = 3  # of a file that is looked for, while others merge it with more and more
 
 
@@ -197,66 +192,3 @@ def _by_then(column: Column, received: Mapping[int, int]) -> Column:
     times = np.array([received[number] for number in numbers.tolist()], dtype=np.int64)
     at = np.minimum(column.at, times[np.searchsorted(numbers, column.of)])
     return Column(column.values, at, column.of)
-
-
-class Screen:
-    """Keeps those out of a run's additions who withdrew since it was planned; for many threads."""
-
-    def __init__(self, standing: Standing, after: int, partner: str) -> None:
-        self._standing = standing
-        self._partner = partner
-        self._lock = Lock()
-        self._digests = NOBODY
-        self.mark = after  # the newest withdrawal that is kept out
-        self._unresolved: list[int] = []
-
-    def refresh(self) -> int:
-        """Know every withdrawal received so far; the newest one's sequence.
-
-        Waits for those by customer id to be resolved: until then nobody can tell whom they name.
-        """
-        patience = PATIENCE
-        while self._behind():
-            if patience <= 0:
-                raise TemporaryPartnerError(
-                    "a withdrawal by customer id waits until the customers can be read; "
-                    "additions go on afterwards",
-                    retry_after=PATIENCE or None,
-                )
-            time.sleep(_STEP)
-            patience -= _STEP
-        return self.mark
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody withdrew since, as far as is known."""
-        return not len(self._digests)
-
-    def keeps_out(self, lines: Lines) -> Mask:
-        """Which lines are of members who withdrew."""
-        return members_with(lines, self._digests)
-
-    def _behind(self) -> bool:
-        """Read what is new; whether something is still to be resolved."""
-        with self._lock:
-            self._read_new()
-            if self._unresolved:
-                after = self._unresolved[0] - 1
-                left = self._standing.ledger.unresolved_withdrawals(after=after)
-                still = {one.sequence for one in left}
-                self._unresolved = [one for one in self._unresolved if one in still]
-                self._read_new()  # what the others were resolved by
-            return bool(self._unresolved)
-
-    def _read_new(self) -> None:
-        ledger = self._standing.ledger
-        newest = ledger.newest_withdrawal()
-        if newest == self.mark:
-            return
-        found = ledger.withdrawals(after=self.mark, through=newest)
-        mine = [one for one in found if one.partner in (None, self._partner)]
-        self._digests = united([self._digests, self._standing.digests_of(mine)])
-        self._unresolved += [
-            one.sequence for one in mine if one.customers and one.resolved_by is None
-        ]
-        self.mark = newest

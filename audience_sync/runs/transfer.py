@@ -27,7 +27,7 @@ from audience_sync.membership.outbox import Outbox
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
-from audience_sync.runs.standing import Screen
+from audience_sync.runs.screen import Screen
 
 # Every member was judged to have granted sharing for advertising before it reached an outbox.
 _GRANTED = Consent(ad_user_data=True, ad_personalization=True)

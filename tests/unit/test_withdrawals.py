@@ -17,7 +17,7 @@ from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPart
 from audience_sync.ledger.records import Event, Operation, RunState
 from audience_sync.ledger.withdrawals import WithdrawalState
 from audience_sync.membership.held import Membership
-from audience_sync.runs import standing
+from audience_sync.runs import screen
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.withdraw import WithdrawalRequest
@@ -510,7 +510,7 @@ def test_additions_wait_for_a_customer_id_to_be_resolved(
     world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then nobody can tell whom it names, so nobody is added."""
-    monkeypatch.setattr(standing, "PATIENCE", 0.0)
+    monkeypatch.setattr(screen, "PATIENCE", 0.0)
     run = world.ran(deliver=False)
     world.withdraw(customer_id="c3")
     with pytest.raises(TemporaryPartnerError, match="customer id"):

@@ -22,7 +22,7 @@ from two_partners_world import PARTNERS, SharedWorld, TwoPartnersWorld, written_
 
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records import JobState, RunState
-from audience_sync.runs import standing
+from audience_sync.runs import screen
 from audience_sync.runs.fanout import delivering
 
 NUMBERS = st.integers(0, 5)
@@ -105,8 +105,8 @@ class Interleaved(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.restored = standing.PATIENCE, delivering.BATCHES, delivering.UPLOADS
-        standing.PATIENCE = 0.0  # restored in teardown
+        self.restored = screen.PATIENCE, delivering.BATCHES, delivering.UPLOADS
+        screen.PATIENCE = 0.0  # restored in teardown
         delivering.BATCHES, delivering.UPLOADS = 2, 1
         self.world = self.world_class(fast_folder())
         self.rows = {number: Row(number) for number in range(6)}
@@ -126,7 +126,7 @@ class Interleaved(RuleBasedStateMachine):
         finally:
             self.world.ledger.close()
             patience, batches, uploads = self.restored
-            standing.PATIENCE = patience
+            screen.PATIENCE = patience
             delivering.BATCHES, delivering.UPLOADS = batches, uploads
 
     def write(self) -> None:

@@ -11,7 +11,7 @@ from two_partners_world import PARTNERS, SharedWorld, written_for
 
 from audience_sync.ledger.records import JobState, RunState
 from audience_sync.ledger.withdrawals import WithdrawalState
-from audience_sync.runs import standing
+from audience_sync.runs import screen
 from audience_sync.runs.fanout import delivering
 from audience_sync.runs.fanout.coordinator import PieceRef
 
@@ -24,7 +24,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedWor
     """Thirty people who are to be on two lists; two batches of three a piece."""
     monkeypatch.setattr(delivering, "BATCHES", 2)
     monkeypatch.setattr(delivering, "UPLOADS", 1)
-    monkeypatch.setattr(standing, "PATIENCE", 0.0)
+    monkeypatch.setattr(screen, "PATIENCE", 0.0)
     world = SharedWorld(tmp_path)
     world.write(PEOPLE)
     yield world
