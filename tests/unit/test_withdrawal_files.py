@@ -1,0 +1,127 @@
+"""A file of people who withdraw: what its columns may be called, and what errors say of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pipeline_world import digest, granted
+from withdrawn_world import WithdrawnWorld
+
+from audience_sync.errors import AudienceSyncError, ConfigurationError
+from audience_sync.runs.withdrawal_files import read_withdrawals, stream_withdrawals
+
+ROWS = [
+    {"customer_id": "c1", "email": "p1@example.com", "phone": "070 000 00 01"},
+    {"customer_id": "c2", "email": None, "phone": None},
+]
+DEVICE = "12345678-1234-1234-1234-1234567890ab"
+
+
+def read(path: Path) -> pl.DataFrame:
+    """All of a file."""
+    return pl.concat(list(read_withdrawals(path, path.parent)))
+
+
+def csv(rows: list[dict[str, str | None]]) -> bytes:
+    """As a spreadsheet writes it."""
+    lines = [",".join(rows[0]), *(",".join(value or "" for value in row.values()) for row in rows)]
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.ndjson", "a.NDJSON.gz", "a.parquet"])
+def test_every_kind_of_file_is_read_alike(tmp_path: Path, name: str) -> None:
+    """By its name, whatever the columns of others beside ours."""
+    path = tmp_path / name
+    rows = [row | {"note": "called us"} for row in ROWS]
+    written = "\n".join(map(json.dumps, rows)).encode() if "json" in name.lower() else csv(rows)
+    if name.endswith(".parquet"):
+        pl.DataFrame(rows).write_parquet(path)
+    else:
+        path.write_bytes(gzip.compress(written) if name.endswith(".gz") else written)
+    found = read(path)
+
+    assert set(found.columns) == {"customer_id", "email", "phone"}
+    assert found["customer_id"].to_list() == ["c1", "c2"]
+    assert found["phone"].to_list()[0] == "070 000 00 01"
+
+
+def test_stdin_holds_a_csv_or_parquet() -> None:
+    """It has no name to tell."""
+    parquet = BytesIO()
+    pl.DataFrame(ROWS).write_parquet(parquet)
+    for content in (csv(ROWS), parquet.getvalue()):
+        [found] = stream_withdrawals(content)
+        assert found["customer_id"].to_list() == ["c1", "c2"]
+
+
+def test_names_of_columns_may_be_written_as_people_do(tmp_path: Path) -> None:
+    """Capitals and spaces; a device may be of either kind."""
+    path = tmp_path / "a.csv"
+    path.write_text(f" Email ,DEVICE, decided_at\na@b.se,{DEVICE},2026-11-01T00:00:00Z\n")
+    found = read(path)
+
+    assert set(found.columns) == {"email", "idfa", "decided_at"}
+    assert found["decided_at"].to_list() == [1_793_491_200_000_000]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"name,country\nanna,SE\n", "names nobody"),
+        ("a.csv", b"device,idfa\nx,y\n", "both a column device and a column idfa"),
+        ("a.xlsx", b"PK", r"name it \.csv"),
+        ("a.parquet", b"no parquet", "a.parquet"),
+        ("a.csv", b'email\n"anna', "a.csv"),
+    ],
+)
+def test_errors_name_the_file_and_no_value(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    """And no key of the project file, which has none for it."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(AudienceSyncError, match=told) as refused:
+        read(path)
+
+    assert path.name in str(refused.value)
+    assert "anna" not in str(refused.value)
+    assert ".url" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///people.db", "s3://bucket/people.csv", "gone.csv", "*.csv"]
+)
+def test_nothing_but_one_file_is_opened(tmp_path: Path, url: str) -> None:
+    """No database, no store and no pattern: what is withdrawn is what somebody looked at."""
+    (tmp_path / "one.csv").write_text("email\na@b.se\n")
+    with pytest.raises(ConfigurationError):
+        list(read_withdrawals(Path(url), tmp_path))
+
+
+def test_a_decision_in_a_file_has_its_own_time(tmp_path: Path) -> None:
+    """A grant after it lifts it; a time ahead of ours counts as now; no time is now."""
+    world = WithdrawnWorld(tmp_path)
+    earlier = (world.time - timedelta(days=9)).isoformat()
+    between = (world.time - timedelta(days=5)).isoformat()
+    ahead = (world.time + timedelta(days=400)).isoformat()
+    later = (world.time + timedelta(hours=1)).isoformat()
+    times = [earlier, earlier, ahead, "", ""]
+    grants = [between, earlier, later, between, later]
+    world.write(
+        [granted(f"c{n}", email=f"p{n}@example.com", consent_at=at) for n, at in enumerate(grants)]
+    )
+    path = tmp_path / "leaving.csv"
+    rows = "".join(f"p{n}@example.com,{at}\n" for n, at in enumerate(times))
+    path.write_text("email,decided_at\n" + rows)
+    received = world.recorder().receive_frames(read_withdrawals(path, tmp_path))
+    assert (received.people, received.unusable) == (5, 0)
+    world.time += timedelta(hours=2)
+    world.ran()
+
+    assert world.partner.holds == {digest(f"p{n}@example.com") for n in (0, 2, 4)}
