@@ -1,4 +1,4 @@
-"""A few rounds in which everything dies, short enough for every run of the tests."""
+"""What takes minutes or depends on how busy the machine is; `make chaos` runs it first."""
 
 from __future__ import annotations
 
