@@ -45,7 +45,10 @@ class Merger:
 
     def merge(self) -> int:
         """Merge what is to be merged; how many files went."""
-        gone = 0
+        gone, names = 0, self.location.names(FOLDER)
+        # The ledger may hold millions; files are few, and larger ones come of those alone.
+        if sum(not name.startswith(_MANY) for name in names) < TOGETHER:
+            return gone
         if not any(_together(self.ledger.withdrawal_files())):
             return gone
         lease = self._lease()
