@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from fanned_world import FannedWorld
 from pipeline_world import FORMS, MemoryPartner, digest
-from withdrawn_world import WithdrawnWorld
+from withdrawn_world import Forbidden, WithdrawnWorld
 
 from audience_sync.connector import Members, Receipt, Upload
 from audience_sync.delivery.exchange import Exchange
@@ -34,17 +34,17 @@ _LATER = timedelta(minutes=15)  # until whatever waits is looked at again
 class PatientPartner(MemoryPartner):
     """Where it is `pending` it has the last word only once it is `answering`."""
 
-    def __init__(self) -> None:
+    def __init__(self, forbidden: Forbidden) -> None:
         super().__init__()
         self.answering = False
         self.asked: dict[str, int] = {}
-        self.forbidden: set[str] = set()  # identifiers that nobody may send by now
+        self.forbidden = forbidden
         self.wrongs: list[str] = []
         self.on_add: Callable[[], None] = lambda: None
 
     def add(self, upload: Upload, members: Members) -> Receipt:
         cells = {c for row in members.rows(members.kinds) for c in row if c}
-        self.wrongs += sorted(cells & self.forbidden)
+        self.wrongs += self.forbidden.among(cells)
         self.on_add()
         return self._noted(super().add(upload, members))
 
@@ -74,7 +74,8 @@ class TwoPartnersWorld(WithdrawnWorld):
 
     def __init__(self, folder: Path, **options: Any) -> None:
         super().__init__(folder, **options)
-        self.memory, self.other = PatientPartner(), OtherPartner()
+        self.memory = PatientPartner(self.nothing_forbidden())
+        self.other = OtherPartner(self.nothing_forbidden())
         self.partner = self.memory
         self.partners = frozenset(PARTNERS)
         there = dataclasses.replace(

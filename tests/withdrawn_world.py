@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,82 @@ from audience_sync.runs.resolve import Resolver
 from audience_sync.runs.withdraw import Received, Recorder, Rules, WithdrawalRequest
 
 
+class Forbidden:
+    """Identifiers that nobody may send any more, each from a withdrawal on.
+
+    An addition is judged by what its intent knew: one that was on record before the withdrawal is
+    not called back (L11). Before anybody recorded one, all of them are wrong.
+    """
+
+    def __init__(self, newest: Callable[[], int], known: threading.local) -> None:
+        self._newest, self._known = newest, known
+        self._since: dict[str, int] = {}
+
+    @property
+    def cells(self) -> set[str]:
+        """All of them."""
+        return set(self._since)
+
+    def forbid(self, cells: Iterable[str]) -> None:
+        """From the newest withdrawal on, unless they were before."""
+        newest = self._newest()
+        for cell in cells:
+            self._since.setdefault(cell, newest)
+
+    def release(self, cells: Iterable[str]) -> None:
+        """They may be sent again."""
+        for cell in cells:
+            self._since.pop(cell, None)
+
+    def clear(self) -> None:
+        """Everything may."""
+        self._since.clear()
+
+    def among(self, cells: Iterable[str]) -> list[str]:
+        """Those that this thread should not send, by the intent that it recorded last."""
+        known = getattr(self._known, "withdrawals", None)
+        there = {cell: self._since[cell] for cell in cells if cell in self._since}
+        return sorted(cell for cell, since in there.items() if known is None or since <= known)
+
+
 class WithdrawnWorld(World):
     """`withdraw` takes in, `lane_works` delivers; an addition of who withdrew is noted at once."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         super().__init__(folder, **options)
         self.policy = OnRefusedRemoval.ALERT
-        self.forbidden: set[str] = set()  # identifiers that nobody may be sent by now
+        self.known = threading.local()  # what the intent that a thread recorded last knew
+        self.forbidden = self.nothing_forbidden()
+        self._listen()
         self.wrongs: list[str] = []
         self.on_add: Callable[[], None] = lambda: None
         usual = self.partner.add
 
         def add(upload: Upload, members: Members) -> Receipt:
             cells = {c for row in members.rows(members.kinds) for c in row if c}
-            self.wrongs += sorted(cells & self.forbidden)
+            self.wrongs += self.forbidden.among(cells)
             self.on_add()
             return usual(upload, members)
 
         self.partner.add = add  # type: ignore[method-assign]
+
+    def nothing_forbidden(self) -> Forbidden:
+        """For a partner of this world."""
+        return Forbidden(self._newest, self.known)
+
+    def _newest(self) -> int:
+        return self.ledger.newest_withdrawal()
+
+    def _listen(self) -> None:
+        """Hear which withdrawals each intent of an addition knew."""
+        usual = self.ledger.record
+
+        def record(*words: Any, withdrawals: int | None = None, **more: Any) -> list[int]:
+            if withdrawals is not None:
+                self.known.withdrawals = withdrawals
+            return usual(*words, withdrawals=withdrawals, **more)
+
+        self.ledger.record = record  # type: ignore[method-assign]
 
     def withdrawal_rules(self) -> Rules:
         """How withdrawals are read here."""
@@ -79,7 +138,7 @@ class WithdrawnWorld(World):
         person.setdefault("decided_at", self.time)
         received = self.recorder().receive([WithdrawalRequest(**person)])
         if person.get("partner") in (None, "memory"):
-            self.forbidden |= written(person.get("email"), person.get("phone"))
+            self.forbidden.forbid(written(person.get("email"), person.get("phone")))
         return received
 
     def frame(self, emails: Sequence[str]) -> pl.DataFrame:

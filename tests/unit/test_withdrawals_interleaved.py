@@ -153,14 +153,14 @@ class Interleaved(RuleBasedStateMachine):
         """Let a partner tell when it is sent this, unless somebody granted it since."""
         granted_at = self.refusals[partner].granted(list(self.rows.values())).get(one, BEFORE)
         if granted_at <= at:
-            self.world.at(partner).forbidden |= written_for(partner, **_named(one))
+            self.world.at(partner).forbidden.forbid(written_for(partner, **_named(one)))
 
     def release(self, partner: str, one: Identifier) -> None:
         """Let it be sent again where no withdrawal stands."""
         refusals = self.refusals[partner]
         latest = refusals.granted(list(self.rows.values())).get(one, BEFORE)
         if one not in refusals.identifiers or latest > refusals.identifiers[one]:
-            self.world.at(partner).forbidden -= written_for(partner, **_named(one))
+            self.world.at(partner).forbidden.release(written_for(partner, **_named(one)))
 
     def release_all(self, row: Row) -> None:
         """The same of all that a customer brings, or brought."""

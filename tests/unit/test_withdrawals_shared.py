@@ -37,7 +37,7 @@ def withdraw(world: SharedWorld, by: str) -> None:
         value = f"p{number}@example.com" if by == "email" else f"c{number}"
         world.withdraw_from(None, world.now(), **{by: value})
         for partner in PARTNERS:
-            world.at(partner).forbidden |= written_for(partner, *_identifiers(number))
+            world.at(partner).forbidden.forbid(written_for(partner, *_identifiers(number)))
 
 
 def _identifiers(number: int) -> tuple[str, str]:
@@ -102,8 +102,8 @@ def test_who_withdraws_while_pieces_are_sent_is_taken_off_beside_them(
     assert worked_by_lane.waiting == 0
     for partner in PARTNERS:
         there = world.at(partner)
-        assert sent[partner] & there.forbidden
-        assert there.holds == sent[partner] - there.forbidden
+        assert sent[partner] & there.forbidden.cells
+        assert there.holds == sent[partner] - there.forbidden.cells
     for wake in wakes:
         world.work_off(wake)
     assert not world.ledger.runs(states=[RunState.DELIVERING])
