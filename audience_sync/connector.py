@@ -246,6 +246,7 @@ class Connector(ABC, Generic[S]):
     settings_class: ClassVar[type[ConnectorSettings]]
     forms: ClassVar[Mapping[Kind, str]]  # the form each kind is wanted in, e.g. "email/plain"
     needs_consent_signal: ClassVar[bool] = False
+    lists_in: ClassVar[str] = ""  # the setting that names the account whose lists are filled
     reads: ClassVar[tuple[str, ...]] = ()  # "size", "match rate": what the partner tells of a list
     # What the class declares; an instance has what its destination's settings make of it.
     limits: Limits

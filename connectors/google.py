@@ -47,6 +47,7 @@ class GoogleConnector(Connector[GoogleSettings]):
     name = "google"
     title = "Google"
     settings_class = GoogleSettings
+    lists_in = "operating_account"
     forms: ClassVar[Mapping[Kind, str]] = {
         Kind.EMAIL: "email/gmail-folded",
         Kind.PHONE: "phone/e164",

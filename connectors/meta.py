@@ -54,6 +54,7 @@ class MetaConnector(Connector[MetaSettings]):
     name = "meta"
     title = "Meta"
     settings_class = MetaSettings
+    lists_in = "ad_account_id"
     forms: ClassVar[Mapping[Kind, str]] = {
         Kind.EMAIL: "email/plain",
         Kind.PHONE: "phone/digits",

@@ -41,6 +41,7 @@ class PinterestConnector(Connector[PinterestSettings]):
     name = "pinterest"
     title = "Pinterest"
     settings_class = PinterestSettings
+    lists_in = "ad_account_id"
     forms: ClassVar[Mapping[Kind, str]] = {
         Kind.EMAIL: "email/plain",
         Kind.IDFA: "device/lower",

@@ -42,6 +42,7 @@ class SnapchatConnector(Connector[SnapchatSettings]):
     name = "snapchat"
     title = "Snapchat"
     settings_class = SnapchatSettings
+    lists_in = "ad_account_id"
     forms: ClassVar[Mapping[Kind, str]] = {
         Kind.EMAIL: "email/plain",
         Kind.PHONE: "phone/digits",

@@ -37,6 +37,7 @@ class TikTokConnector(Connector[TikTokSettings]):
     name = "tiktok"
     title = "TikTok"
     settings_class = TikTokSettings
+    lists_in = "advertiser_id"
     forms: ClassVar[Mapping[Kind, str]] = {
         Kind.EMAIL: "email/plain",
         Kind.PHONE: "phone/e164",

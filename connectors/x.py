@@ -36,6 +36,7 @@ class XConnector(Connector[XSettings]):
     name = "x"
     title = "X"
     settings_class = XSettings
+    lists_in = "account_id"
     forms: ClassVar[Mapping[Kind, str]] = {
         Kind.EMAIL: "email/plain",
         Kind.PHONE: "phone/digits",

@@ -28,7 +28,10 @@ class Aims:
         parts = self.parts
         project, now, retired = parts.project, parts.now(), parts.retired()
         known = parts.connectors
-        return targets_of(project, known, audiences, destination, now, retired, alone=alone)
+        found = targets_of(project, known, audiences, destination, now, retired, alone=alone)
+        for name in dict.fromkeys(target.destination for target in found):
+            parts.links.account(name)
+        return found
 
     def named(
         self, audiences: Sequence[str], destination: str | None

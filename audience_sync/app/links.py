@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Links:
-    """Makes a link when it is first asked for; `vault` tells where a destination's tokens rest."""
+    """Makes a link when it is first asked for.
+
+    `vault` tells where a destination's tokens rest, `accounts` whose lists were filled by it.
+    """
 
     settings: Settings
     installed: Installed
     project: Project
     vault: Callable[[str], Vault]
+    accounts: Callable[[str], Collection[str]]
     made: dict[str, Link] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=Lock, repr=False)
 
@@ -54,6 +58,7 @@ class Links:
                 "put it back"
             )
         found = self.project.destinations[destination]
+        account = self.account(destination)
         client = HttpPartnerClient(found.settings.base_url, kept=self._kept(destination))
         connectors: Mapping[str, type[Connector[Any]]] = self.installed.connectors
         connector = connectors[found.connector](found.settings, client)
@@ -66,7 +71,26 @@ class Links:
             slots=gate.slots,
             project=self.project.name,
             purpose=self.project.purpose,
+            account=account,
         )
+
+    def account(self, destination: str) -> str:
+        """Whose lists are filled; refused where those that we know are somebody else's.
+
+        The other account's lists would be believed to be this one's: nobody could be taken off
+        them any more, and a list that is not found here would pass for gone.
+        """
+        found = self.project.destinations[destination]
+        field = self.installed.connectors[found.connector].lists_in
+        account = str(getattr(found.settings, field)) if field else ""
+        others = set(self.accounts(found.name)) - {account}
+        if field and others:
+            raise ConfigurationError(
+                f"destinations.{found.name}.{field} names another account than the one whose lists "
+                f"{found.name} has filled so far; put {min(others)} back, and give the other "
+                "account a destination of its own name"
+            )
+        return account
 
     def _gate(self, destination: str, connector: Connector[Any]) -> Gate:
         """What all who send to the destination's account pass through, in any process."""

@@ -115,11 +115,14 @@ class Parts:
     @cached_property
     def links(self) -> Links:
         """The destinations that were used."""
-        return Links(self.settings, self.installed, self.project, self._vault)
+        return Links(self.settings, self.installed, self.project, self._vault, self._accounts)
 
     def link(self, destination: str) -> Link:
         """The destination's connector, ready to use; one for all threads."""
         return self.links.to(destination)
+
+    def _accounts(self, destination: str) -> set[str]:
+        return self.ledger.accounts(destination)
 
     def _vault(self, destination: str) -> Vault:
         from audience_sync.runs.vault import Vault  # noqa: PLC0415 - few partners need it

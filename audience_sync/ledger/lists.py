@@ -36,6 +36,14 @@ class RemoteLists(Database):
                 _list(row) for row in connection.execute(sa.select(remote_lists).order_by(*order))
             ]
 
+    def accounts(self, destination: str) -> set[str]:
+        """The accounts at the partner that lists of a destination are known to belong to."""
+        query = sa.select(remote_lists.c.account).where(
+            remote_lists.c.destination == destination, remote_lists.c.remote_id.is_not(None)
+        )
+        with self._reading() as connection:
+            return {account for account in connection.execute(query).scalars() if account}
+
     def save_remote_list(
         self, remote_list: RemoteList, *, expect_generation: int, lease: Lease | None = None
     ) -> RemoteList:

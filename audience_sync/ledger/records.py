@@ -165,6 +165,7 @@ class RemoteList:
     marker: str | None = None
     creation_intended_at: datetime | None = None
     adopted: bool = False
+    account: str | None = None  # at the partner, that the list belongs to
     generation: int = 0
     members: int = 0
     forms: Mapping[str, str] = field(default_factory=dict)

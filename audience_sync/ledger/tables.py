@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0009"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0010"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 
@@ -136,6 +136,7 @@ remote_lists = sa.Table(
     _maybe("marker"),
     sa.Column("creation_intended_at", Moment),
     _flag("adopted"),
+    _maybe("account"),
     _count("generation"),
     _count("members"),
     _json("forms"),

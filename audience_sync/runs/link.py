@@ -20,6 +20,7 @@ class Link:
     recording: Callable[[], AbstractContextManager[Exchange]] = field(repr=False)
     project: str
     purpose: str
+    account: str = ""  # whose lists are filled, where the connector tells
     close: Callable[[], None] = field(default=lambda: None, repr=False)  # its connections
     # How many of the wanted uploads may be made at a time for an audience, during a block.
     slots: Callable[[str, int], AbstractContextManager[int]] = field(

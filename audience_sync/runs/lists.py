@@ -66,6 +66,7 @@ class Lists:
             marker=link.marker(run.audience),
             creation_intended_at=self.now(),
             adopted=adopted is not None,
+            account=link.account or None,
             remote_id=adopted,
         )
         self.save(intended, remote.generation, run, held)

@@ -55,3 +55,22 @@ def test_an_adopted_list_keeps_whoever_was_there(open_shop: Callable[..., Shop])
 
 def _one_audience(text: str) -> str:
     return text[: text.index("  swedes:")]
+
+
+def test_another_account_is_another_destination(open_shop: Callable[..., Shop]) -> None:
+    """Lists of one account are never believed to be those of another, by no command."""
+    shop = open_shop(destinations="[meta-se]")
+    shop.must("sync", "everyone")
+    sent = len(shop.journal("meta"))
+    shop.write(
+        destinations="[meta-se]", change=lambda text: text.replace("1234567890", "2234567890", 1)
+    )
+
+    for words in (["sync", "everyone"], ["forget", "everyone", "meta-se"], ["check"]):
+        ended = shop.run(*words)
+        assert ended.code in (1, 2), ended
+        assert "put 1234567890 back" in " ".join((ended.out + ended.err).split())
+    assert len(shop.journal("meta")) == sent
+
+    shop.write(destinations="[meta-se]")
+    shop.must("sync", "everyone")

@@ -261,6 +261,7 @@ class ListsContract(LedgerContract):
             marker="audience-sync:vip",
             creation_intended_at=NOON,
             adopted=True,
+            account="1234567890",
             generation=3,
             members=5_000_000_000,
             forms={"email": "email/plain@1"},
@@ -273,6 +274,8 @@ class ListsContract(LedgerContract):
 
         assert replace(full, updated_at=NOON) == saved == ledger.remote_list("vip", "meta-se")
         assert [saved] == ledger.remote_lists()
+        assert ledger.accounts("meta-se") == {"1234567890"}
+        assert ledger.accounts("google-se") == set()
 
     def test_a_list_is_saved_on_top_of_what_was_read(self, ledger: Ledger) -> None:
         """Of two that read the same generation, the second is told and changes nothing."""
