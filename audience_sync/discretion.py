@@ -15,6 +15,7 @@ _NO_PEOPLE = frozenset({"batches"})
 _COUNTS = ("members", "accepted", "rejected", "unattributed")
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d,]*(?![\w.%]|,\d)")
 _PERCENT = re.compile(r" \(\d+(?:\.\d+)?%\)")
+_ROWS = "rows_read"
 _FIRST_HIDDEN, _LAST_HIDDEN = "not_in_audience", "members"
 
 T = TypeVar("T")
@@ -37,16 +38,45 @@ class Discretion:
         """A count by itself."""
         return self._small if self._is_small(count) else count
 
-    def run(self, run: Run) -> Run:
+    def counts(self, counts: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        """A document in which the counts of these names can be shown; the others stay."""
+        told = {name: self.count(counts[name]) for name in names if name in counts}
+        return {**counts, **told}
+
+    def beside(self, members: int, run: Run | None, shown: Run | None) -> int | str:
+        """The members of a list, told beside a run of it as `runs` shows it: no more than that."""
+        names = ("held", "wanted")
+        told: dict[Any, Any] = {}
+        if run is not None and shown is not None:
+            told = {run.delta.get(name): shown.delta.get(name) for name in names}
+        return HIDDEN if told.get(members) == HIDDEN else self.count(members)
+
+    def runs(self, runs: Sequence[Run]) -> list[Run]:
+        """Runs that are shown together: of one source, none tells what another one hides."""
+        shown = [self.run(run) for run in runs]
+        hidden: set[int] = set()
+        while True:
+            pairs = zip(runs, shown, strict=True)
+            found = {run.funnel.get(_ROWS, 0) for run, one in pairs if _hides_rows(one)}
+            if found <= hidden:
+                return shown
+            hidden |= found
+            shown = [
+                self.run(run, _ROWS if run.funnel.get(_ROWS) in hidden else "") for run in runs
+            ]
+
+    def run(self, run: Run, hidden: str = "") -> Run:
         """A run whose funnel, delta and reason can be shown: some of its counts are words.
 
         Where a count is small, others are hidden so that it cannot be computed from the sums; what
-        is hidden leaves every small number possible.
+        is hidden leaves every small number possible. `hidden` names a count to hide anyway.
         """
         if not self.threshold:
             return run
         counts = {**run.delta, **run.funnel}
         flags = self._flags(counts)
+        if hidden:
+            flags.setdefault(hidden, HIDDEN)
         if "held" in counts and not flags.keys().isdisjoint(("additions", "removals")):
             flags.setdefault("held", HIDDEN)  # held - wanted is removals - additions
         flags = self._closed(counts, flags, list(_sums(run.funnel, run.delta)))
@@ -139,6 +169,10 @@ def _sums(funnel: Mapping[str, int], delta: Mapping[str, int]) -> Iterable[_Sum]
         known = all(name in whole for name in (*one.parts, one.total))
         if known and sum(whole[part] for part in one.parts) == whole[one.total]:
             yield one
+
+
+def _hides_rows(run: Run) -> bool:
+    return isinstance(run.funnel.get(_ROWS), str)
 
 
 def _order(part: str, counts: Mapping[str, int]) -> tuple[bool, bool, int]:

@@ -110,7 +110,7 @@ class Checks:
     def _source(self) -> str | Doubt:
         from audience_sync.checking import look_at_source  # noqa: PLC0415 - as above
 
-        return look_at_source(self.parts.project)
+        return self._discreet(look_at_source(self.parts.project))
 
     def _decisions(self) -> str:
         from audience_sync.checking import look_at_decisions  # noqa: PLC0415 - as above
@@ -120,7 +120,12 @@ class Checks:
     def _orders(self) -> str:
         from audience_sync.ordering import look_at_orders  # noqa: PLC0415 - as above
 
-        return look_at_orders(self.parts.project, self.parts.connectors)
+        found = look_at_orders(self.parts.project, self.parts.connectors)
+        return str(self.parts.discretion.text(found))
+
+    def _discreet(self, found: str | Doubt) -> str | Doubt:
+        """A sentence without small counts; a doubt names what is wrong as it is."""
+        return str(self.parts.discretion.text(found)) if isinstance(found, str) else found
 
     def _destination(self, name: str) -> str:
         from audience_sync.checking import look_at_lists  # noqa: PLC0415 - as above
@@ -130,7 +135,9 @@ class Checks:
         link.connector.check()
         if isinstance(link.connector, OrderConnector):
             reported = self.parts.ledger.reported_orders(name)
-            return f"{link.connector.title} is told of orders, {reported:,} so far"
+            told = self.parts.discretion.count(reported)
+            so_far = told if isinstance(told, str) else f"{told:,}"
+            return f"{link.connector.title} is told of orders, {so_far} so far"
         lists = look_at_lists(self.parts.project, self.parts.ledger, link)
         return f"{link.connector.title} takes the credentials, {lists}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ class Compared:
     more: int  # that the partner holds and we do not believe
     fewer: int  # that we believe and the partner does not hold
     unit: str = "identifiers"
+    count: Callable[[int], int | str] = int  # as it may be told
 
     @property
     def same(self) -> bool:
@@ -46,7 +47,8 @@ class Compared:
         """What the partner holds, in a few words."""
         if self.same:
             return "[green]exactly these[/]"
-        return f"[red]{number(self.more)} more, {number(self.fewer)} fewer {self.unit}[/]"
+        more, fewer = (number(self.count(count)) for count in (self.more, self.fewer))
+        return f"[red]{more} more, {fewer} fewer {self.unit}[/]"
 
 
 def print_comparison(project: Path, sandbox: str) -> bool:
@@ -60,7 +62,8 @@ def print_comparison(project: Path, sandbox: str) -> bool:
         if one.audience != last:
             table.add_row(f"[bold]{one.audience}[/]")
             last = one.audience
-        counts = (number(one.believed[kind]) if kind in one.believed else "-" for kind in kinds)
+        held = one.believed
+        counts = (number(one.count(held[kind])) if kind in held else "-" for kind in kinds)
         table.add_row(f"  {one.place}", *counts, one.verdict)
     console().print(table)
     return all(one.same for one in found)
@@ -94,6 +97,7 @@ def _lists(app: App, sandbox: str, remote: RemoteList) -> Iterator[Compared]:
             {kind: len(values) for kind, values in ours.items()},
             more,
             fewer,
+            count=app.discretion.count,
         )
 
 
@@ -105,8 +109,9 @@ def _orders(app: App, sandbox: str, destination: str) -> Compared:
     shown = simulated.order_lines(sandbox, settings.merchant_id)
     keys = OrderKeys.derive(app.order_key, destination)
     more, fewer = unlike(app.ledger, keys, destination, shown)
-    reported = number(app.ledger.reported_orders(destination))
-    return Compared(ORDERS, f"{destination}: {reported} orders", {}, more, fewer, "lines")
+    count = app.discretion.count
+    reported = number(count(app.ledger.reported_orders(destination)))
+    return Compared(ORDERS, f"{destination}: {reported} orders", {}, more, fewer, "lines", count)
 
 
 def _believed(app: App, remote: RemoteList) -> dict[str, Values]:

@@ -92,8 +92,8 @@ def discreet(app: App, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes with no count that the project does not show."""
     from dataclasses import replace  # noqa: PLC0415 - keeps --help light
 
-    show = app.discretion.run
-    return [o if o.run is None else replace(o, run=show(o.run)) for o in outcomes]
+    shown = iter(app.discretion.runs([o.run for o in outcomes if o.run is not None]))
+    return [o if o.run is None else replace(o, run=next(shown)) for o in outcomes]
 
 
 def reached(app: App, outcomes: Sequence[Outcome]) -> dict[str, str]:

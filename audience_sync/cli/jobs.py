@@ -78,7 +78,8 @@ def _sent(app: App, job: Job) -> dict[str, Any]:
     batches = app.ledger.batches(job.spec["run"])
     answered = sum(batch.members for batch in batches if batch.state not in OPEN)
     total = sum(batch.members for batch in batches)
-    return {"run": job.spec["run"], "members_answered": answered, "members": total}
+    counts = {"members_answered": answered, "members": total}
+    return {"run": job.spec["run"], **app.discretion.counts(counts, *counts)}
 
 
 def _workers(number: int) -> str:

@@ -37,7 +37,8 @@ def purge(
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            purged = [{"what": p.what, "count": p.count, "before": p.before} for p in found]
+            count = app.discretion.count
+            purged = [{"what": p.what, "count": count(p.count), "before": p.before} for p in found]
             print_json({"dry_run": dry_run, "purged": purged})
         else:
             _print_purged(app, found, dry_run=dry_run)
@@ -52,7 +53,7 @@ def _print_purged(app: App, found: list[Purged], *, dry_run: bool) -> None:
     table = plain_table("", "older than", count, right=[count])
     for purged in found:
         before = clock(purged.before, app.project.timezone)
-        table.add_row(purged.what, before, number(purged.count))
+        table.add_row(purged.what, before, number(app.discretion.count(purged.count)))
     console().print(table)
     if app.signer_and_made[0] is None:
         print("\nThe transfer log stays whole: set AUDIENCE_SYNC_SIGNING_KEY to purge it.")

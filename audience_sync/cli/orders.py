@@ -58,26 +58,28 @@ def lost(context: typer.Context, run: options.RunId) -> int:
 
 
 def _settled(context: typer.Context, run_id: str, *, arrived: bool) -> int:
+    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+
     with opened(debug=context.obj["debug"]) as app:
         run = app.ledger.run(run_id)
-        count = app.settle_orders(run, arrived=arrived)
+        told = number(app.discretion.count(app.settle_orders(run, arrived=arrived)))
         print(
-            f"{count:,} orders count as reported to {run.destination}."
+            f"{told} orders count as reported to {run.destination}."
             if arrived
-            else f"{count:,} orders are reported to {run.destination} with the next sync."
+            else f"{told} orders are reported to {run.destination} with the next sync."
         )
     return codes.DONE
 
 
 def _destinations(app: App) -> list[dict[str, Any]]:
     """Every destination of orders, named by the project or waiting for an answer."""
-    unknown = app.ledger.unknown_orders()
+    unknown, count = app.ledger.unknown_orders(), app.discretion.count
     named = () if app.project.orders is None else app.project.orders.destinations
     return [
         {
             "destination": name,
-            "reported": app.ledger.reported_orders(name),
-            "unknown": {found.run: found.orders for found in unknown if found.destination == name},
+            "reported": count(app.ledger.reported_orders(name)),
+            "unknown": {one.run: count(one.orders) for one in unknown if one.destination == name},
         }
         for name in dict.fromkeys([*named, *(found.destination for found in unknown)])
     ]

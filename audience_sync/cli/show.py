@@ -44,7 +44,7 @@ def status(
             for destination in audience.destinations
         ]
         places += _reports(app)
-        places += _left_over(app, places)
+        places = _discreet(app, places + _left_over(app, places))
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
@@ -120,9 +120,9 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
         "title": audience.title,
         "destination": destination,
         "remote_id": remote.remote_id,
-        "members": app.discretion.count(remote.members),
+        "members": remote.members,
         "reached": reached,
-        "last_run": last and app.discretion.run(last),
+        "last_run": last,
         "schedule": audience.schedule,
         "next_run_at": next_run(audience, app.now()),
         **_served(app, audience),
@@ -145,9 +145,9 @@ def _reports(app: App) -> list[dict[str, Any]]:
                 "title": reports.title,
                 "destination": destination,
                 "remote_id": None,
-                "members": app.discretion.count(app.ledger.reported_orders(destination)),
+                "members": app.ledger.reported_orders(destination),
                 "reached": None if last is None else _reached(app, last),
-                "last_run": last and app.discretion.run(last),
+                "last_run": last,
                 "schedule": reports.schedule,
                 "next_run_at": next_run(reports, app.now()),
                 **_served(app, reports),
@@ -179,9 +179,9 @@ def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "title": "no longer in the project",
             "destination": remote.destination,
             "remote_id": remote.remote_id,
-            "members": app.discretion.count(remote.members),
+            "members": remote.members,
             "reached": None,
-            "last_run": _last(app, remote.audience, remote.destination),
+            "last_run": app.ledger.last_run(remote.audience, remote.destination),
             "schedule": None,
             "next_run_at": None,
             "told_by_partner": dict(remote.statistics),
@@ -192,9 +192,17 @@ def _left_over(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _last(app: App, audience: str, destination: str) -> Run | None:
-    found = app.ledger.last_run(audience, destination)
-    return None if found is None else app.discretion.run(found)
+def _discreet(app: App, places: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The places with no count that the project does not show, nor one that tells such a count."""
+    discretion, runs = app.discretion, [place["last_run"] for place in places]
+    shown = iter(discretion.runs([run for run in runs if run is not None]))
+    told = []
+    for place, run in zip(places, runs, strict=True):
+        last = None if run is None else next(shown)
+        members = discretion.beside(place["members"], run, last)
+        sizes = discretion.counts(place["told_by_partner"], "size_lower", "size_upper")
+        told.append(place | {"members": members, "last_run": last, "told_by_partner": sizes})
+    return told
 
 
 def next_run(audience: Scheduled, now: datetime) -> datetime | None:
@@ -216,7 +224,7 @@ def runs(
     """List the runs, newest first."""
     with opened(debug=context.obj["debug"]) as app:
         listed = app.ledger.runs(audience=audience, destination=destination, limit=limit)
-        found = [app.discretion.run(one) for one in listed]
+        found = app.discretion.runs(listed)
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 

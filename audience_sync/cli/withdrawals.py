@@ -81,10 +81,10 @@ def withdraw(
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            unusable = {"unusable": received.unusable}
-            print_json(progress | unusable | {"reasons": worked.reasons})
+            told = progress | {"unusable": received.unusable, "reasons": worked.reasons}
+            print_json(app.discretion.counts(told, "people", "missing", "unusable"))
         else:
-            _tell(received, progress, worked, partner)
+            _tell(app, received, progress, worked, partner)
     unacknowledged = _unacknowledged(progress)
     return codes.PARTLY if unacknowledged or received.unusable else codes.DONE
 
@@ -129,22 +129,25 @@ def clock_object(app: App) -> dict[str, Any]:
     from audience_sync.runs.clock import clocked  # noqa: PLC0415 - keeps --help light
 
     deadline = app.project.withdrawals.deadline.total_seconds()
-    return asdict(clocked(app.ledger, app.now(), deadline))
+    found = asdict(clocked(app.ledger, app.now(), deadline))
+    return app.discretion.counts(found, "open", "near", "late", "acknowledged")
 
 
 def tell_clock(app: App, *, only_open: bool = False) -> None:
     """The ages of withdrawals, for people; with `only_open` nothing where none is open."""
+    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+
     found = clock_object(app)
     if count := found["open"]:
         oldest = "" if found["oldest"] is None else f", the oldest for {_span(found['oldest'])}"
         they = "withdrawal is on its" if count == 1 else "withdrawals are on their"
-        print(f"\n{count:,} {they} way{oldest}.")
+        print(f"\n{number(count)} {they} way{oldest}.")
     elif not only_open:
         print("No withdrawal is on its way.")
     if found["late"]:
-        print(f"{found['late']:,} have missed the deadline of {_span(found['deadline'])}.")
+        print(f"{number(found['late'])} have missed the deadline of {_span(found['deadline'])}.")
     if found["near"]:
-        print(f"{found['near']:,} will miss the deadline of {_span(found['deadline'])} soon.")
+        print(f"{number(found['near'])} will miss the deadline of {_span(found['deadline'])} soon.")
     if found["p50"] is not None and not only_open:
         print(
             f"Partners acknowledged half of the last 30 days' within {_span(found['p50'])}, "
@@ -170,16 +173,20 @@ def _unacknowledged(progress: dict[str, Any]) -> int:
 
 
 def _tell(
-    received: Received, progress: dict[str, Any], worked: Worked, partner: str | None
+    app: App, received: Received, progress: dict[str, Any], worked: Worked, partner: str | None
 ) -> None:
-    one = received.people == 1
-    people = "1 person withdraws" if one else f"{received.people:,} people withdraw"
+    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+
+    count, one = app.discretion.count, received.people == 1
+    told = number(count(received.people))
+    people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
     print(f"Recorded {', '.join(received.withdrawals)}: {people}.")
     if received.unusable:
-        rows = "1 row holds" if received.unusable == 1 else f"{received.unusable:,} rows hold"
+        bad = number(count(received.unusable))
+        rows = "1 row holds" if bad == "1" else f"{bad} rows hold"
         print(f"{rows} no identifier that can be read: look at them.")
     if progress["missing"]:
-        print(_missing(progress["missing"], one=one))
+        print(_missing(number(count(progress["missing"])), one=one))
     print(_reached(progress, "this person" if one else "any of them", partner))
     if _unacknowledged(progress):
         for reason in worked.reasons:
@@ -197,10 +204,10 @@ def _reached(progress: dict[str, Any], them: str, partner: str | None) -> str:
     return f"Acknowledged at {held - left} of {held} {where}; {blocked}."
 
 
-def _missing(count: int, *, one: bool) -> str:
+def _missing(count: str, *, one: bool) -> str:
     if one:
         return "Note that the source has no customer with this id, so that only the id is refused."
-    ids = "1 customer id is" if count == 1 else f"{count:,} customer ids are"
+    ids = "1 customer id is" if count == "1" else f"{count} customer ids are"
     return f"{ids} not in the source, so that only the ids themselves are refused."
 
 

@@ -56,7 +56,7 @@ def sync(task: Any, audiences: list[str], destination: str | None = None) -> Non
     """Plan these audiences in one pass, and let each run be delivered on its own."""
     with _opened() as app:
         for outcome in app.plan_for_later(audiences, destination):
-            _send_all(task, _after_planning(outcome.run, outcome.error))
+            _send_all(task, _after_planning(app, outcome.run, outcome.error))
         _wake_pieces(task, app)
 
 
@@ -64,7 +64,7 @@ def scheduled(task: Any, audiences: list[str]) -> None:
     """The same for those of these audiences whose due time was not served yet."""
     with _opened() as app:
         for outcome in app.plan_scheduled(audiences):
-            _send_all(task, _after_planning(outcome.run, outcome.error))
+            _send_all(task, _after_planning(app, outcome.run, outcome.error))
         _wake_pieces(task, app)
 
 
@@ -120,7 +120,7 @@ def purge(task: Any) -> None:  # noqa: ARG001 - as Celery calls it
     with _opened() as app:
         for purged in app.purge_if_due():
             if purged.count:
-                _log.info("Purged %s: %s", purged.what, purged.count)
+                _log.info("Purged %s: %s", purged.what, app.discretion.count(purged.count))
 
 
 def withdraw(task: Any) -> None:
@@ -136,7 +136,8 @@ def watch(task: Any) -> None:
         received = app.withdrawals.look()
         app.withdrawals.warn()
         if received is not None and received.withdrawals:
-            _log.info("%d customers refused since the last look", received.people)
+            people = app.discretion.count(received.people)
+            _log.info("%s customers refused since the last look", people)
             _send_all(task, [Message(task=WITHDRAW)])
 
 
@@ -190,11 +191,11 @@ def _gone_on(app: App, run_id: str) -> Run | None:
         _log.warning("Run %s of %s waits for %s: %s", run.id, run.audience, run.destination, error)
         return run
     if run is not None:
-        _tell(run)
+        _tell(app, run)
     return run
 
 
-def _after_planning(run: Run | None, error: AudienceSyncError | None) -> list[Message]:
+def _after_planning(app: App, run: Run | None, error: AudienceSyncError | None) -> list[Message]:
     if run is not None and run.state is RunState.DELIVERING:
         _log.info("Run %s of %s is not at its end yet and goes on first", run.id, run.audience)
         return [_wake(run)]
@@ -205,7 +206,7 @@ def _after_planning(run: Run | None, error: AudienceSyncError | None) -> list[Me
     elif error is not None:
         _log.error("%s", error)
     elif run is not None:
-        _tell(run)
+        _tell(app, run)
     return [_wake(run)] if run is not None and run.state is RunState.PLANNED else []
 
 
@@ -219,10 +220,10 @@ def _after_job(app: App, job: Job) -> list[Message]:
     run = app.fanout.delivered(job)
     if run is not None:
         app.read_statistics(run)
-        _tell(run)
+        _tell(app, run)
         return _after_work(app, run)
     planned = app.fanout.planned(job)
-    return [message for one in planned for message in _after_planning(one, None)]
+    return [message for one in planned for message in _after_planning(app, one, None)]
 
 
 def _wake_pieces(task: Any, app: App) -> None:
@@ -267,9 +268,9 @@ def _send_all(task: Any, messages: list[Message]) -> None:
         message.send(task.app)
 
 
-def _tell(run: Run) -> None:
+def _tell(app: App, run: Run) -> None:
     level = logging.WARNING if run.state in (RunState.HELD, RunState.FAILED) else logging.INFO
-    reason = f": {run.reason}" if run.reason else ""
+    reason = f": {app.discretion.text(run.reason)}" if run.reason else ""
     words = run.id, run.audience, run.destination, run.state, reason
     fields = {"run": run.id, "audience": run.audience, "destination": run.destination}
     _log.log(level, "Run %s of %s to %s is %s%s", *words, extra=fields)

@@ -24,9 +24,8 @@ def some_customers(base: Path) -> dict[str, str]:
     query = f"SELECT email, phone_number, ios_ad_id, android_ad_id FROM customers LIMIT {SOME}"  # noqa: S608 - our own
     with closing(sqlite3.connect(base)) as opened:
         rows = opened.execute(query).fetchall()
-    return {
-        f"{at} of customer {n}": v for n, row in enumerate(rows) for at, v in enumerate(row) if v
-    }
+    named = {f"{at} of customer {n}": v for n, row in enumerate(rows) for at, v in enumerate(row)}
+    return {name: value for name, value in named.items() if value and value.strip("0-")}
 
 
 def test_the_demonstration(

@@ -12,6 +12,7 @@ from fanned_world import FannedWorld
 from pipeline_world import granted
 
 from audience_sync.cli.jobs import jobs_under_way, print_jobs
+from audience_sync.discretion import Discretion
 from audience_sync.fanning import Fanout
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.records import JobState, RunState
@@ -29,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FannedWorld:
 
 def app_of(world: FannedWorld) -> Any:
     """What the command line asks of an app."""
-    return SimpleNamespace(ledger=world.ledger, now=world.now)
+    return SimpleNamespace(ledger=world.ledger, now=world.now, discretion=Discretion(None))
 
 
 def fanout_of(world: FannedWorld) -> Fanout:

@@ -130,3 +130,55 @@ def test_a_count_by_itself() -> None:
     assert [discreet.count(count) for count in (0, 1, 9, 10)] == [0, SMALL, SMALL, 10]
     for low, high in pairwise((0, 1, 9, 10)):
         assert Discretion(0).count(low) == low < high
+
+
+def _one_of_a_source(rows: int, small: int, audience: str) -> Run:
+    """A run that nobody is left out of but some few, and those outside the audience."""
+    members = rows - small if audience == "all" else small
+    funnel = {
+        "rows_read": rows,
+        "withdrawn": small,
+        "not_in_audience": rows - small - members,
+        "members": members,
+    }
+    delta = {"held": 0, "wanted": members, "unchanged": 0, "additions": members, "removals": 0}
+    return run(funnel=funnel, delta=delta, audience=audience)
+
+
+def test_no_run_tells_what_one_of_the_same_source_hides() -> None:
+    """The rows that were read are the same for every audience, so they are hidden in all."""
+    runs = [_one_of_a_source(1_000, 3, "all"), _one_of_a_source(1_000, 12, "few")]
+    alone = [Discretion(LEAST).run(one).funnel["rows_read"] for one in runs]
+    together = [one.funnel["rows_read"] for one in Discretion(LEAST).runs(runs)]
+    assert len(set(together)) == 1
+    assert HIDDEN in together or HIDDEN not in alone
+    assert Discretion(None).runs(runs) == runs
+
+
+def test_a_list_tells_no_more_than_its_run() -> None:
+    """Its members are hidden where the run hides the same count; a small one is told as small."""
+    here = Discretion(LEAST)
+    one = _one_of_a_source(60, 3, "all")
+    shown = here.run(one)
+    assert shown.delta["wanted"] == HIDDEN
+    assert here.beside(57, one, shown) == HIDDEN
+    assert here.beside(30, one, shown) == 30
+    assert here.beside(4, one, shown) == here.beside(4, None, None) == SMALL
+    assert here.counts({"people": 4, "open": 5, "all": 60}, "people", "all", "gone") == {
+        "people": SMALL,
+        "open": 5,
+        "all": 60,
+    }
+
+
+@given(st.lists(runs(), min_size=1, max_size=4))
+def test_runs_together_hide_at_least_what_each_hides(several: list[Run]) -> None:
+    """And rows of one source are told of all of them or of none."""
+    here = Discretion(LEAST)
+    for one, alone, shown in zip(several, map(here.run, several), here.runs(several), strict=True):
+        for name, count in alone.funnel.items():
+            assert shown.funnel[name] == count or isinstance(count, int)
+            assert isinstance(shown.funnel[name], str) or shown.funnel[name] == one.funnel[name]
+    rows = {one.funnel["rows_read"] for one in several}
+    told = {one.funnel["rows_read"] for one in here.runs(several)}
+    assert len(told - {HIDDEN, SMALL}) <= len(rows)
