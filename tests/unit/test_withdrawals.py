@@ -140,6 +140,7 @@ def test_a_withdrawal_from_one_partner_concerns_no_other(world: WithdrawnWorld) 
     world.ran()
     world.withdraw(email="p1@example.com", partner="Other")
     world.lane_works()
+    assert world.partner.holds == EVERYBODY
     world.ran()
     assert world.partner.holds == EVERYBODY
 
