@@ -32,7 +32,8 @@ NOBODY = {
     "position", "rejected_positions", "attempts", "batches", "version", "status", "code",
     "pieces", "done", "at_work", "alerts", "held", "open", "sequence", "lines", "checkpoints",
     "signed", "purged", "oldest", "p50", "p95", "deadline", "lists", "destinations", "traces",
-    "plans", "files", "generation", "withdrawals", "queued", "sent", "acknowledged", "confirmed", "number",
+    "plans", "files", "generation",
+    "withdrawals", "queued", "sent", "acknowledged", "confirmed", "number",
 }  # fmt: skip
 # Where the words above count people all the same.
 PEOPLE = {"delta.held", "withdrawals.open", "withdrawals.acknowledged", "clock.acknowledged"}
