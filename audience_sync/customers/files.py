@@ -21,6 +21,7 @@ from audience_sync.customers.conditions import (
     settle_types,
     written_types,
 )
+from audience_sync.customers.rows import find_open_quote, find_uneven_row
 from audience_sync.customers.table import WHOLE, ChangedError, Place, Split
 from audience_sync.errors import ConfigurationError, SourceError
 
@@ -43,10 +44,10 @@ _CAUSES = {
     "empty csv": "it is empty, without even a header",
     "end of file": "it ends too early",
     "ended before": "it ends too early",
-    "as dtype `str`": "a quote is opened and never closed",
     "par1": "it is not a whole Parquet file",
     "permission denied": "it may not be read by this user",
 }
+_OPEN_QUOTE = "as dtype `str`"
 
 
 class FileTable:
@@ -144,6 +145,7 @@ class FileTable:
                 types = written_types([self._scan(file) for file in files], named)
             types = settle_types(conditions, used, types)
         for file in self._wanted(files, split):
+            self._check_rows(file)
             with self._explained(file):
                 for part in self._parts(file, schemas[file], rows, split):
                     chosen = select(part, columns, conditions, schemas[file], types)
@@ -151,6 +153,15 @@ class FileTable:
                         chunk_size=rows, engine="streaming", optimizations=self._optimizations
                     ):
                         yield from frame.iter_slices(rows)
+
+    def _check_rows(self, file: str) -> None:
+        """Refuse a CSV with a row too short; an object store's is not read twice for it."""
+        if self._format != "csv" or self._remote:
+            return
+        with self._explained(file):
+            wrong = find_uneven_row(Path(file), _separator(Path(file)))
+        if wrong is not None:
+            raise self._broken(file, wrong)
 
     def _wanted(self, files: list[str], split: Split) -> list[str]:
         if split.file is None:
@@ -240,10 +251,15 @@ class FileTable:
         except _ERRORS as error:
             told = str(error).lower()
             cause = next((why for sign, why in _CAUSES.items() if sign in told), None)
-            raise SourceError(
-                f"{Path(file).name} of {self._where} cannot be read as {self._format}"
-                + (f": {cause}" if cause else "")
-            ) from None
+            if _OPEN_QUOTE in told:
+                cause = find_open_quote(None if self._remote else Path(file))
+            raise self._broken(file, cause) from None
+
+    def _broken(self, file: str, cause: str | None) -> SourceError:
+        return SourceError(
+            f"{Path(file).name} of {self._where} cannot be read as {self._format}"
+            + (f": {cause}" if cause else "")
+        )
 
 
 def _row_groups(file: str, rows: int) -> Iterator[tuple[int, int]]:

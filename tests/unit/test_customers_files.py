@@ -240,12 +240,22 @@ def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
+def shortened(content: bytes) -> bytes:
+    return gzip.compress(gzip.decompress(content) + b"7,anna@example.com\n8")
+
+
 @pytest.mark.parametrize(
     ("name", "spoil", "why"),
     [
         ("c.parquet", cut, "not a whole Parquet file"),
         ("c.parquet", lambda _: b"", "cannot be read as parquet"),
-        ("c.csv", lambda content: content + b'"broken,row\n1,2\n', "a quote is opened"),
+        (
+            "c.csv",
+            lambda content: content + b'"broken,row\n1,2\n',
+            "in line 1502 a quote is opened .* write the file whole",
+        ),
+        ("c.csv", lambda content: content + b"7,anna@example.com,tr", "row 1502, .* fewer fields"),
+        ("c.csv.gz", shortened, "row 1502, .* fewer fields .* write the file whole"),
         ("c.parquet", lambda content: content[:60] + bytes(40) + content[100:], "cannot be read"),
         ("c.csv.gz", cut, "ends too early"),
         ("c.ndjson.gz", cut, "ends too early"),
@@ -267,7 +277,23 @@ def test_broken_files_are_explained(
     with pytest.raises(SourceError, match=rf"{name} of source\.url.*{why}") as caught:
         read(source(tmp_path, name), rows=1_000)
     assert SECRET not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'id,email,consent,consent_at,born\n7,"x@example.com\nand, more",true,,\n',
+        'id;email;consent;consent_at;born\n7;"a;b";true;;""\n\n\n',
+        "\ufeffid,email,consent,consent_at,born\r\n7,,true,,\r\n8,,false,,",
+        'id,email,consent,consent_at,born\n7,5" pipe,true,,',
+    ],
+)
+def test_whole_rows_in_unusual_writing_are_read(tmp_path: Path, content: str) -> None:
+    """Breaks, quotes, blank lines and empty last fields do not make a row too short."""
+    (tmp_path / "c.csv").write_text(content, encoding="utf-8")
+
+    assert read(source(tmp_path, "c.csv"))["customer_id"].drop_nulls().to_list()[:1] == ["7"]
 
 
 def test_no_file_is_an_error(tmp_path: Path) -> None:

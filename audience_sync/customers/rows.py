@@ -1,0 +1,75 @@
+"""Whether every row of a CSV is as long as its header.
+
+Polars takes a row that is too short with its missing fields empty. A file that is still being
+written ends in such a row, and whoever stands in it would lose a consent or an address.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import csv
+
+_BLOCK = 1 << 22  # bytes; no row is longer, or the file is not looked at further
+_NOTHING = csv.ConvertOptions(include_columns=["\x00"], include_missing_columns=True)
+
+
+def find_uneven_row(path: Path, separator: str) -> str | None:
+    """What is wrong with the first row that has not one field for each column, None without one.
+
+    Blank lines are no rows. All other damage is left to whoever reads the rows.
+    """
+    # Only a reader without threads can number rows; it is several times as slow.
+    if _first_uneven(path, separator, threads=True) is None:
+        return None
+    row = _first_uneven(path, separator, threads=False)
+    if row is None:
+        return None
+    if row.text.count('"') % 2:
+        return find_open_quote(path)
+    size = "fewer" if row.actual_columns < row.expected_columns else "more"
+    return (
+        f"row {row.number}, counted with the header, has {size} fields than the header; "
+        "write the file whole before it takes its name"
+    )
+
+
+def find_open_quote(path: Path | None) -> str:
+    """Where a quote is opened that nobody closes: told if one line only can be meant."""
+    place = _odd_line(path) if path is not None else ""
+    return f"{place}a quote is opened and never closed; close it, or write the file whole"
+
+
+def _odd_line(path: Path) -> str:
+    odd = pl.col("line").str.count_matches('"', literal=True) % 2 == 1
+    lines = pl.scan_lines(path, row_index_name="at", row_index_offset=1, glob=False)
+    try:
+        found = lines.filter(odd).select("at").head(2).collect(engine="streaming")["at"].to_list()
+    except pl.exceptions.PolarsError:
+        return ""
+    return f"in line {found[0]} " if len(found) == 1 else ""
+
+
+def _first_uneven(path: Path, separator: str, *, threads: bool) -> csv.InvalidRow | None:
+    found: list[csv.InvalidRow] = []
+
+    def stop(row: csv.InvalidRow) -> str:
+        found.append(row)
+        return "error"
+
+    try:
+        with csv.open_csv(
+            path,
+            read_options=csv.ReadOptions(use_threads=threads, block_size=_BLOCK),
+            parse_options=csv.ParseOptions(
+                delimiter=separator, newlines_in_values=True, invalid_row_handler=stop
+            ),
+            convert_options=_NOTHING,
+        ) as batches:
+            for _ in batches:
+                pass
+    except pa.ArrowException:
+        pass
+    return found[0] if found else None
