@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _RAW = "device/raw"
 _OPERATOR = "operator"
+# What is acknowledged and was never sent waits for removals of others to be confirmed.
+_NOT_LOOKED = (WithdrawalState.QUEUED, WithdrawalState.SENT)
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +114,7 @@ class Withdrawing:
     def progress(self, withdrawals: Sequence[str]) -> Mapping[str, Any]:
         """Counts and states of some withdrawals, by their ids; nothing about anybody.
 
-        `held` destinations had somebody to take off, or may have as long as that is open;
+        `held` destinations had somebody to take off, or may have, as long as nobody could look;
         `missing` customers are not in the source.
         """
         ledger, states, held = self.lane.ledger, dict[str, int](), 0
@@ -120,7 +122,7 @@ class Withdrawing:
         sequences = {one.sequence for one in found}
         for row in ledger.withdrawal_deliveries(sequences=sequences) if sequences else ():
             states[row.state.value] = states.get(row.state.value, 0) + 1
-            held += row.sent_at is not None or row.state is not WithdrawalState.CONFIRMED
+            held += row.sent_at is not None or row.state in _NOT_LOOKED
         return {
             "withdrawals": list(withdrawals),
             "people": sum(one.people for one in found),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from audience_sync.connector import Connector, Receipt
 from audience_sync.errors import ConfigurationError, RefusedError
-from audience_sync.ledger.records import BatchState, Operation, Run, RunState
+from audience_sync.ledger.records import Run, RunState
 from audience_sync.ledger.withdrawals import ListRemoval
 from audience_sync.membership.digests import Bytes
 from audience_sync.membership.lines import Lines
@@ -69,6 +69,8 @@ class AtList:
         self.books = Books(remote, *parts, lane.leavers, watched=watched)
         sending = [run for run in self.runs if run.state is RunState.DELIVERING]
         self.under_way = UnderWay(*parts, sending)
+        delivered = [run for run in self.runs if run.state is RunState.DELIVERED]
+        self.delivered = UnderWay(*parts, delivered)
         self.removal = self.ledger.list_removal(audience, destination)
         self.partner = lane.partner_of(destination)
 
@@ -158,8 +160,11 @@ class AtList:
 
     def _rid(self) -> Step:
         """Nobody who withdrew is held, as far as we know; noted where the list is ours to note."""
-        if self._unsure_removals():
-            return Step(acknowledged=self.head, again=_ASK_AGAIN)
+        each = self.lane.standing.each(self.books.known, self.head, self.partner or "")
+        unsure, waiting = self.delivered.unsure(united(list(each.values())))
+        if waiting:  # for the partner's last word on what a run took off
+            named, told = _naming(each, unsure), Step(acknowledged=self.head, again=_ASK_AGAIN)
+            return replace(told, sent=self.head if named else 0, named=named)
         if self._comes_back():
             return Step(acknowledged=self.head, again=_BUSY)
         if self.alone and self.books.remote.manifest and self.books.known < self.head:
@@ -176,15 +181,6 @@ class AtList:
 
     def _digests(self, after: int, through: int) -> Bytes:
         return self.lane.standing.digests(after, through, self.partner or "")
-
-    def _unsure_removals(self) -> bool:
-        """Whether a run's removals still wait for the partner's last word."""
-        return any(
-            batch.operation is Operation.REMOVE and batch.state is BatchState.PENDING
-            for run in self.runs
-            if run.state is RunState.DELIVERED
-            for batch in self.ledger.batches(run.id)
-        )
 
     def _asked(self) -> Step | None:
         """Ask about a removal that waits; None when nothing waits any more."""

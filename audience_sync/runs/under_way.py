@@ -1,10 +1,11 @@
-"""Whom runs that are being delivered to a list bring, or perhaps brought."""
+"""Whom runs bring to a list that are being delivered, and whose removal waits for an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, BatchState, Operation, Run
 from audience_sync.membership.digests import Bytes
@@ -18,7 +19,7 @@ from audience_sync.runs.settle import of_members, was_sent_before
 
 @dataclass(frozen=True)
 class UnderWay:
-    """The additions of these runs."""
+    """What these runs do to their list."""
 
     ledger: Ledger
     location: StateLocation
@@ -47,10 +48,27 @@ class UnderWay:
                 if batch.attempts or not sent:
                     yield lines
 
+    def unsure(self, digests: Bytes) -> tuple[list[Lines], bool]:
+        """Which of these people were taken off unconfirmed, and whether anybody was."""
+        found, waiting = [], False
+        for run in self.runs:
+            try:
+                for batch, lines in self._of(run, Operation.REMOVE):
+                    if batch.state is BatchState.PENDING:
+                        found.append(lines.take(members_with(lines, digests)))
+                        waiting = True
+            except StateError:
+                if self.ledger.run(run.id).state is run.state:
+                    raise  # else it was confirmed meanwhile, and its outbox is gone
+        return found, waiting
+
     def _additions(self, run: Run) -> Iterator[tuple[Batch, Lines]]:
+        yield from self._of(run, Operation.ADD)
+
+    def _of(self, run: Run, operation: Operation) -> Iterator[tuple[Batch, Lines]]:
         outbox: Outbox | None = None
         for batch in self.ledger.batches(run.id):
-            if batch.operation is Operation.ADD:
+            if batch.operation is operation:
                 if outbox is None:
                     outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
                 yield batch, outbox.batch(batch.position)

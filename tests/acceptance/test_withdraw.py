@@ -99,6 +99,28 @@ def test_it_counts_only_destinations_that_held_somebody(open_shop: Callable[...,
     assert "every future addition is blocked" in shop.must("withdraw", "--phone", rows[0][2]).out
 
 
+@pytest.mark.parametrize("by", [("--email", "stranger@example.com"), ("--customer-id", "4711")])
+def test_a_delivery_that_is_not_confirmed_holds_no_stranger(
+    open_shop: Callable[..., Shop], by: tuple[str, str]
+) -> None:
+    """Others' removals that a partner has not confirmed concern nobody who was never there."""
+    rows = people(12)
+    shop = open_shop(rows)
+    shop.must("sync")
+    shop.must("status", "--poll")
+    shop.fault("slow-processing", operation="*", partner="google", seconds=600, times=None)
+    shop.customers(rows[1:])
+    shop.must("sync")
+
+    told = shop.must("withdraw", *by).out
+    assert "Nothing had to be removed, since no list holds this person" in told
+    assert "cknowledged" not in told
+    assert shop.must("withdraw", *by, "--json").json["held"] == 0
+    leaving = shop.must("withdraw", "--email", rows[0][1], "--json").json
+    assert leaving["held"] == 1  # the sync asked Google to take them off, and nobody knows yet
+    assert shop.must("withdraw", "--email", rows[1][1], "--json").json["held"] == 2
+
+
 def test_a_customer_id_that_the_source_does_not_have(open_shop: Callable[..., Shop]) -> None:
     """Only the id can be blocked then, and the answer says so."""
     shop = open_shop(people(12))
