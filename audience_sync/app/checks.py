@@ -74,10 +74,17 @@ class Checks:
         yield "decisions", self._decisions
         if project.orders is not None:
             yield "orders", self._orders
+        if project.webhooks is not None:
+            yield "webhooks", self._webhooks
 
     def _looks_at(self, destinations: list[str]) -> Iterator[_Look]:
         for name in destinations:
             yield f"destination {name}", lambda name=name: self._destination(name)  # type: ignore[misc] # mypy infers no default of a lambda
+
+    def _webhooks(self) -> str:
+        if self.parts.project.webhooks_lack:
+            raise ConfigurationError(self.parts.project.webhooks_lack)
+        return "the secrets of its senders are there"
 
     def _connectors(self) -> str:
         installed = self.parts.installed

@@ -69,9 +69,16 @@ class Findings:
     def raise_if_any(self) -> None:
         """End with one ConfigurationError that has a line for each finding."""
         if self.found:
-            ordered = sorted(self.found, key=lambda finding: finding.line)
-            sentences = dict.fromkeys(self._sentence(finding) for finding in ordered)
-            raise ConfigurationError("\n".join(sentences))
+            raise ConfigurationError(self.told())
+
+    def told(self) -> str:
+        """A line for each finding; empty when nothing is wrong."""
+        ordered = sorted(self.found, key=lambda finding: finding.line)
+        return "\n".join(dict.fromkeys(self._sentence(finding) for finding in ordered))
+
+    def aside(self) -> Findings:
+        """Findings about the same file that do not stop whoever reads it."""
+        return Findings(self.path, self.lines, hidden=self.hidden)
 
     def _sentence(self, finding: Finding) -> str:
         text = finding.text

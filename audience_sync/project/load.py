@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
@@ -104,7 +104,7 @@ class _Loader:
         audiences = self._audiences(source, _Defaults(guards, timezone), destinations)
         orders = self._orders(_Defaults(guards, timezone), destinations, audiences)
         canaries = self._canaries(source)
-        webhooks = self._webhooks()
+        webhooks, webhooks_lack = self._webhooks()
         privacy = self._privacy()
         withdrawals = self._optional("withdrawals", WithdrawalsSection) or WithdrawalsSection()
         if head is None or source is None:
@@ -124,6 +124,7 @@ class _Loader:
             orders=orders,
             canaries=canaries,
             webhooks=webhooks,
+            webhooks_lack=webhooks_lack,
             **privacy,
             withdrawals=withdrawals,
             report_threshold=head.report_threshold,
@@ -212,16 +213,19 @@ class _Loader:
             check_canaries(found, source.columns.kinds, self.findings)
         return found
 
-    def _webhooks(self) -> Webhooks | None:
+    def _webhooks(self) -> tuple[Webhooks | None, str]:
+        """The section, and which of its secrets are absent: only who serves it needs them."""
         written = self.tree.get(WEBHOOKS)
         if written is None:
-            return None
+            return None, ""
         place: Place = (WEBHOOKS,)
         secrets = frozenset((WEBHOOKS, *steps) for steps in secret_places(Webhooks, written))
-        found = self._validated(Webhooks, self.references.fill(written, place, secrets), place)
+        absent = self.findings.aside()
+        filled = replace(self.references, absent=absent).fill(written, place, secrets)
+        found = self._validated(Webhooks, filled, place)
         if found is not None:
             check_webhooks(found, self.connectors, self.findings)
-        return found
+        return found, absent.told()
 
     def _policy(self, source: Source | None) -> Policy:
         policy = self._optional("policy", Policy) or Policy()

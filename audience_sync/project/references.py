@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl, urlsplit
@@ -64,10 +64,14 @@ def _leaves(value: object, place: Place) -> Iterator[Place]:
 
 @dataclass(frozen=True)
 class References:
-    """Replaces references by what they stand for, and notes those that stand for nothing."""
+    """Replaces references by what they stand for, and notes those that stand for nothing.
+
+    Secrets that stand for nothing are noted in `absent`, where that is given.
+    """
 
     findings: Findings
     environ: Mapping[str, str]
+    absent: Findings | None = None
 
     def fill(self, value: Any, place: Place, secrets: frozenset[Place] = frozenset()) -> Any:
         """The value with every reference replaced; `secrets` are places that allow nothing else."""
@@ -86,10 +90,11 @@ class References:
     def secret(self, written: object, place: Sequence[Step]) -> str:
         """A secret, which must be one whole reference."""
         if isinstance(written, str):
+            found = replace(self, findings=self.absent or self.findings)
             if _ONE_VARIABLE.fullmatch(written):
-                return self.text(written, place)
+                return found.text(written, place)
             if written.startswith("file:") and len(written) > len("file:"):
-                return self._file(written, place)
+                return found.file(written, place)
         self._hide(str(written))
         variable = re.sub(r"[^A-Z0-9]+", "_", "_".join(str(step) for step in place[1:]).upper())
         self.findings.add(
@@ -101,7 +106,7 @@ class References:
     def url(self, written: str, place: Sequence[Step]) -> str:
         """A source's URL: a password in it must be a reference, the rest may be."""
         if written.startswith("file:") and not written.startswith("file://"):
-            return self._file(written, place)
+            return self.file(written, place)
         if any(not _ONE_VARIABLE.fullmatch(part) for part in self._credentials(written)):
             self._hide(written, *self._credentials(written))
             self.findings.add(
@@ -132,7 +137,8 @@ class References:
         self._hide(found)
         return found
 
-    def _file(self, written: str, place: Sequence[Step]) -> str:
+    def file(self, written: str, place: Sequence[Step]) -> str:
+        """What the file that `file:/path` names holds, without its last line break."""
         path = self.findings.path.parent / Path(written.removeprefix("file:")).expanduser()
         try:
             with path.open("rb") as opened:

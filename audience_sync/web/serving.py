@@ -124,6 +124,8 @@ def _section(app: App) -> Webhooks:
             f"nobody may send withdrawals yet: write webhooks: with keys: into "
             f"{app.project.path.name}; docs/web.md shows how"
         )
+    if app.project.webhooks_lack:
+        raise ConfigurationError(app.project.webhooks_lack)
     return app.project.webhooks
 
 

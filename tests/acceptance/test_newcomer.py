@@ -37,6 +37,22 @@ def test_a_list_that_vanished_is_forgotten_on_advice(open_shop: Open) -> None:
     assert shop.held() == expected(rows[:2])
 
 
+def test_a_secret_of_serve_stops_no_other_command(
+    open_shop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who syncs need not know the key of who sends withdrawals; `check` and `serve` ask for it."""
+    monkeypatch.delenv("WEBHOOK_KEY", raising=False)
+    section = '\nwebhooks: {keys: {shop: "${WEBHOOK_KEY}"}}\n'
+    shop = open_shop(people(3), change=lambda text: text + section, destinations="[meta-se]")
+    shop.must("sync", "everyone")
+    shop.must("withdraw", "--customer-id", "1")
+    shop.must("status")
+    for command in (["check"], ["serve", "--port", "0"]):
+        told = shop.run(*command)
+        assert told.code != 0
+        assert "variable WEBHOOK_KEY is not set; set it" in " ".join((told.out + told.err).split())
+
+
 def test_a_refusal_with_the_list_in_place_advises_nothing(open_shop: Open) -> None:
     """Only a list that its partner no longer has is worth forgetting."""
     shop = open_shop(people(3), destinations="[meta-se]")

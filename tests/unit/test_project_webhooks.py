@@ -73,7 +73,8 @@ webhooks:
         ("webhooks: {}", "write keys:, onetrust: or usercentrics:"),
         ("webhooks: {keys: {shop: canary-literal-secret}}", "a secret does not stand in the"),
         ("webhooks: {keys: {shop: '${SHORT}'}}", "is shorter than 16 characters"),
-        ("webhooks: {keys: {shop: '${UNSET}'}}", "UNSET is not set"),
+        ("webhooks: {keys: {shop: '${UNSET} '}}", "a secret does not stand in the"),
+        ("webhooks: {keys: {shop: 'file:'}}", "a secret does not stand in the"),
         ("webhooks: {keys: {shop: '${SECRET}'}, onetrust: {purposes: {a: all}}}", "write keys: or"),
         (
             "webhooks: {onetrust: {keys: {a: '${SECRET}'}, purposes: {a: [metta]}}}",
@@ -103,6 +104,22 @@ def test_what_is_wrong_is_told_without_secrets(tmp_path: Path, section: str, tol
     assert told in str(found.value)
     assert "canary" not in str(found.value)
     assert str(found.value).startswith("audience-sync.yaml:6")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [("${UNSET}", "variable UNSET is not set"), ("file:nowhere", "nowhere cannot be read")],
+)
+def test_a_secret_that_only_serving_needs_stops_nothing_else(
+    tmp_path: Path, written: str, told: str
+) -> None:
+    """A machine that syncs need not know who may send withdrawals to another."""
+    found = load(tmp_path, f"webhooks: {{keys: {{shop: '{written}', other: '${{SECRET}}'}}}}")
+
+    assert found.webhooks is not None
+    assert found.webhooks_lack.startswith("audience-sync.yaml:6: webhooks.keys.shop: ")
+    assert told in found.webhooks_lack
+    assert "other" not in found.webhooks_lack
 
 
 def test_the_schema_describes_the_secrets_as_references() -> None:
