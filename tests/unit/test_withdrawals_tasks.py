@@ -15,6 +15,7 @@ import pytest
 from pipeline_world import granted
 from withdrawn_world import WithdrawnWorld, written
 
+from audience_sync.discretion import Discretion
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records import Job
 from audience_sync.runs.clock import clocked, overdue_lines
@@ -71,6 +72,7 @@ class Office:
         none: tuple[list[Any], list[Job]] = ([], [])
         app = SimpleNamespace(
             withdrawals=withdrawals,
+            discretion=Discretion(None),
             ledger=self.world.ledger,
             now=self.world.now,
             fanout=SimpleNamespace(wake=[], stalled=lambda: none),
