@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from audience_sync.runs.sync import Pipeline
     from audience_sync.settings import Settings
 
-_CANCELLED = "cancelled by an operator"
-
 
 class Opened(Protocol):
     """What is asked of a project that is open; see `App`."""
@@ -165,17 +163,17 @@ class Fanout:
         """The run that a job delivered, or tried to."""
         return self.app.ledger.run(job.spec["run"]) if job.kind == delivering.KIND else None
 
-    def cancel(self, run: Run) -> Run | None:
+    def cancel(self, run: Run, reason: str) -> Run | None:
         """End the job that delivers a run, and the run; None where no job does."""
         job = job_of(self.app.ledger, run.id)
         if job is None:
             return None
-        self.coordinator.end(job, CancelledError(_CANCELLED), JobState.CANCELLED)
+        self.coordinator.end(job, CancelledError(reason), JobState.CANCELLED)
         return self.app.ledger.run(run.id)
 
-    def cancel_plan(self, job: Job) -> None:
+    def cancel_plan(self, job: Job, reason: str) -> None:
         """End the job that makes a plan; nothing of it is kept."""
-        self.coordinator.end(job, CancelledError(_CANCELLED), JobState.CANCELLED)
+        self.coordinator.end(job, CancelledError(reason), JobState.CANCELLED)
 
     def resume(self, run: Run) -> Run | None:
         """Do here what nobody does of the job that delivers a run, at once; None without a job."""

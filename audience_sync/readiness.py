@@ -171,5 +171,5 @@ def _sweep(settings: Settings) -> str:
         last = last_sweep(ledger)
     if last is None:
         return "nobody swept lately; are a beat and a worker for the queue poll running?"
-    minutes = (datetime.now(UTC) - last).total_seconds() / 60
-    return f"{max(0, round(minutes))} minutes ago"
+    minutes = round((datetime.now(UTC) - last).total_seconds() / 60)
+    return f"{minutes} minute{'s' * (minutes != 1)} ago" if minutes > 0 else "just now"

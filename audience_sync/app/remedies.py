@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from audience_sync.app.parts import Parts, operator
 from audience_sync.holder import alive, this_process
-from audience_sync.ledger.records import Lease, Run
+from audience_sync.ledger.records import Job, Lease, Run
 from audience_sync.runs.forget import forget_list
 from audience_sync.runs.leases import LEASE_SECONDS
 
@@ -21,7 +21,13 @@ class Remedies:
 
     def cancel(self, run: Run) -> Run:
         """End a run that did not end; workers that share its delivery stop."""
-        return self.parts.fanout.cancel(run) or self.parts.pipeline_of(run).cancel(run)
+        reason = f"cancelled by {operator()}"
+        ended = self.parts.fanout.cancel(run, reason)
+        return ended or self.parts.pipeline_of(run).cancel(run, reason)
+
+    def cancel_plan(self, job: Job) -> None:
+        """End the job that makes a plan; nothing of it is kept."""
+        self.parts.fanout.cancel_plan(job, f"cancelled by {operator()}")
 
     def resume(self, run: Run) -> Run:
         """Go on with a delivery that was interrupted, or ask again about one that is pending."""

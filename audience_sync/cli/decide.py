@@ -83,7 +83,7 @@ def _is_job(context: typer.Context, named: str) -> bool:
         job = next((one for one in app.ledger.jobs() if one.id == named), None)
         if job is None or job.kind != "plan":
             return False
-        app.fanout.cancel_plan(job)
+        app.remedies.cancel_plan(job)
     print("Cancelled. Nothing of it was sent; `audience-sync sync` plans anew.")
     return True
 

@@ -53,13 +53,12 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
             table.add_row(f"[bold]{place['audience']}[/]")
             last = place["audience"]
         run: Run | None = place["last_run"]
-        due = place["next_run_at"]
         table.add_row(
             f"  {place['destination']}",
             number(place["members"]),
             "-" if run is None else _word(run, place),
             "never" if run is None else ago(run.planned_at, now),
-            "on demand" if due is None else ahead(due, now),
+            _next(place, now),
             told(place["told_by_partner"], in_project=place["in_project"]),
         )
     output = console()
@@ -67,14 +66,25 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
     _print_schedules(places)
 
 
+def _next(place: Mapping[str, Any], now: datetime) -> str:
+    due = place["next_run_at"]
+    if due is None:
+        return "on demand"
+    return "[yellow]overdue[/]" if place["late_since"] else ahead(due, now)
+
+
 def _print_schedules(places: Sequence[Mapping[str, Any]]) -> None:
     """When each audience is due next, on the clocks of its schedule, and what was skipped."""
     scheduled = {place["audience"]: place for place in places if place["next_run_at"] is not None}
     output = console()
     for name, place in scheduled.items():
-        zone = place["timezone"]
-        due = place["next_run_at"].astimezone(ZoneInfo(zone))
-        output.print(f"[dim]{name} is due {due:%a %d %b %H:%M} {zone}[/]")
+        zone, late = place["timezone"], place["late_since"]
+        due = (late or place["next_run_at"]).astimezone(ZoneInfo(zone))
+        told = f"{due:%a %d %b %H:%M} {zone}"
+        if late is None:
+            output.print(f"[dim]{name} is due {told}[/]")
+        else:
+            output.print(f"[yellow]{name} is due since {told}; is `audience-sync beat` running?[/]")
         if place["schedule_note"]:
             output.print(f"[yellow]{name}, last time: {escape(place['schedule_note'])}[/]")
 

@@ -155,11 +155,10 @@ def _signed(sign: str, count: int | str) -> str:
 
 def sentences(outcomes: Sequence[Outcome], *, kept: bool = True) -> Iterator[str]:
     """What went otherwise than wished, and what a person can do about it while runs are kept."""
+    yield from _replaced(outcomes)
     for outcome in outcomes:
         where = f"[bold]{outcome.audience}[/] at [bold]{outcome.destination}[/]"
         run = outcome.run
-        for older in outcome.replaced:
-            yield f"The older plan {older} of {where} was cancelled for a newer one."
         if outcome.error is not None:
             yield f"{where}: {outcome.error}{_remedy(run, outcome.error)}"
         elif run is not None and run.state is RunState.HELD:
@@ -173,6 +172,19 @@ def sentences(outcomes: Sequence[Outcome], *, kept: bool = True) -> Iterator[str
         elif run is not None and run.funnel.get("awaiting_answer"):
             lines = number(run.funnel["awaiting_answer"])
             yield f"{where}: {lines} lines wait for an answer; `audience-sync orders` tells which"
+
+
+def _replaced(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """One sentence for all plans that newer ones took the place of."""
+    older = [
+        f"{run} of [bold]{outcome.audience}[/] at [bold]{outcome.destination}[/]"
+        for outcome in outcomes
+        for run in outcome.replaced
+    ]
+    if len(older) == 1:
+        yield f"The older plan {older[0]} was cancelled for a newer one."
+    elif older:
+        yield f"{len(older)} older plans were cancelled for newer ones: {', '.join(older)}."
 
 
 def _says_more(run: Run) -> bool:

@@ -167,6 +167,7 @@ def _served(app: App, audience: Scheduled) -> dict[str, Any]:
         "timezone": str(audience.timezone),
         "served_at": served and served.served_at,
         "schedule_note": served and served.note,
+        "late_since": app.calendar.late_since(audience),
     }
 
 

@@ -46,7 +46,7 @@ from audience_sync.project.withdrawals import (
     WithdrawalsSection,
     check_deletes,
 )
-from audience_sync.project.wording import nearest, report
+from audience_sync.project.wording import connector_meant, nearest, report
 
 Installed = Mapping[str, type[Connector[Any]]]
 M = TypeVar("M", bound=BaseModel)
@@ -261,15 +261,15 @@ class _Loader:
         chosen = entry.get("connector") if isinstance(entry, dict) else None
         connector = self.connectors.get(str(chosen))
         if not isinstance(entry, dict) or connector is None:
-            remedy = "write connector: and its name"
+            remedy = "write connector: and its name; "
             reason = self.why(str(chosen))
             if reason is not None:
                 self.findings.add((*place, "connector"), f"{chosen} is left out: {reason}")
                 return None
             if chosen is not None:
-                remedy = f"not installed; {nearest(str(chosen), self.connectors)}"
+                remedy = f"not installed; {connector_meant(str(chosen), self.connectors)}"
             installed = ", ".join(sorted(self.connectors)) or "none"
-            self.findings.add((*place, "connector"), f"{remedy}; installed are {installed}")
+            self.findings.add((*place, "connector"), f"{remedy}installed are {installed}")
             return None
         model = connector.settings_class
         ours = DestinationPolicy.model_fields.keys() - model.model_fields.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -40,6 +41,20 @@ _EXPECTED = {
 }
 _BOUNDED = frozenset({"literal_error", "enum", "greater_than_equal", "less_than_equal"})
 
+_PARTNER_OF = {  # what people call what a connector reaches
+    "facebook": "meta",
+    "instagram": "meta",
+    "facebookads": "meta",
+    "metaads": "meta",
+    "googleads": "google",
+    "adwords": "google",
+    "youtube": "google",
+    "dv360": "google",
+    "twitter": "x",
+    "snap": "snapchat",
+    "https": "webhook",
+}
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """What to write instead of an unknown word: the most similar known one, else the list."""
@@ -48,6 +63,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]}?"
     return f"known are {', '.join(names)}" if names else "there is none yet"
+
+
+def connector_meant(word: str, known: Iterable[str]) -> str:
+    """Which connector to write instead of one that there is not; words alike mean no partner."""
+    names = sorted(known)
+    partner = _PARTNER_OF.get(re.sub(r"[^a-z0-9]", "", word.lower()))
+    close = [partner] if partner in names else get_close_matches(word.lower(), names, 1, 0.75)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def report(

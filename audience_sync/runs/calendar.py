@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from audience_sync.cron import last_due
+from audience_sync.cron import last_due, next_due
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease, Served
@@ -19,6 +19,7 @@ from audience_sync.project.model import Scheduled
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.stopping import StoppedError
 
+LATE = timedelta(minutes=10)  # by which whoever serves may be behind
 RETRY_AFTER = timedelta(minutes=15)
 _LEASE = "schedule "  # a blank, which no name of a list has
 _MOMENT = timedelta(seconds=1)
@@ -55,7 +56,7 @@ class Calendar:
 
     def unserved(self, audiences: Iterable[Scheduled]) -> list[Scheduled]:
         """The audiences with a due time that nobody served and nobody serves."""
-        busy = {lease.name for lease in self.ledger.leases_held(_LEASE) if self.alive(lease.holder)}
+        busy = self._busy()
         return [
             audience
             for audience in audiences
@@ -63,6 +64,27 @@ class Calendar:
             and f"{_LEASE}{audience.name}" not in busy
             and self._due(audience, self._known(audience)) is not None
         ]
+
+    def late_since(self, audience: Scheduled) -> datetime | None:
+        """The first due time that nobody served and nobody serves, when that is a while ago.
+
+        Whoever synced by hand in the meantime was not late; a failure waits for its next attempt.
+        """
+        if audience.schedule is None or f"{_LEASE}{audience.name}" in self._busy():
+            return None
+        known = self._known(audience)
+        newest = next(iter(self.ledger.runs(audience=audience.name, limit=1)), None)
+        done = [known.due_at] if known is not None else []
+        done += [newest.planned_at] if newest is not None else []
+        soonest = [known.retry_at] if known is not None and known.retry_at is not None else []
+        if not done:
+            return None
+        due = next_due(audience.schedule, audience.timezone, max(done))
+        return due if max([due, *soonest]) + LATE < self.now() else None
+
+    def _busy(self) -> set[str]:
+        held = self.ledger.leases_held(_LEASE)
+        return {lease.name for lease in held if self.alive(lease.holder)}
 
     @contextmanager
     def serving(self, audiences: Iterable[Scheduled]) -> Iterator[Serving]:

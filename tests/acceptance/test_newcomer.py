@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import pwd
 from collections.abc import Callable
 
 import pytest
@@ -84,6 +85,25 @@ def test_a_sync_says_that_it_takes_the_place_of_an_older_plan(open_shop: Open) -
     told = " ".join(shop.must("sync", "everyone").out.split())
     assert f"The older plan {planned} of everyone at meta-se was cancelled" in told
     assert "older plan" not in shop.must("sync", "everyone").out
+
+
+def test_plans_that_a_sync_replaces_are_told_in_one_sentence(open_shop: Open) -> None:
+    """However many lists had a plan."""
+    shop = open_shop(people(3), destinations="[meta-se, google-se]")
+    plans = shop.must("plan", "everyone", "--json").json["outcomes"]
+    told = " ".join(shop.must("sync", "everyone").out.split())
+    assert "2 older plans were cancelled for newer ones: " in told
+    assert told.count("older plan") == 1
+    assert all(plan["run"]["id"] in told for plan in plans)
+
+
+def test_who_cancelled_a_run_is_told(open_shop: Open) -> None:
+    """By the login, as an approval is."""
+    shop = open_shop(people(3), destinations="[meta-se]")
+    [plan] = shop.must("plan", "everyone", "--json").json["outcomes"]
+    shop.must("cancel", plan["run"]["id"])
+    [run] = shop.must("runs", "--json").json["runs"]
+    assert run["reason"] == f"cancelled by {pwd.getpwuid(os.getuid()).pw_name}"
 
 
 def test_times_tell_their_zone(open_shop: Open) -> None:

@@ -98,18 +98,18 @@ def test_a_person_ends_a_shared_delivery(here: FannedWorld) -> None:
     run = here.ran(deliver=False)
     wake = here.begin_delivery(run.id)
     here.coordinator().work(wake[0])
-    cancelled = fanout_of(here).cancel(run)
+    cancelled = fanout_of(here).cancel(run, "cancelled by maria")
     assert cancelled is not None
-    assert cancelled.state is RunState.CANCELLED
+    assert (cancelled.state, cancelled.reason) == (RunState.CANCELLED, "cancelled by maria")
     assert here.held() == here.partner.holds
-    assert fanout_of(here).cancel(run) is None
+    assert fanout_of(here).cancel(run, "again") is None
 
 
 def test_a_person_ends_a_shared_plan(here: FannedWorld) -> None:
     """Nothing of it is left, and its lists are free."""
     here.begin([here.target])
     (job,) = here.ledger.jobs()
-    fanout_of(here).cancel_plan(job)
+    fanout_of(here).cancel_plan(job, "cancelled by maria")
     assert here.ledger.job(job.id).state is JobState.CANCELLED
     assert here.files() == []
     assert here.ledger.leases_held("") == []

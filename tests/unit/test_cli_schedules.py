@@ -70,6 +70,28 @@ def test_the_next_time_has_its_zone(capsys: pytest.CaptureFixture[str]) -> None:
     assert "last time" not in told
 
 
+def test_a_time_that_nobody_served_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a beat nothing is ever planned, and `status` is where people look."""
+    text = (folder / "audience-sync.yaml").read_text().replace("0 3 * * *", "* * * * *")
+    (folder / "audience-sync.yaml").write_text(text)
+    command(["status"])
+    due = datetime(2026, 3, 1, 2, tzinfo=UTC)
+    with Ledger.open(f"sqlite:///{folder}/.audience-sync/ledger.sqlite") as ledger:
+        known = Served(audience="vip", rule="* * * * * Europe/Stockholm", due_at=due, served_at=due)
+        lease = ledger.take_lease("schedule vip", "a worker", 60)
+        ledger.save_served(known, lease)
+        ledger.release_lease(lease)
+    capsys.readouterr()
+
+    command(["status"])
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert "vip is due since Sun 01 Mar 03:01 Europe/Stockholm; is `audience-sync beat`" in told
+    assert "overdue" in told
+
+
 def test_what_was_skipped_can_be_seen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The reason stands in `status`, for people and as JSON."""
     command(["status"])

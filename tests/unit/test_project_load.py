@@ -26,6 +26,7 @@ from audience_sync.connector import (
 )
 from audience_sync.errors import ConfigurationError
 from audience_sync.project import Period, Project, load_project
+from audience_sync.project.wording import connector_meant
 
 TOKEN = "EAAB-very-secret-token"
 ENVIRON = {"META_SE_TOKEN": TOKEN, "DB_PASSWORD": "hunter2000"}
@@ -238,6 +239,26 @@ def test_an_error_names_line_key_and_remedy(
     assert found.startswith(f"audience-sync.yaml:{line}: ")
     assert key in found
     assert remedy in found
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("facebook", "meta"),
+        ("Instagram", "meta"),
+        ("google-ads", "google"),
+        ("dv360", "google"),
+        ("twitter", "x"),
+        ("tik-tok", "tiktok"),
+        ("taboola", None),
+    ],
+)
+def test_a_connector_that_there_is_not_leads_to_the_partner_meant(
+    written: str, meant: str | None
+) -> None:
+    """By what people call the partner, never by a word that only looks alike."""
+    told = connector_meant(written, ["meta", "google", "x", "tiktok", "webhook", "pinterest"])
+    assert told == ("" if meant is None else f"did you mean {meant}? ")
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
