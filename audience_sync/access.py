@@ -17,7 +17,7 @@ from audience_sync.ledger.withdrawals import Withdrawal, WithdrawalState
 from audience_sync.runs.subject import Findings, Person, Subjects
 from audience_sync.runs.traces import prints_of
 from audience_sync.runs.withdraw import WithdrawalRequest
-from audience_sync.withdrawing import Withdrawing, withdrawing_of
+from audience_sync.withdrawing import Withdrawing, partner_of, withdrawing_of
 
 if TYPE_CHECKING:
     from audience_sync.membership.location import StateLocation
@@ -198,6 +198,7 @@ def access_of(app: Home) -> Access:
         fingerprint_keys=app.fingerprint_keys,
         identity={kind: selection.identity_form(kind) for kind in selection.mapped},
         hashed=selection.hashed,
+        partner_of=lambda name: partner_of(app.project, name),
         known_by_id=columns.get("external_id") == columns["customer_id"],
         default_country=selection.rules.default_country,
         look_up=lambda customer: customer_row(selection.source, customer),

@@ -89,6 +89,13 @@ class Withdrawing:
         self._merge()
         return worked
 
+    def ask(self) -> None:
+        """Ask now about removals that partners took and have not confirmed; sends no others."""
+        if any(
+            row.acknowledged_at for row in self.lane.ledger.withdrawal_deliveries(only_open=True)
+        ):
+            self.lane.ask()
+
     def _merge(self) -> None:
         """Keep the files few; nobody's withdrawal depends on it."""
         try:
@@ -150,7 +157,7 @@ def withdrawing_of(
     recorder = Recorder(fingerprint_key=order_key, rules=rules, **common)
     lane = Lane(
         link=app.link,
-        partner_of=lambda name: _partner(project, name),
+        partner_of=lambda name: partner_of(project, name),
         resolve=Resolver(rules=rules, **common).resolve,
         escalation=Escalation(
             ledger=ledger,
@@ -175,7 +182,8 @@ def withdrawing_of(
     )
 
 
-def _partner(project: Project, destination: str) -> str | None:
+def partner_of(project: Project, destination: str) -> str | None:
+    """The connector of a destination; None where the project no longer has it."""
     found = project.destinations.get(destination)
     return None if found is None else found.connector
 
@@ -197,7 +205,7 @@ def _rules(app: Opened, selection: Selection) -> Rules:
             if remote.manifest.get("files")
         }
         named = {use for audience in project.audiences.values() for use in audience.destinations}
-        return {name: _partner(project, name) for name in sorted(named | lists)}
+        return {name: partner_of(project, name) for name in sorted(named | lists)}
 
     sent = {form for found in project.destinations.values() for form in found.forms.values()} | {
         form.partition("@")[0]

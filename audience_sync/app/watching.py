@@ -20,7 +20,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Watching:
-    """Looks at what was sent; it changes nothing that a partner holds."""
+    """Looks at what was sent; it changes nothing that a partner holds.
+
+    But for removals of people who withdrew: what a partner lost of those is sent again.
+    """
 
     parts: Parts
     aims: Aims
@@ -35,9 +38,11 @@ class Watching:
             read_statistics(self.parts.ledger, self.parts.link, remote, self.parts.now())
 
     def ask_partners(self) -> list[Outcome]:
-        """Ask about every delivery that has no final answer yet, and about every list."""
+        """Ask about every delivery and removal without a final answer yet, and about every list."""
         parts = self.parts
         outcomes = parts.pipeline.poll_delivered()
+        if parts.ledger.withdrawal_deliveries(only_open=True):
+            parts.withdrawals.ask()
         for remote in parts.ledger.remote_lists():
             if remote.destination in parts.project.destinations:
                 read_statistics(parts.ledger, parts.link, remote, parts.now())

@@ -182,13 +182,16 @@ def _letter(app: App, document: dict[str, Any]) -> list[str]:
         lines += ["", "Held before, and taken off since:"]
         lines += [
             f"  - {_whom(one)}: list {one['audience']}, from {_day(one['held_since'])} "
-            f"to {_day(one['removed_at'])} (run {one['run']})"
+            f"to {_day(one['removed_at'])}{_why(one)}"
             for one in document["held_before"]
         ]
     kept = app.project.retention.traces
     lines += ["", f"Earlier than {kept} ago we keep no record of it."]
-    if document["waiting"]:
+    leaving = [one for one in document["held"] if one["removed_for"]]
+    if document["waiting"] or leaving:
         lines += ["", "On its way, or waiting to be sent:"]
+        lines += [f"  - {one['destination']}: list {one['audience']}, {one['state']} "
+                  f"(withdrawal {one['removed_for']})" for one in leaving]  # fmt: skip
         lines += [f"  - {one['destination']}: list {one['audience']} (run {one['run']}, "
                   f"{one['state']})" for one in document["waiting"]]  # fmt: skip
     if document["withdrawals"]:
@@ -218,6 +221,14 @@ def _whom(one: dict[str, Any]) -> str:
     if one["recipient"] is None:
         return str(one["destination"])
     return f"{one['recipient']}, {one['recipient_country']} ({one['destination']})"
+
+
+def _why(one: dict[str, Any]) -> str:
+    """What took somebody off."""
+    if one["run"] is not None:
+        return f" (run {one['run']})"
+    named = "" if one["withdrawal"] is None else f" (withdrawal {one['withdrawal']})"
+    return f", because you withdrew{named}"
 
 
 def _day(moment: datetime) -> str:

@@ -189,7 +189,7 @@ class AtList:
             return None  # a newer withdrawal is sent at once, with all that is open before it
         now = self.lane.now()
         told = Step(sent=removal.through, acknowledged=removal.through)
-        if removal.ask_at is not None and removal.ask_at > now:
+        if removal.ask_at is not None and removal.ask_at > now and not self.lane.early:
             return replace(told, again=(removal.ask_at - now).total_seconds())
         link = self.lane.link(self.books.remote.destination)
         answers = [self._answer(link, reference) for reference in removal.pending]

@@ -11,7 +11,7 @@ from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.removal import Leaving
 from audience_sync.runs.settle import known_withdrawals
-from audience_sync.runs.traces import Leavers
+from audience_sync.runs.traces import OF_WITHDRAWALS, Leavers
 
 
 class Books:
@@ -73,7 +73,7 @@ class Books:
                 write_lines(self._location, path, self._keyring, rest)
                 files[partition] = path
         if self._leavers is not None:
-            name = f"withdrawal from {place}, {self.remote.generation + 1}"
+            name = f"{OF_WITHDRAWALS}{place}, {self.remote.generation + 1}"
             list_ = self.remote.audience, self.remote.destination
             self._leavers.note_as(name, *list_, held.lines)
         members = 0 if emptied else stored.members - left

@@ -76,6 +76,7 @@ class Lane:
     alive: Callable[[str], bool]
     now: Callable[[], datetime] = field(repr=False)
     leavers: Leavers | None = None
+    early: bool = False  # whether partners are asked before it is time
 
     @property
     def standing(self) -> Standing:
@@ -85,8 +86,19 @@ class Lane:
     def work(self, *, at_once: bool = False) -> Worked:
         """Bring everything that is open as far as it goes now, destinations side by side.
 
-        What failed waits for its time, unless somebody asks for it `at_once`.
+        What failed waits for its time, and so do questions, unless somebody asks for it `at_once`.
         """
+        if at_once:
+            return replace(self, early=True).work_on(lambda _: True)
+        now = self.now()
+        return self.work_on(lambda row: row.next_attempt_at is None or row.next_attempt_at <= now)
+
+    def ask(self) -> Worked:
+        """The same for destinations that took a removal and have not confirmed it, at once."""
+        return replace(self, early=True).work_on(lambda row: row.acknowledged_at is not None)
+
+    def work_on(self, is_due: Callable[[WithdrawalDelivery], bool]) -> Worked:
+        """Bring the destinations forward of which any open withdrawal is due."""
         reasons = []
         try:
             self.resolve()
@@ -94,16 +106,10 @@ class Lane:
             reasons.append(str(error))
             _log.warning("Withdrawals by customer id wait: %s", error)
         waiting = self.ledger.withdrawal_deliveries(only_open=True)
-        now = self.now()
         due: dict[str, list[WithdrawalDelivery]] = {}
         for one in waiting:
             due.setdefault(one.destination, []).append(one)
-        ready = {
-            name: rows
-            for name, rows in due.items()
-            if at_once
-            or any(row.next_attempt_at is None or row.next_attempt_at <= now for row in rows)
-        }
+        ready = {name: rows for name, rows in due.items() if any(map(is_due, rows))}
         if ready:
             one_each = in_context(self._destination)
             with ThreadPoolExecutor(len(ready)) as pool:

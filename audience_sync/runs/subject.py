@@ -28,6 +28,7 @@ from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.holding import NOBODY, members_with, united
+from audience_sync.runs.leaving import Before, Leaving
 from audience_sync.runs.standing import Gathered, Standing, write_all_forms
 from audience_sync.runs.traces import prints_of
 from audience_sync.runs.whole import sends_everybody
@@ -62,7 +63,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A list that holds the person; `judged_at` is when their decision was last read as a grant."""
+    """A list that holds the person; `judged_at` is when their decision was last read as a grant.
+
+    `removed_for` is the withdrawal for which they are being taken off.
+    """
 
     audience: str
     destination: str
@@ -73,6 +77,7 @@ class Place:
     runs: tuple[str, ...]  # that sent them there
     decision: str
     judged_at: datetime | None
+    removed_for: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +85,7 @@ class Findings:
     """What is known of a person."""
 
     held: tuple[Place, ...]
-    before: tuple[Trace, ...]
+    before: tuple[Before, ...]
     waiting: tuple[Run, ...]  # plans and deliveries whose outbox names them
     withdrawn: tuple[str, ...]  # ids of withdrawals that name them
     digests: Bytes = field(repr=False)  # every identifier of theirs that we found, see `united`
@@ -98,6 +103,7 @@ class Subjects:
     hashed: Mapping[Kind, str]
     known_by_id: bool  # whether partners know customers by the id that we have
     default_country: str | None
+    partner_of: Callable[[str], str | None]  # a destination's connector; None where it is gone
     look_up: Callable[[str], pl.DataFrame | None] = field(repr=False)  # a customer in the source
     now: Callable[[], datetime] = field(repr=False)
 
@@ -114,8 +120,10 @@ class Subjects:
 
     def find_again(self, withdrawal: Withdrawal) -> Findings:
         """Everything known of those whom a withdrawal names."""
-        standing = Standing(self.ledger, self.location, self.keyring)
-        digests = standing.digests_of([withdrawal])
+        theirs = [self.ledger.withdrawal(withdrawal.id)]
+        if (number := theirs[0].resolved_by) not in (None, withdrawal.sequence):
+            theirs += self.ledger.withdrawals(after=number - 1, through=number)
+        digests = self._standing.digests_of(theirs)
         return self._found(digests, digests, whole=True)
 
     def _found(self, digests: Bytes, keys: Bytes, *, whole: bool) -> Findings:
@@ -126,13 +134,22 @@ class Subjects:
         rest = [number for number in range(len(lists)) if number not in found]
         found |= dict(self._held(lists, more, everything, whole=False, only=rest))
         everything = united([everything, *_identifiers(found.values())])
+        withdrawn = self._standing.naming(everything)
         return Findings(
             held=tuple(self._place(lists[at], lines) for at, lines in sorted(found.items())),
-            before=tuple(self._before(everything)),
+            before=tuple(self._leaving.before(self._before(everything), withdrawn)),
             waiting=tuple(self._waiting(everything)),
-            withdrawn=tuple(self._withdrawn(everything)),
+            withdrawn=tuple(withdrawn),
             digests=everything,
         )
+
+    @property
+    def _standing(self) -> Standing:
+        return Standing(self.ledger, self.location, self.keyring)
+
+    @property
+    def _leaving(self) -> Leaving:
+        return Leaving(self.ledger, self._standing)
 
     def _named(self, person: Person) -> tuple[Gathered, Bytes, bool]:
         """Digests in all forms, identities, and whether memberships are to be read whole."""
@@ -183,16 +200,19 @@ class Subjects:
         through = [run.id for place, run in enumerate(sent) if not place or sends_everybody(run)]
         judged = [run.planned_at for run in runs if run.state in _DONE]
         kinds = [kind.value for kind, values in lines.columns.items() if values.any()]
+        partner = self.partner_of(remote.destination)
+        state, removed_for = self._leaving.of(remote, lines, partner) or (None, None)
         return Place(
             audience=remote.audience,
             destination=remote.destination,
             remote_id=remote.remote_id,
-            state=_STATES.get(int(lines.state.max()), "held"),
+            state=state or _STATES.get(int(lines.state.max()), "held"),
             since=since,
             kinds=tuple(kinds),
             runs=tuple(through),
-            decision="granted",
-            judged_at=max(judged, default=None),
+            decision="granted" if removed_for is None else "withdrawn",
+            judged_at=max(judged, default=None) if removed_for is None else None,
+            removed_for=removed_for,
         )
 
     def _before(self, digests: Bytes) -> list[Trace]:
@@ -216,9 +236,6 @@ class Subjects:
             except StateError:
                 if self.ledger.run(run.id).state is run.state:
                     raise  # else it ended meanwhile, and its outbox is gone
-
-    def _withdrawn(self, digests: Bytes) -> Iterator[str]:
-        yield from Standing(self.ledger, self.location, self.keyring).naming(digests)
 
 
 def _identifiers(lines: Iterable[Lines]) -> Iterator[Bytes]:

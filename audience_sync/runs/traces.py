@@ -24,6 +24,8 @@ from audience_sync.membership.lines import Lines
 from audience_sync.period import Period
 from audience_sync.runs.suppression import hexes, unhexed
 
+OF_WITHDRAWALS = "withdrawal from "  # begins the name of what was not a run's
+
 
 @dataclass(frozen=True)
 class Leavers:

@@ -139,6 +139,51 @@ def test_a_plan_that_waits_is_told(shop: Shop) -> None:
     assert [one["destination"] for one in found["waiting"]] == ["meta-se"]
 
 
+def test_a_removal_that_is_not_confirmed_is_told_as_that(shop: Shop) -> None:
+    """Not as held by a grant; once the partner has confirmed, asking it settles what is held."""
+    shop.must("status", "--poll")
+    shop.fault("slow-processing", operation="*", partner="google", seconds=600, times=None)
+    withdrawal = shop.must("withdraw", "--email", EMAIL, "--json").json["withdrawals"][0]
+
+    for by in (("--email", EMAIL), ("--phone", PHONE), ("--customer-id", str(CUSTOMER))):
+        found = shop.must("subject", "find", *by, "--json").json
+        assert [
+            (one["destination"], one["state"], one["decision"], one["removed_for"])
+            for one in found["held"]
+        ] == [("google-se", "removal sent, being confirmed", "withdrawn", withdrawal)] * 2
+    page = shop.must("subject", "find", "--email", EMAIL).out
+    on_its_way = page.partition("On its way")[2]
+    assert "decision      granted" not in page
+    assert f"removal sent, being confirmed (withdrawal {withdrawal})" in on_its_way
+
+    shop.must("status", "--poll")  # Google is not done
+    assert len(shop.must("subject", "find", "--email", EMAIL, "--json").json["held"]) == 2
+    shop.control("clock", advance_seconds=700)
+    shop.must("status", "--poll")
+    found = shop.must("subject", "find", "--email", EMAIL, "--json").json
+    assert found["held"] == []
+    assert {one["withdrawal"] for one in found["held_before"]} == {withdrawal}
+    page = shop.must("subject", "find", "--email", EMAIL).out
+    assert f"because you withdrew (withdrawal {withdrawal})" in page
+    assert "withdrawal from" not in page
+
+
+def test_a_grant_after_a_withdrawal_counts_again(shop: Shop) -> None:
+    """Who withdrew once and agreed since is held by a grant, and nothing is on its way."""
+    shop.must("status", "--poll")
+    shop.must("withdraw", "--email", EMAIL)
+    shop.must("status", "--poll")
+    shop.write(
+        change=lambda text: text.replace("consent: consent}", "consent: consent, consent_at: at}")
+    )
+    shop.sql("ALTER TABLE customers ADD COLUMN at TEXT")
+    shop.sql("UPDATE customers SET at = datetime('now', '+1 second') || 'Z'")
+    shop.must("sync")
+    held = shop.must("subject", "find", "--email", EMAIL, "--json").json["held"]
+    assert len(held) == 4
+    assert {(one["decision"], one["removed_for"]) for one in held} == {("granted", None)}
+
+
 def test_erasure_reaches_every_partner_and_leaves_a_proof(shop: Shop) -> None:
     """Removed everywhere, not found any more, not added again, and the log names nobody."""
     shop.must("status", "--poll")  # until then the outbox of a sync may still name the person
