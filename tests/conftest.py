@@ -32,6 +32,11 @@ _MARKED_BY = {
 }
 
 
+def pytest_sessionstart() -> None:
+    """Nobody's terminal decides how wide a command prints; processes of pytest-xdist claim one."""
+    os.environ.pop("COLUMNS", None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a server, so that `-m "not postgres"` leaves them out."""
     for item in items:
