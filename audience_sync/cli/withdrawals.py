@@ -54,7 +54,8 @@ def withdraw(
     """Take people who withdraw off every list, at once.
 
     From then on nobody named is added anywhere, past plans, held runs and schedules. Exit code 4
-    when a partner has not acknowledged yet: it is tried again until it has.
+    when a partner has not acknowledged yet: it is tried again until it has; 2 when rows of a file
+    cannot be read, of which the others are taken.
     """
     with opened(debug=context.obj["debug"]) as app:
         if file is None:
@@ -81,12 +82,17 @@ def withdraw(
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            told = progress | {"unusable": received.unusable, "reasons": worked.reasons}
+            told = progress | {
+                "unusable": received.unusable,
+                "unusable_rows": received.unusable_rows,
+                "reasons": worked.reasons,
+            }
             print_json(app.discretion.counts(told, "people", "missing", "unusable"))
         else:
             _tell(app, received, progress, worked, partner)
-    unacknowledged = _unacknowledged(progress)
-    return codes.PARTLY if unacknowledged or received.unusable else codes.DONE
+    if received.unusable:
+        return codes.USAGE
+    return codes.PARTLY if _unacknowledged(progress) else codes.DONE
 
 
 def withdrawals(
@@ -182,9 +188,7 @@ def _tell(
     people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
     print(f"Recorded {', '.join(received.withdrawals)}: {people}.")
     if received.unusable:
-        bad = number(count(received.unusable))
-        rows = "1 row holds" if bad == "1" else f"{bad} rows hold"
-        print(f"{rows} no identifier that can be read: look at them.")
+        print(_unread(number(count(received.unusable)), received))
     if progress["missing"]:
         print(_missing(number(count(progress["missing"])), one=one))
     print(_reached(progress, "this person" if one else "any of them", partner))
@@ -192,6 +196,21 @@ def _tell(
         for reason in worked.reasons:
             print(f"  {reason}")
         print("It is tried again; `audience-sync withdrawals --deliver` does so now.")
+
+
+def _unread(count: str, received: Received) -> str:
+    """Which rows somebody should mend."""
+    rows, no = [str(row) for row in received.unusable_rows], "no identifier that can be read"
+    counted = "rows are counted without the header"
+    if received.unusable == 1:
+        found = f"Row {rows[0]} holds {no} and was left out: mend it and withdraw it again"
+    elif len(rows) == received.unusable:
+        named = f"{', '.join(rows[:-1])} and {rows[-1]}"
+        found = f"Rows {named} hold {no} and were left out: mend them and withdraw them again"
+    else:
+        named = ", ".join(rows)
+        found = f"{count} rows hold {no} and were left out, as rows {named}: mend them"
+    return f"{found} ({counted})."
 
 
 def _reached(progress: dict[str, Any], them: str, partner: str | None) -> str:

@@ -27,6 +27,7 @@ from audience_sync.runs.standing import Gathered, Standing, customer_keys, write
 UNLIMITED = ("", "all", "*")
 DECISIONS = "decisions"  # where withdrawals enter that the watch finds
 _AHEAD = timedelta(days=1)  # that the clock of a source may be
+_NAMED = 5  # rows of a file that are named as unusable
 _GIVEN = ("customer_id", "email", "phone", "device", "country")
 _UNKNOWN_CHANNEL = "unknown"
 
@@ -56,13 +57,15 @@ class Received:
     """What was taken in, durably: the ids of the withdrawals, and how many people they hold.
 
     `repeated` requests were known by their idempotency key; `withdrawals` names theirs too.
-    `unusable` rows of a file hold no identifier that can be read: somebody should look at them.
+    `unusable` rows of a file hold no identifier that can be read: somebody should mend them.
+    `unusable_rows` are the first of them, counted from one, a header left out.
     """
 
     withdrawals: tuple[str, ...]
     people: int
     repeated: int = 0
     unusable: int = 0
+    unusable_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +145,14 @@ class Recorder:
         Columns are `customer_id`, `email`, `phone`, `device`, `country` and `decided_at`
         (microseconds), any of them. Rows without a usable identifier are counted.
         """
-        limited, gathered, people, unusable = self.rules.partner(partner), Gathered(), 0, 0
+        limited, gathered, people = self.rules.partner(partner), Gathered(), 0
+        read, unusable, bad = 0, 0, list[int]()
         for frame in frames:
             usable = self._take(frame, _times(frame, self.now()), gathered)
             people += int(usable.sum())
             unusable += int((~usable).sum())
+            bad += (np.flatnonzero(~usable)[: _NAMED - len(bad)] + read + 1).tolist()
+            read += frame.height
         if not people:
             raise ConfigurationError(
                 "nobody withdraws: no row holds an identifier that can be read; name the columns "
@@ -154,7 +160,9 @@ class Recorder:
             )
         made, named = self._made(gathered, people, limited, channel, source)
         self._write([(made, named)], {})
-        return Received(withdrawals=(made.id,), people=people, unusable=unusable)
+        return Received(
+            withdrawals=(made.id,), people=people, unusable=unusable, unusable_rows=tuple(bad)
+        )
 
     def _fresh(
         self,

@@ -44,11 +44,31 @@ def test_a_file_and_a_customer_id(open_shop: Callable[..., Shop]) -> None:
     written = "".join(f"{row[1]},\n" for row in rows[:3]) + f",{rows[3][2]}\n,nonsense\n"
     (shop.folder / "leaving.csv").write_text("email,phone\n" + written)
     told = shop.run("withdraw", "--file", str(shop.folder / "leaving.csv"), "--json")
-    assert told.code == 4, told  # one row cannot be read: somebody should look at it
+    assert told.code == 2, told  # to try again helps nobody: somebody should mend the row
     assert (told.json["people"], told.json["unusable"]) == (4, 1)
+    assert told.json["unusable_rows"] == [5]
     assert shop.run("withdraw", "--customer-id", str(rows[4][0])).code == 0
     assert shop.held("everyone") == expected(rows[5:])
     assert shop.held("everyone", "google")["email"] == expected(rows[5:])["email"]
+
+
+def test_rows_that_cannot_be_read_are_named(open_shop: Callable[..., Shop]) -> None:
+    """Not as something that is tried again; the others are taken in, and no value is told."""
+    shop = open_shop(people(12))
+    shop.must("sync")
+    leaving = shop.folder / "leaving.csv"
+    for bad, sentence in (
+        (1, "Row 3 holds no identifier that can be read and was left out: mend it"),
+        (2, "Rows 3 and 4 hold no identifier that can be read and were left out: mend them"),
+        (7, "7 rows hold no identifier that can be read and were left out, as rows 3, 4, 5, 6, 7"),
+    ):
+        rows = ["early@example.com", "person.1@example.com", *["nonsense"] * bad]
+        leaving.write_text("\n".join(["email", *rows, ""]))
+        told = shop.run("withdraw", "--file", str(leaving))
+        assert told.code == 2, told
+        assert sentence in told.out
+        assert "2 people withdraw" in told.out
+        assert "nonsense" not in told.out + told.err
 
 
 def test_one_partner_only(open_shop: Callable[..., Shop]) -> None:
