@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from audience_sync.ledger.records import Batch, RemoteList, Run
     from audience_sync.runs.outcome import Outcome
 
-_FOLDED = 9  # columns of a count, where one is told in words
 _SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns
 _BESIDE = "unknown_consent_values"  # shown below the sum, since it is no part of it
 _ENDS = ("rows_read", "members", "order_lines")
@@ -98,12 +97,10 @@ def print_outcomes(
     """One line a list, and below it a sentence for each that needs somebody."""
     from rich.table import Table  # noqa: PLC0415 - keeps --help light
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", overflow="fold", min_width=14)
-    runs = [outcome.run for outcome in outcomes if outcome.run is not None]
-    words = any(isinstance(count, str) for run in runs for count in run.delta.values())
     for name in ("members", "added", "removed"):
-        table.add_column(name, justify="right", max_width=_FOLDED if words else None)
+        table.add_column(name, justify="right")
     if kept:
         table.add_column("run")
         keep_whole(table.columns[-1], [one.run.id for one in outcomes if one.run is not None])
@@ -134,7 +131,7 @@ def _cells(outcome: Outcome, reached: Mapping[str, str]) -> tuple[str, ...]:
         word = "interrupted"
     colour = _COLOURS.get(run.state, "yellow" if outcome.error else "default")
     return (
-        number(delta.get("wanted", 0)),
+        _short(number(delta.get("wanted", 0))),
         _signed("+", delta.get("additions", 0)),
         _signed("-", delta.get("removals", 0)),
         run.id,
@@ -147,9 +144,14 @@ def _told(counts: Sequence[int | str]) -> str | None:
     return next((count for count in counts if isinstance(count, str)), None)
 
 
+def _short(count: str) -> str:
+    """A count that is told in words, as narrow as a number; the funnel above spells it out."""
+    return count.replace("fewer than ", "< ")
+
+
 def _signed(sign: str, count: int | str) -> str:
     if isinstance(count, str):  # not told
-        return count
+        return _short(count)
     return f"{sign}{number(count)}" if count else "[dim]0[/]"
 
 
