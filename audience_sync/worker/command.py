@@ -19,6 +19,7 @@ from audience_sync import journal, stopping
 from audience_sync.settings import Settings, load_settings
 from audience_sync.worker import tasks
 from audience_sync.worker.celery_app import QUEUES, broker_url, make_celery
+from audience_sync.worker.plain import speak_plainly, warn_of_root
 from audience_sync.worker.pool import SteadyTaskPool
 from audience_sync.worker.schedule import beat_entries
 
@@ -66,6 +67,7 @@ def run_worker(argv: Sequence[str]) -> int:
     """Be the worker, in a process that has loaded nothing that a fork would break."""
     options = _worker_options(argv)
     celery = _celery(load_settings())
+    warn_of_root()
     signal.signal(_HAND_BACK, signal.SIG_IGN)  # until a child listens; it would end it
     signals.worker_process_init.connect(_listen)
     signals.worker_shutting_down.connect(_tell_children)
@@ -145,6 +147,7 @@ def _celery(settings: Settings) -> Celery:
     tasks.register(celery)
     celery.finalize()
     journal.set_up(settings.log_format, settings.log_level)
+    speak_plainly()
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     signals.setup_logging.connect(_leave_logging)
@@ -169,4 +172,5 @@ def _listen(**_details: object) -> None:
 
 
 def _tell_ready(**_details: object) -> None:
+    speak_plainly()  # Celery has asked for all of its own warnings meanwhile
     _log.info("The worker is ready")
