@@ -12,7 +12,7 @@ from audience_sync.ledger.records import Batch, Run
 HIDDEN = "hidden"
 _BESIDE = "unknown_consent_values"  # part of a drop, not of the sum
 _NO_PEOPLE = frozenset({"batches"})
-_COUNTS = ("members", "accepted", "rejected", "unattributed")
+_COUNTS = ("members", "accepted", "rejected", "unattributed", "withheld")
 _NUMBER = re.compile(r"(?<![\w.,])\d[\d,]*(?![\w.%]|,\d)")
 _PERCENT = re.compile(r" \(\d+(?:\.\d+)?%\)")
 _ROWS = "rows_read"
@@ -94,7 +94,10 @@ class Discretion:
         if not small:
             return list(batches)
         hidden: dict[str, Any] = dict.fromkeys(_COUNTS, HIDDEN)
-        return [replace(batch, **hidden, rejected_positions=()) for batch in batches]
+        return [
+            replace(batch, **hidden, rejected_positions=(), withheld_positions=())
+            for batch in batches
+        ]
 
     def text(self, sentence: str | None) -> str | None:
         """A sentence of ours in which small numbers, and shares beside them, are not told."""

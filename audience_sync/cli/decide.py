@@ -101,6 +101,7 @@ def _decided(
             discreet,
             outcome_objects,
             reached,
+            withheld,
         )
         from audience_sync.cli.outcomes import print_outcomes  # noqa: PLC0415 - the same
         from audience_sync.cli.written import ago, print_json  # noqa: PLC0415 - the same
@@ -116,5 +117,5 @@ def _decided(
         else:
             if tell_age:
                 print(f"This was planned {ago(run.planned_at, app.now())}.\n")
-            print_outcomes(discreet(app, outcomes), reached(app, outcomes))
+            print_outcomes(discreet(app, outcomes), reached(app, outcomes), withheld(app, outcomes))
     return codes.of_outcomes(outcomes)

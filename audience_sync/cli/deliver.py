@@ -85,7 +85,7 @@ def _print(app: App, outcomes: Sequence[Outcome], *, kept: bool = True) -> None:
     runs = [outcome.run for outcome in outcomes if outcome.run is not None]
     if runs and len({run.audience for run in runs}) <= _FUNNELS:
         print_funnels(runs)
-    print_outcomes(outcomes, reached(app, outcomes), kept=kept)
+    print_outcomes(outcomes, reached(app, outcomes), withheld(app, outcomes), kept=kept)
 
 
 def discreet(app: App, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -107,6 +107,15 @@ def reached(app: App, outcomes: Sequence[Outcome]) -> dict[str, str]:
             remote = app.ledger.remote_list(run.audience, run.destination)
             found[run.id] = reached_by(run, app.ledger.batches(run.id), remote)
     return found
+
+
+def withheld(app: App, outcomes: Sequence[Outcome]) -> dict[str, int | str]:
+    """How many each run left out because they withdrew after the plan, by its id."""
+    runs = [outcome.run for outcome in outcomes if outcome.run is not None]
+    return {
+        run.id: app.discretion.count(sum(batch.withheld for batch in app.ledger.batches(run.id)))
+        for run in runs
+    }
 
 
 def _print_next(outcomes: Sequence[Outcome]) -> None:
@@ -139,13 +148,14 @@ def outcome_objects(
     app: App, outcomes: Sequence[Outcome], *, kept: bool = True
 ) -> list[dict[str, Any]]:
     """Each list's outcome as JSON has it; a run that is not kept has no id."""
-    far = reached(app, outcomes)
+    far, left_out = reached(app, outcomes), withheld(app, outcomes)
     return [
         {
             "audience": outcome.audience,
             "destination": outcome.destination,
             "run": outcome.run if kept else _nameless(outcome.run),
             "reached": far.get(outcome.run.id) if outcome.run is not None else None,
+            "withheld": left_out.get(outcome.run.id) if outcome.run is not None else None,
             "error": None if outcome.error is None else str(outcome.error),
             "replaced": outcome.replaced,
         }

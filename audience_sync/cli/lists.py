@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from rich.markup import escape
 from rich.table import Table
 
-from audience_sync.cli.outcomes import print_funnels, sentences
+from audience_sync.cli.outcomes import print_funnels, sentences, withheld_sentences
 from audience_sync.cli.written import (
     ago,
     ahead,
@@ -137,7 +137,9 @@ def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
     console().print(found, crop=False)
 
 
-def print_run(run: Run, batches: Sequence[Batch], reached: str, zone: tzinfo) -> None:
+def print_run(
+    run: Run, batches: Sequence[Batch], reached: str, withheld: int | str, zone: tzinfo
+) -> None:
     """All about one run."""
     from audience_sync.runs.outcome import Outcome  # noqa: PLC0415 - keeps --help light
 
@@ -170,9 +172,8 @@ def print_run(run: Run, batches: Sequence[Batch], reached: str, zone: tzinfo) ->
     print_funnels([run])
     if batches:
         _print_batches(batches)
-    for sentence in sentences(
-        [Outcome(audience=run.audience, destination=run.destination, run=run)]
-    ):
+    alone = [Outcome(audience=run.audience, destination=run.destination, run=run)]
+    for sentence in (*sentences(alone), *withheld_sentences(alone, {run.id: withheld})):
         output.print(f"\n{sentence}")
 
 

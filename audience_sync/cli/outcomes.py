@@ -92,7 +92,11 @@ def _spanned(sign: str, least: int, most: int) -> str:
 
 
 def print_outcomes(
-    outcomes: Sequence[Outcome], reached: Mapping[str, str], *, kept: bool = True
+    outcomes: Sequence[Outcome],
+    reached: Mapping[str, str],
+    withheld: Mapping[str, int | str],
+    *,
+    kept: bool = True,
 ) -> None:
     """One line a list, and below it a sentence for each that needs somebody."""
     from rich.table import Table  # noqa: PLC0415 - keeps --help light
@@ -116,7 +120,7 @@ def print_outcomes(
     output.print(table, crop=False)
     if any(one.run is not None and one.run.funnel.get("rows_read") == 0 for one in outcomes):
         output.print("\nThe source has no rows; `audience-sync check` looks at it.")
-    for sentence in sentences(outcomes, kept=kept):
+    for sentence in (*sentences(outcomes, kept=kept), *withheld_sentences(outcomes, withheld)):
         output.print(f"\n{sentence}")
 
 
@@ -187,6 +191,17 @@ def _replaced(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"The older plan {older[0]} was cancelled for a newer one."
     elif older:
         yield f"{len(older)} older plans were cancelled for newer ones: {', '.join(older)}."
+
+
+def withheld_sentences(
+    outcomes: Sequence[Outcome], withheld: Mapping[str, int | str]
+) -> Iterator[str]:
+    """How many who were planned withdrew before they were sent, by the run's id."""
+    for outcome in outcomes:
+        count = 0 if outcome.run is None else withheld.get(outcome.run.id, 0)
+        if count:
+            where = f"[bold]{outcome.audience}[/] at [bold]{outcome.destination}[/]"
+            yield f"{where}: {number(count)} withheld, because they withdrew."
 
 
 def _says_more(run: Run) -> bool:

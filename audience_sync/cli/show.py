@@ -241,15 +241,19 @@ def run(context: typer.Context, run: options.RunId, as_json: options.Json = Fals
     """Show one run: funnel, delta, batches, and what it needs."""
     with opened(debug=context.obj["debug"]) as app:
         found = app.discretion.run(app.ledger.run(run))
-        batches = app.discretion.batches(app.ledger.batches(found.id))
+        known = app.ledger.batches(found.id)
+        withheld = app.discretion.count(sum(batch.withheld for batch in known))
+        batches = app.discretion.batches(known)
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            print_json({"run": found, "reached": _reached(app, found), "batches": batches})
+            reached = _reached(app, found)
+            told = {"run": found, "reached": reached, "withheld": withheld, "batches": batches}
+            print_json(told)
         else:
             from audience_sync.cli.lists import print_run  # noqa: PLC0415 - keeps --help light
 
-            print_run(found, batches, _reached(app, found), app.project.timezone)
+            print_run(found, batches, _reached(app, found), withheld, app.project.timezone)
     return codes.DONE
 
 

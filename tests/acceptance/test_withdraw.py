@@ -71,6 +71,33 @@ def test_rows_that_cannot_be_read_are_named(open_shop: Callable[..., Shop]) -> N
         assert "nonsense" not in told.out + told.err
 
 
+@pytest.mark.parametrize(("threshold", "few"), [("off", "1"), ("10", "fewer than 10")])
+def test_who_withdrew_after_the_plan_is_told_as_withheld(
+    open_shop: Callable[..., Shop], threshold: str, few: str
+) -> None:
+    """Beside the members that were planned, by `approve` and by `run`, and counted discreetly."""
+    rows = people(40)
+    shop = open_shop(rows)
+    shop.write(
+        change=lambda text: text.replace("report_threshold: off", f"report_threshold: {threshold}")
+    )
+    run = shop.must("plan", "everyone", "--destination", "meta-se", "--json").json
+    name = run["outcomes"][0]["run"]["id"]
+    shop.must("withdraw", "--email", rows[0][1])
+    sentence = f"{few} withheld, because they withdrew"
+    assert "withheld" not in shop.must("run", name).out
+    assert sentence in " ".join(shop.must("approve", name).out.split())
+    page = shop.must("run", name).out
+    assert sentence in " ".join(page.split())
+    told = shop.must("run", name, "--json").json
+    assert str(told["withheld"]) == few
+    if threshold != "off":  # nor do the batches tell it by subtraction
+        assert {(b["members"], b["accepted"], b["withheld"]) for b in told["batches"]} == {
+            ("hidden", "hidden", "hidden")
+        }
+    assert shop.held("everyone") == expected(rows[1:])
+
+
 def test_one_partner_only(open_shop: Callable[..., Shop]) -> None:
     """The other keeps the person, now and after a sync."""
     rows = people(12)
