@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from audience_sync.cli.lists import plain_table
-from audience_sync.cli.written import console, in_zone, number
+from audience_sync.cli.written import console, in_zone, keep_whole, number
 from audience_sync.ledger.records import Event
 
 if TYPE_CHECKING:
@@ -28,20 +28,22 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
     if earlier:
         output.print(f"[dim]{number(earlier)} earlier lines; --last 0 shows all[/]")
     wide = output.width >= _WIDE
-    table = plain_table("#", in_zone("when", zone), "list", "what", "result", right=["#"])
-    if wide:
-        table.add_column("run", no_wrap=True)
+    # The result comes last: a long sentence in one line makes no other line longer.
+    numbered = ["#"] if wide else []
+    columns = [*numbered, in_zone("when", zone), "run", "list", "what", "result"]
+    table = plain_table(*columns, right=numbered)
+    keep_whole(table.columns[-4], [logged.line.run or "" for logged in lines])
     for logged in lines:
         line = logged.line
         cells = [
-            str(logged.sequence),
             f"{logged.at.astimezone(zone):{'%Y-%m-%d %H:%M:%S' if wide else '%d %b %H:%M'}}",
+            line.run or "",
             f"{line.audience}, {line.destination}",
             _what(line),
             _result(line, wide=wide),
         ]
-        table.add_row(*cells, *([line.run] if wide else []))
-    output.print(table)
+        table.add_row(*([str(logged.sequence)] if wide else []), *cells)
+    output.print(table, crop=False)
 
 
 def _what(line: TransferLine) -> str:

@@ -106,6 +106,26 @@ def test_who_cancelled_a_run_is_told(open_shop: Open) -> None:
     assert run["reason"] == f"cancelled by {pwd.getpwuid(os.getuid()).pw_name}"
 
 
+@pytest.mark.parametrize("columns", ["80", ""])
+def test_the_log_names_the_run_however_narrow(
+    open_shop: Open, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """The run is what the other commands ask for; a long sentence makes its own line long."""
+    monkeypatch.setenv("COLUMNS", columns)
+    shop = open_shop(people(3), destinations="[meta-se]")
+    [plan] = shop.must("plan", "everyone", "--json").json["outcomes"]
+    run = plan["run"]["id"]
+    shop.must("approve", run)
+    told = shop.must("log", "--run", run).out.splitlines()
+    assert sum(run in line for line in told) == len(
+        shop.must("log", "--run", run, "--json").json["lines"]
+    )
+    if columns:
+        assert max(map(len, told)) <= int(columns)
+    else:
+        assert sum(len(line) > 110 for line in told) <= 1
+
+
 def test_times_tell_their_zone(open_shop: Open) -> None:
     """Once, in the header."""
     shop = open_shop(people(3), destinations="[meta-se]")
