@@ -14,10 +14,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from audience_sync.delivery.board import LocalBoard
-from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.project.webhooks import OneTrust, Usercentrics, Webhooks
-from audience_sync.runs.withdraw import Received, WithdrawalRequest
+from audience_sync.runs.withdraw import Received, UnusableError, WithdrawalRequest
 from audience_sync.web.application import make_app
 from audience_sync.web.desk import Desk, intake_key
 from audience_sync.web.senders import Web
@@ -50,8 +49,9 @@ class FakeReception:
     def receive(self, requests: Sequence[WithdrawalRequest]) -> Received:
         if self.failing is not None:
             raise self.failing
-        if any(request.email == "not an address" for request in requests):
-            raise ConfigurationError("'not an address' is no e-mail address")
+        wrong = [n for n, one in enumerate(requests) if one.email == "not an address"]
+        if wrong:
+            raise UnusableError("'not an address' is no e-mail address", wrong)
         new = [request for request in requests if request.idempotency_key not in self.keys]
         self.keys |= {request.idempotency_key for request in new}
         self.requests += new

@@ -97,6 +97,14 @@ class Rules:
         return known[wanted]
 
 
+class UnusableError(ConfigurationError):
+    """Requests hold no identifier that can be used; `places` counts them from zero."""
+
+    def __init__(self, sentence: str, places: Sequence[int]) -> None:
+        super().__init__(sentence)
+        self.places = tuple(places)
+
+
 class Reception(Protocol):
     """Where withdrawals enter, as those who bring them see it; a `Recorder` is one."""
 
@@ -119,16 +127,17 @@ class Recorder:
     def receive(self, requests: Sequence[WithdrawalRequest], *, source: str = "web") -> Received:
         """Record withdrawals before returning: from then on nobody named is added anywhere.
 
-        ConfigurationError where a request names nobody, holds no usable identifier or names a
-        partner that nobody knows; then none of the requests was taken in. StateError where it
-        cannot be recorded: the caller tries again. `source` says where they entered.
+        UnusableError where a request names nobody or holds no usable identifier, and any
+        ConfigurationError where it names a partner that nobody knows; then none of the requests
+        was taken in. StateError where it cannot be recorded: the caller tries again. `source` says
+        where they entered.
         """
         partners = [self.rules.partner(one.partner) for one in requests]
         while True:
             known = self._known(requests)
             fresh = self._fresh(list(zip(requests, partners, strict=True)), known)
             try:
-                return self._received(fresh, known, len(requests) - len(fresh), source)
+                return self._received(fresh, known, requests, source)
             except OvertakenError:  # another process took one of them in between
                 continue
 
@@ -224,29 +233,34 @@ class Recorder:
         self,
         fresh: Sequence[tuple[WithdrawalRequest, str | None]],
         known: Mapping[bytes, str],
-        repeated: int,
+        requests: Sequence[WithdrawalRequest],
         source: str,
     ) -> Received:
+        """Write down those of the `requests` that are fresh."""
         groups: dict[tuple[str | None, str], list[WithdrawalRequest]] = {}
         for one, partner in fresh:
             groups.setdefault((partner, one.channel), []).append(one)
         written: list[tuple[Withdrawal, Named]] = []
         marks: dict[bytes, str] = {}
+        unusable: set[int] = set()
         for (partner, channel), some in groups.items():
             gathered = Gathered()
             frame = _frame_of(some)
             usable = self._take(frame, _decided(some, self.now()), gathered)
-            if not usable.all():
-                raise ConfigurationError(
-                    f"{int((~usable).sum())} of the withdrawals name nobody: give a customer id, "
-                    "e-mail, phone or device that can be read; nothing was taken in"
-                )
+            unusable |= {id(some[row]) for row in np.flatnonzero(~usable)}
             made, named = self._made(gathered, len(some), partner, channel, source)
             written.append((made, named))
             marks |= {mark: made.id for one in some if (mark := self._mark(one)) is not None}
+        if unusable:
+            places = [at for at, one in enumerate(requests) if id(one) in unusable]
+            raise UnusableError(
+                f"{len(places)} of the withdrawals name nobody: give a customer id, "
+                "e-mail, phone or device that can be read; nothing was taken in",
+                places,
+            )
         self._write(written, marks)
         ids = (*(made.id for made, _ in written), *sorted(set(known.values())))
-        return Received(withdrawals=ids, people=len(fresh), repeated=repeated)
+        return Received(withdrawals=ids, people=len(fresh), repeated=len(requests) - len(fresh))
 
     def _take(self, frame: pl.DataFrame, at: Times, into: Gathered) -> Mask:
         """Take in what a frame names; which rows name somebody."""

@@ -17,7 +17,7 @@ from audience_sync.project.webhooks import Platform
 from audience_sync.web.answers import Refusal, answer, refused
 from audience_sync.web.bodies import parsed
 from audience_sync.web.desk import RETRY, Call, Desk
-from audience_sync.web.generic import read_withdrawals
+from audience_sync.web.generic import place_of, read_withdrawals
 from audience_sync.web.guard import Guard
 from audience_sync.web.platforms import Read, read_receipts
 from audience_sync.web.senders import GENERIC, Web, asking, pace, proved
@@ -65,7 +65,7 @@ def _add_generic(app: FastAPI, web: Web) -> None:
             found = read_withdrawals(
                 parsed(call.body), web.partners, limits.batch_limit, web.now(), limits.tolerance
             )
-            return Read(found)
+            return Read(found, places=[place_of(one, at) for at, one in enumerate(found)])
 
         return await _taken(web, call, read)
 
@@ -110,7 +110,7 @@ async def _taken(web: Web, call: Call, read: Callable[[], Read]) -> Response:
 def _take(desk: Desk, call: Call, found: Read) -> dict[str, Any]:
     for word, count in found.left_out.items():
         desk.count(call.source, word, count)
-    return desk.take(call, found.requests, found.left_out)
+    return desk.take(call, found.requests, found.left_out, found.places)
 
 
 def _told(well: bool) -> Response:

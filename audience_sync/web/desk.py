@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 from audience_sync.ledger.intake import Intake, IntakeReceipt, Seen
 from audience_sync.period import Period
-from audience_sync.runs.withdraw import Reception, WithdrawalRequest
+from audience_sync.runs.withdraw import Reception, UnusableError, WithdrawalRequest
 from audience_sync.web.answers import Refusal
 
 CONFLICT = 409  # HTTP
@@ -66,10 +66,15 @@ class Desk:
     now: Callable[[], datetime]
 
     def take(
-        self, call: Call, requests: Sequence[WithdrawalRequest], left_out: Mapping[str, int]
+        self,
+        call: Call,
+        requests: Sequence[WithdrawalRequest],
+        left_out: Mapping[str, int],
+        places: Sequence[str],
     ) -> dict[str, Any]:
         """The receipt, once everything is written down; of a request that came before, its own.
 
+        `places` are how a sentence names each of the requests.
         A Refusal where the sender's name for it was used for something else, where somebody sends
         again what was signed once, and where it is being taken in at this moment.
         """
@@ -86,7 +91,7 @@ class Desk:
                 self.ledger.join_intake(call.source, signed, bodies[0], known[0].receipt, until)
             return self._earlier(call.source, known, bodies)
         try:
-            found = self._receive(call, receipt, marks[0].hex(), requests, left_out)
+            found = self._receive(call, receipt, marks[0].hex(), requests, left_out, places)
             self.ledger.end_intake(receipt, call.source, found, until)
         except BaseException:
             self._give_back(receipt)
@@ -120,6 +125,7 @@ class Desk:
         key: str,
         requests: Sequence[WithdrawalRequest],
         left_out: Mapping[str, int],
+        places: Sequence[str],
     ) -> dict[str, Any]:
         """Hand the requests over; one that a crash cut off is known again by its place in them."""
         named = [
@@ -128,14 +134,11 @@ class Desk:
         ]
         try:
             received = self.reception.receive(named) if named else None
+        except UnusableError as error:
+            raise _unusable(places[error.places[0]]) from None
         except ConfigurationError:
             # Its sentence is for the operator, and may name what stands in the request.
-            raise Refusal(
-                422,
-                "not-usable",
-                "a withdrawal holds no identifier that can be used, such as a whole e-mail "
-                "address; none of the request was taken",
-            ) from None
+            raise _unusable("a withdrawal") from None
         return {
             "receipt": receipt,
             "withdrawals": len(requests),
@@ -186,6 +189,14 @@ class Desk:
 def intake_key(fingerprint_key: bytes) -> bytes:
     """The key of the desk's own fingerprints, so that they equal no other ones."""
     return hmac.new(fingerprint_key, b"audience-sync intake v1", hashlib.sha256).digest()
+
+
+def _unusable(place: str) -> Refusal:
+    sentence = (
+        f"{place} holds no identifier that can be used, such as a whole e-mail address; none of "
+        "the request was taken"
+    )
+    return Refusal(422, "not-usable", sentence)
 
 
 def _shown(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,12 @@ def read_withdrawals(
     return [WithdrawalRequest(**found.model_dump()) for found in body.withdrawals]
 
 
+def place_of(request: WithdrawalRequest, at: int) -> str:
+    """Where a withdrawal stands, down to its identifier where it has only one."""
+    given = [name for name in IDENTIFIERS if getattr(request, name) is not None]
+    return f"withdrawals[{at}]" + (f".{given[0]}" if len(given) == 1 else "")
+
+
 def refuse_too_many(found: Any, batch_limit: int) -> None:
     """A Refusal before anything is read of a list that is too long."""
     if isinstance(found, list) and len(found) > batch_limit:

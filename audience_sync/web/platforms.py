@@ -25,10 +25,14 @@ Partners = tuple[str | None, ...]  # None stands for all
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What receipts ask for: withdrawals, and what was left out, counted by word."""
+    """What receipts ask for: withdrawals, and what was left out, counted by word.
+
+    `places` tell where each of the requests stands, as a sentence names it.
+    """
 
     requests: list[WithdrawalRequest] = field(repr=False)
     left_out: Counter[str] = field(default_factory=Counter)
+    places: list[str] = field(default_factory=list)
 
 
 def read_receipts(
@@ -47,6 +51,7 @@ def read_receipts(
     for at, receipt in enumerate(receipts):
         place = f"receipt {at + 1}" if isinstance(document, list) else "the receipt"
         read.requests.extend(reader.withdrawals(receipt, place, read.left_out))
+        read.places.extend([place] * (len(read.requests) - len(read.places)))
     refuse_too_many(read.requests, batch_limit)
     unknown = read.left_out["unknown_purpose"] or read.left_out["unknown_answer"]
     if unknown and not read.requests:

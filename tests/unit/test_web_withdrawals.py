@@ -270,7 +270,11 @@ def test_an_identifier_that_cannot_be_used_is_refused_unquoted(door: Door) -> No
     found = door.post({"withdrawals": [ANNA, {"email": "not an address"}]}, name="x")
 
     assert found.status == 422
+    assert found.json["error"].startswith("withdrawals[1].email holds no identifier that can be")
     assert "not an address" not in found.body.decode()
+    several = {"email": "not an address", "phone": "nonsense"}
+    found = door.post({"withdrawals": [several]}, late=1)
+    assert found.json["error"].startswith("withdrawals[0] holds no identifier that can be used")
     assert door.reception.requests == []
     assert door.post(ONE, name="x").status == 202
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -20,7 +21,7 @@ from audience_sync.membership.held import Membership
 from audience_sync.runs import screen
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.lane import Worked
-from audience_sync.runs.withdraw import WithdrawalRequest
+from audience_sync.runs.withdraw import UnusableError, WithdrawalRequest
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 EVERYBODY = {cell for n in range(8) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}
@@ -62,6 +63,19 @@ def test_whoever_withdraws_leaves_the_list(
         1,
         1,
     )
+
+
+def test_requests_that_name_nobody_are_told_by_their_place(world: WithdrawnWorld) -> None:
+    """Among those that were handed over, whatever was known and however they are grouped."""
+    good = WithdrawalRequest(email="p1@example.com", idempotency_key="known")
+    bad = WithdrawalRequest(email="@@canary")
+    world.recorder().receive([good])
+    requests = [good, WithdrawalRequest(email="p2@example.com"), bad]
+    with pytest.raises(UnusableError) as told:
+        world.recorder().receive([*requests, replace(bad, channel="account")])
+    assert list(told.value.places) == [2, 3]
+    assert "canary" not in str(told.value) + repr(told.value)
+    assert world.ledger.newest_withdrawal() == 1
 
 
 def test_the_next_plan_adds_nobody_who_withdrew(world: WithdrawnWorld) -> None:
