@@ -17,6 +17,7 @@ from audience_sync.connector import (
     ConfigurationError,
     Connector,
     Kept,
+    OrderConnector,
     PartnerError,
     RefusedError,
     TemporaryPartnerError,
@@ -142,8 +143,7 @@ class HttpPartnerClient:
             headers=headers or {},
             trusted=not anonymous and _server(address) == _server(self._base_url),
             record=None if anonymous else exchange.current(),
-            # Some partners are told of orders by GET, which then must not be repeated.
-            only_asks=method == "GET" and repeatable,
+            only_asks=self._only_asks(method, repeatable=repeatable),
         )
         try:
             answer = self._tried(call, repeatable=repeatable)
@@ -234,6 +234,11 @@ class HttpPartnerClient:
                 "the partner sends us to another address; check base_url", answer.status
             )
         return answer
+
+    def _only_asks(self, method: str, *, repeatable: bool) -> bool:
+        """Whether a request changes nothing; some partners are told of orders by GET, too."""
+        reports = isinstance(self._connector, OrderConnector)
+        return method == "GET" and repeatable and not reports
 
     def _refused(self, answer: Answer | None) -> bool:
         """Whether the partner proves that it did nothing; no answer proves it."""

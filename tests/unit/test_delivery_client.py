@@ -19,6 +19,8 @@ from audience_sync.connector import (
     ConnectorSettings,
     Limits,
     Members,
+    OrderConnector,
+    Orders,
     PartnerError,
     Receipt,
     Recipient,
@@ -65,6 +67,21 @@ class Plain(Connector[ConnectorSettings]):
 
     def slow_down(self, answer: Answer) -> float:
         return float(answer.headers.get("x-used", 0))
+
+    def explain(self, answer: Answer) -> PartnerError | None:
+        return explain_status(answer)
+
+
+class Reporting(OrderConnector[ConnectorSettings]):
+    """A partner that is told of orders."""
+
+    limits = Limits(members_per_request=1)
+    recipient = Recipient(name="Reporting Ltd", country="IE")
+
+    def check(self) -> None: ...
+
+    def report(self, orders: Orders) -> Receipt:
+        return Receipt(accepted=len(orders))
 
     def explain(self, answer: Answer) -> PartnerError | None:
         return explain_status(answer)
@@ -350,6 +367,16 @@ def test_a_get_that_must_not_be_repeated_leaves_doubt(answer: Answer) -> None:
     client, *_ = _started(answer)
     with client.recording() as exchange, contextlib.suppress(PartnerError):
         client.request("GET", "x", repeatable=False)
+    assert exchange.uncertain
+
+
+@pytest.mark.parametrize("answer", [OK, DOWN])
+def test_a_report_by_get_leaves_doubt_even_where_it_may_be_repeated(answer: Answer) -> None:
+    """An order that counts once may have been counted; a later cancellation must follow it."""
+    client, connector, *_ = _started(*[answer] * 6)
+    client.bind(Reporting(connector.settings, client))
+    with client.recording() as exchange, contextlib.suppress(PartnerError):
+        client.request("GET", "x")
     assert exchange.uncertain
 
 
