@@ -190,4 +190,6 @@ def _wrong_settings(found: type[Connector[Any]]) -> str | None:
         settings.model_json_schema()
     except Exception as error:  # noqa: BLE001 - a field of a stranger's may be anything
         return f"has settings that no schema can describe ({type(error).__name__})"
+    if found.lists_in and found.lists_in not in settings.model_fields:
+        return f"declares lists_in = {found.lists_in!r}, which is none of its settings"
     return None

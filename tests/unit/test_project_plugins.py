@@ -114,6 +114,10 @@ class Nowhere(ToyConnector):
     recipient = Recipient(name="Toy Ltd", country="Ireland")
 
 
+class Elsewhere(ToyConnector):
+    lists_in = "acount_id"
+
+
 class OddSettings(ConnectorSettings):
     call: Any = None
     kind: type[SimpleNamespace] = SimpleNamespace
@@ -130,6 +134,7 @@ class Odd(ToyConnector):
         (Misplaced, "phone/e164 for email"),
         (Boundless, "make them positive"),
         (Nowhere, "ISO 3166"),
+        (Elsewhere, "lists_in = 'acount_id', which is none of its settings"),
         (Odd, "no schema can describe"),
         (ToyConnector, "None"),
     ],
