@@ -56,7 +56,7 @@ class Erased:
 
     id: str
     destinations: int  # that were asked
-    lists: int  # that held the person
+    lists: int  # that still held the person when it was asked for
     traces: int
     plans: int  # that named the person and were cancelled
     waiting_for: tuple[str, ...]  # destinations that have not acknowledged
@@ -104,7 +104,7 @@ class Access:
         done = Erased(
             id=withdrawal.id,
             destinations=len({row.destination for row in rows}),
-            lists=len(found.held),
+            lists=len(_lists(found, withdrawal)),
             traces=0 if waiting else self._forgotten(found, left),
             plans=plans,
             waiting_for=tuple(sorted(waiting)),
@@ -143,9 +143,9 @@ class Access:
         self, done: Erased, found: Findings, destinations: Sequence[str], actor: str
     ) -> None:
         """One line for each destination: what was done, by whom, for which withdrawal."""
-        lines = []
+        lines, there_then = [], _lists(found, self.ledger.withdrawal(done.id))
         for destination in destinations:
-            held = [place.audience for place in found.held if place.destination == destination]
+            held = [audience for audience, there in there_then if there == destination]
             recipient = self._recipient(destination)
             lines.append(
                 TransferLine(
@@ -174,6 +174,13 @@ class Access:
 
 
 _ACKNOWLEDGED = (WithdrawalState.ACKNOWLEDGED, WithdrawalState.CONFIRMED)
+
+
+def _lists(found: Findings, withdrawal: Withdrawal) -> set[tuple[str, str]]:
+    """The lists that held the person when it was received: an erasure may go on days later."""
+    since = [one for one in found.before if one.removed_at >= withdrawal.received_at]
+    held = {(one.audience, one.destination) for one in found.held}
+    return held | {(one.audience, one.destination) for one in since}
 
 
 def _request(person: Person) -> WithdrawalRequest:

@@ -235,6 +235,10 @@ def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
+def _lists(count: int) -> str:
+    return "1 list" if count == 1 else f"{count} lists"
+
+
 def _told(done: Erased) -> list[str]:
     if done.waiting_for:
         return [
@@ -242,8 +246,10 @@ def _told(done: Erased) -> list[str]:
             f"Not acknowledged yet by {', '.join(done.waiting_for)}; workers go on, and so does",
             f"  audience-sync subject erase --resume {done.id}",
         ]
+    there = f"{done.destinations} destinations does now"
     return [
-        f"Erased as {done.id}: taken off {done.lists} lists at {done.destinations} destinations.",
+        f"Erased as {done.id}.",
+        f"{_lists(done.lists)} still held the person when it was asked for; none at {there}.",
         f"{done.traces} traces and {done.plans} waiting plans were deleted.",
         "What keeps the person from being added again stays, as digests of their identifiers.",
         "The transfer log holds the proof, without identity.",

@@ -207,12 +207,14 @@ def test_erasure_reaches_every_partner_and_leaves_a_proof(shop: Shop) -> None:
     assert _leaks(shop, done, log, again) == []
 
 
-def test_erasure_waits_for_the_partner_and_goes_on(shop: Shop) -> None:
+@pytest.mark.parametrize("by", [("--email", EMAIL), ("--customer-id", str(CUSTOMER))])
+def test_erasure_waits_for_the_partner_and_goes_on(shop: Shop, by: tuple[str, str]) -> None:
     """Without an acknowledgement it ends with 4 and an id; with one, the id finishes it."""
     shop.must("status", "--poll")  # until then the outbox of a sync may still name the person
     shop.fault("5xx", operation="*", times=None)
-    begun = shop.run("subject", "erase", "--email", EMAIL, "--patience", "0", "--json")
+    begun = shop.run("subject", "erase", *by, "--patience", "0", "--json")
     assert begun.code == 4
+    shop.must("status", "--poll")  # Google's lists are free of the person before it goes on
     assert "meta-se" in begun.json["waiting_for"]  # Google may answer a moment later
     log = shop.must("log", "--json", "--last", "0").json["lines"]
     assert not any(one["line"]["event"] == "erased" for one in log)
@@ -221,8 +223,20 @@ def test_erasure_waits_for_the_partner_and_goes_on(shop: Shop) -> None:
     done = shop.must("subject", "erase", "--resume", begun.json["id"], "--patience", "60", "--json")
 
     assert done.json["waiting_for"] == []
+    assert (done.json["lists"], done.json["destinations"]) == (4, 2)  # all that held them before
+    log = shop.must("log", "--json", "--last", "0").json["lines"]
+    proofs = [one["line"]["note"] for one in log if one["line"]["event"] == "erased"]
+    assert proofs == ["a person was erased, who was on 2 lists here"] * 2
     assert sha256(EMAIL) not in shop.held()["email"]
     assert _leaks(shop, begun, done) == []
+
+
+def test_an_erasure_after_a_withdrawal_says_what_was_left_to_do(shop: Shop) -> None:
+    """Lists that the withdrawal had reached are none of those that the erasure found."""
+    shop.must("status", "--poll")
+    shop.must("withdraw", "--email", EMAIL, "--partner", "meta")
+    told = " ".join(shop.must("subject", "erase", "--email", EMAIL, "--patience", "60").out.split())
+    assert "2 lists still held the person when it was asked for; none at 2 destinations" in told
 
 
 def test_erasure_drops_the_plans_that_name_the_person(shop: Shop) -> None:
