@@ -43,6 +43,7 @@ def forget_list(
                 else "ask for its end with `audience-sync status --poll`"
             )
         )
+    link.connector.check()  # with a wrong address or API version every list would pass for gone
     try:
         link.connector.statistics(remote.remote_id)
     except RefusedError:
