@@ -126,19 +126,20 @@ class AtList:
             return self.lane.escalation.escalate(
                 remover, link, remote, self.books.membership(), error, self.held, self.lease
             )
-        removal = ListRemoval(
-            audience=remote.audience,
-            destination=remote.destination,
+        self._note(self._told(removed))
+        return removed
+
+    def _told(self, removed: Removed) -> ListRemoval:
+        wait = timedelta(seconds=removed.wait or _ASK_AGAIN)
+        return ListRemoval(
+            audience=self.books.remote.audience,
+            destination=self.books.remote.destination,
             through=0 if removed.stayed is not None else self.head,
             run=removed.run,
             sent_at=self.lane.now(),
             pending=removed.pending,
-            ask_at=None
-            if not removed.pending
-            else self.lane.now() + timedelta(seconds=removed.wait or _ASK_AGAIN),
+            ask_at=self.lane.now() + wait if removed.pending else None,
         )
-        self._note(removal)
-        return removed
 
     def _after(self, removed: Removed, held: Leaving) -> Step:
         if removed.stayed is not None:
@@ -150,6 +151,7 @@ class AtList:
             )
         if removed.emptied and removed.pending:
             self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
+            self._note(self._told(removed))  # only now: whoever asks counts on the doubt
         if removed.pending:
             return Step(sent=self.head, acknowledged=self.head, again=removed.wait or _ASK_AGAIN)
         if not self.alone:
@@ -185,8 +187,13 @@ class AtList:
     def _asked(self) -> Step | None:
         """Ask about a removal that waits; None when nothing waits any more."""
         removal = self.removal
-        if removal is None or not removal.pending or removal.through < self.head:
-            return None  # a newer withdrawal is sent at once, with all that is open before it
+        if removal is None or not removal.pending or not removal.through:
+            return None
+        if removal.through < self.head:
+            if self._holds_any(self._digests(removal.through, self.head)):
+                return None  # it is sent at once, with all that is open before it
+            removal = replace(removal, through=self.head)
+            self._note(removal)
         now = self.lane.now()
         told = Step(sent=removal.through, acknowledged=removal.through)
         if removal.ask_at is not None and removal.ask_at > now and not self.lane.early:
@@ -207,6 +214,13 @@ class AtList:
             self._note(replace(removal, pending=left, ask_at=later))
             return replace(told, again=_ASK_AGAIN)
         return self._confirmed(removal)
+
+    def _holds_any(self, digests: Bytes) -> bool:
+        """Whether the list may hold any of these, or a run may have brought them to it."""
+        if not len(digests):
+            return False
+        held = leaving(self.books.membership(), lambda lines: members_with(lines, digests))
+        return bool(held) or bool(self.under_way.sent(digests)[0])
 
     def _confirmed(self, removal: ListRemoval) -> Step | None:
         """The partner took everybody off: so do the books, unless a run has seen to it since."""

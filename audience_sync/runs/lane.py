@@ -38,6 +38,7 @@ from audience_sync.runs.at_list import SOON, AtList, Step
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
+from audience_sync.runs.settle import known_withdrawals
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.traces import Leavers
@@ -142,18 +143,26 @@ class Lane:
         try:
             return self._step(remote.audience, remote.destination, head)
         except BusyError:
-            return Step(again=SOON)
+            return self._halted(remote, again=SOON)
         except TemporaryPartnerError as error:
-            return Step(reason=str(error), again=error.retry_after, failed=True)
+            return self._halted(remote, str(error), again=error.retry_after)
         except AudienceSyncError as error:
             where = remote.audience, remote.destination
             _log.error("A withdrawal cannot be delivered to %s at %s: %s", *where, error)
-            return Step(reason=str(error), failed=True)
+            return self._halted(remote, str(error))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; others go on
             found = type(error).__name__
             words = remote.audience, remote.destination, found, places(error)
             _log.error("A withdrawal from %s at %s stopped with %s in %s", *words)
-            return Step(reason=f"something unexpected stopped it ({found})", failed=True)
+            return self._halted(remote, f"something unexpected stopped it ({found})")
+
+    def _halted(
+        self, remote: RemoteList, reason: str | None = None, *, again: float | None = None
+    ) -> Step:
+        """A list that nobody could look at to the end: what its partner took stays taken."""
+        removal = self.ledger.list_removal(remote.audience, remote.destination)
+        took = max(known_withdrawals(remote), 0 if removal is None else removal.through)
+        return Step(acknowledged=took, reason=reason, again=again, failed=reason is not None)
 
     def _moved(
         self, row: WithdrawalDelivery, withdrawal: Withdrawal, steps: Sequence[Step]

@@ -21,6 +21,7 @@ from audience_sync.membership.held import Membership
 from audience_sync.runs import screen
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.lane import Worked
+from audience_sync.runs.leases import LANE
 from audience_sync.runs.withdraw import UnusableError, WithdrawalRequest
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
@@ -401,6 +402,48 @@ def test_a_removal_that_failed_after_all_is_sent_again(world: WithdrawnWorld) ->
     assert world.states() == [ACKNOWLEDGED]
 
 
+def test_an_acknowledgement_outlasts_that_nobody_can_ask(world: WithdrawnWorld) -> None:
+    """A partner that is away, or a lane that is busy, takes nothing back: no deadline is near."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    [before] = world.ledger.withdrawal_deliveries()
+    world.time += timedelta(minutes=5)
+
+    def away(reference: str) -> Receipt:
+        raise TemporaryPartnerError("the partner is away")
+
+    world.partner.poll = away  # type: ignore[method-assign]
+    world.lane_works()
+    [after] = world.ledger.withdrawal_deliveries()
+    assert (after.state, after.acknowledged_at) == (ACKNOWLEDGED, before.acknowledged_at)
+
+    lease = world.ledger.take_lease(f"{LANE}vip/memory-1", "another", 60.0)
+    world.lane_works()
+    world.ledger.release_lease(lease)
+    [after] = world.ledger.withdrawal_deliveries()
+    assert (after.state, after.acknowledged_at) == (ACKNOWLEDGED, before.acknowledged_at)
+
+
+def test_a_stranger_who_withdraws_keeps_nobody_from_being_confirmed(world: WithdrawnWorld) -> None:
+    """What a partner was asked is asked to its end, though others withdraw all the time."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    removals = len(world.partner.calls)
+    world.withdraw(email="stranger@example.com")
+    world.lane_works()
+    assert len(world.partner.calls) == removals
+    world.time += timedelta(minutes=5)
+    world.partner.answers[f"remove-{removals}"] = Receipt(accepted=1)
+    world.withdraw(email="another@example.com")
+    world.lane_works()
+    assert world.states() == [CONFIRMED, CONFIRMED, CONFIRMED]
+    assert world.held() == world.partner.holds
+
+
 class TestRefused:
     """Where a list would become too small for its partner."""
 
@@ -434,6 +477,36 @@ class TestRefused:
         world.lane_works()
         assert world.partner.holds == world.held() == set()
         assert world.states() == [CONFIRMED]
+        world.ran()
+        assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
+
+    def test_a_list_that_is_emptied_later_is_asked_for(self, world: WithdrawnWorld) -> None:
+        """The emptying is sent once, and what the partner says of it in the end counts."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+        world.partner.limits = world.partner.limits.__class__(members_per_request=100)
+        usual = world.partner.remove
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            found = set(world.partner.holds)
+            receipt = usual(upload, members)
+            world.partner.holds |= found  # it does it later
+            return receipt
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        world.partner.pending = True
+        world.withdraw(email="p1@example.com")
+        world.lane_works()
+        assert world.states() == [ACKNOWLEDGED]
+        sent = len(world.partner.calls)
+        world.time += timedelta(minutes=5)
+        world.lane_works()
+        assert len(world.partner.calls) == sent
+        world.partner.holds.clear()
+        world.partner.answers[f"remove-{sent}"] = Receipt(accepted=len(EVERYBODY))
+        world.time += timedelta(minutes=5)
+        world.lane_works()
+        assert world.states() == [CONFIRMED]
+        world.partner.pending = False
         world.ran()
         assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
 
