@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any
@@ -68,8 +69,9 @@ def verify_proof(proof: object, trusted: Collection[str] | None = None) -> Verif
     if not isinstance(proof, dict) or proof.keys() != _KEYS or proof["about"] != FORMAT:
         return _wrong("it is not a proof of this format: something was added or taken away")
     try:
+        json.dumps(proof, ensure_ascii=False).encode()  # what is no text is hashed as `?`
         finding = _finding(proof, trusted)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         finding = "a part of it is not what we write: it was changed"
     if finding is not None:
         return _wrong(finding)

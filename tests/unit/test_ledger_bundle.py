@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
@@ -272,6 +273,37 @@ def test_every_change_to_a_proof_is_found(ledger: Ledger, tmp_path: Path) -> Non
         assert not sound({**whole, "proof": {k: v for k, v in whole["proof"].items() if k != name}})
     assert not sound({**whole, "more": 1})
     assert not sound({**whole, "proof": {**whole["proof"], "more": 1}})
+
+
+@pytest.mark.parametrize("instead", [[], {}, None, "text", 7, -1, 0.5, [1], [None] * 4])
+def test_a_part_of_another_kind_is_found(ledger: Ledger, tmp_path: Path, instead: Any) -> None:
+    """A sentence, whatever stands in the place of a part."""
+    whole = json.loads(canonical(prove(ledger, 7, OURS)))
+    path = tmp_path / "proof.json"
+    for name in whole["proof"]:
+        path.write_text(json.dumps({**whole, "proof": {**whole["proof"], name: instead}}))
+        found = verify_file(path, OURS.trusted).found
+        assert not found.sound, name
+        assert found.finding
+
+
+def test_a_proof_that_shows_one_thing_and_proves_another_is_found(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """A key that is written twice, and a sign that no file of ours holds."""
+    ledger.record([line(note="why?")])
+    written = canonical(prove(ledger, LINES + 1, OURS)).decode()
+    path = tmp_path / "proof.json"
+    path.write_text(written)
+    assert verify_file(path, OURS.trusted).found.sound
+    for changed in (
+        written.replace('"note":', '"note":"what nobody signed","note":', 1),
+        written.replace("why?", "why\\ud800"),
+    ):
+        assert changed != written
+        path.write_text(changed)
+        with suppress(ConfigurationError):
+            assert not verify_file(path, OURS.trusted).found.sound
 
 
 def test_a_proof_by_a_foreign_key_is_found(ledger: Ledger, tmp_path: Path) -> None:
