@@ -23,15 +23,24 @@ class Aims:
         self, audiences: Sequence[str], destination: str | None, *, alone: bool = True
     ) -> list[Target]:
         """The lists that a command names, and those that the project named before."""
+        found = self._targets(audiences, destination, alone=alone)
+        for name in dict.fromkeys(target.destination for target in found):
+            self.parts.links.account(name)
+        return found
+
+    def looked_at(self) -> list[Target]:
+        """Every list, to look at it in our own books: one that stands still hides no other."""
+        return self._targets((), None, alone=False)
+
+    def _targets(
+        self, audiences: Sequence[str], destination: str | None, *, alone: bool
+    ) -> list[Target]:
         from audience_sync.targeting import targets_of  # noqa: PLC0415 - keeps status light
 
         parts = self.parts
         project, now, retired = parts.project, parts.now(), parts.retired()
         known = parts.connectors
-        found = targets_of(project, known, audiences, destination, now, retired, alone=alone)
-        for name in dict.fromkeys(target.destination for target in found):
-            parts.links.account(name)
-        return found
+        return targets_of(project, known, audiences, destination, now, retired, alone=alone)
 
     def named(
         self, audiences: Sequence[str], destination: str | None

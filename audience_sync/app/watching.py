@@ -62,7 +62,7 @@ class Watching:
             keyring=parts.keyring_and_fingerprint_key[0],
             identity={kind: selection.identity_form(kind) for kind in selection.mapped},
         )
-        return watch.flights(self.aims.lists((), None, alone=False), parts.now())
+        return watch.flights(self.aims.looked_at(), parts.now())
 
     def warn_of_canaries(self) -> None:
         """Tell the log of this program which canaries did not move."""

@@ -195,3 +195,14 @@ def test_a_list_that_cannot_be_read_is_an_alert_and_stops_nothing(
     assert "is missing" in told["everyone"]
     assert told["swedes"] is None
     shop.must("status")
+
+
+def test_a_destination_that_stands_still_keeps_no_canary_of_others_from_sight(
+    open_shop: Callable[..., Shop],
+) -> None:
+    """One is pointed at another account: what was synced to the other ends well all the same."""
+    shop = open_shop(change=lambda text: text + SECTION)
+    shop.must("sync", "everyone")
+    shop.write(change=lambda text: text.replace("1234567890", "2234567890", 1) + SECTION)
+    shop.must("sync", "everyone", "--destination", "google-se")
+    assert "google-se" in shop.must("canaries").out
