@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 _BLOCK = 1 << 22  # bytes; no row is longer, or the file is not looked at further
+_GZIP = b"\x1f\x8b"
 _NOTHING = csv.ConvertOptions(include_columns=["\x00"], include_missing_columns=True)
 
 
@@ -59,9 +60,11 @@ def _first_uneven(path: Path, separator: str, *, threads: bool) -> csv.InvalidRo
         found.append(row)
         return "error"
 
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP  # whatever its name, as Polars sees it
     try:
         with csv.open_csv(
-            path,
+            pa.input_stream(str(path), compression="gzip" if packed else None),
             read_options=csv.ReadOptions(use_threads=threads, block_size=_BLOCK),
             parse_options=csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, invalid_row_handler=stop

@@ -280,6 +280,16 @@ def test_broken_files_are_explained(
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+def test_a_packed_file_is_looked_at_however_its_name_is_written(tmp_path: Path) -> None:
+    """What is packed shows in the content, by which it is read, too."""
+    write(tmp_path, "c.csv.gz")
+    packed = shortened((tmp_path / "c.csv.gz").read_bytes())
+    (tmp_path / "D.CSV.GZ").write_bytes(packed)
+
+    with pytest.raises(SourceError, match="fewer fields"):
+        read(source(tmp_path, "D.CSV.GZ"))
+
+
 @pytest.mark.parametrize(
     "content",
     [
