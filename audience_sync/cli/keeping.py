@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from audience_sync.purging import Purged
 
 
+_PAGE = 80  # columns of the record, which is kept as text
+
+
 def register(application: typer.Typer) -> None:
     """Add the commands of this file."""
     application.command()(purge)
@@ -94,7 +97,7 @@ def _print_records(found: list[Activity]) -> None:
     from audience_sync.cli.written import console  # noqa: PLC0415 - the same
     from audience_sync.processing_record import rows_of  # noqa: PLC0415 - the same
 
-    output = console()
+    output = console(_PAGE)
     for activity in found:
         output.print(f"[bold]{activity.destination}[/]\n")
         table = plain_table("", "")

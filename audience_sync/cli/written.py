@@ -39,10 +39,11 @@ class _Unpadded:
         return getattr(sys.stdout, name)
 
 
-def console() -> Console:
+def console(page: int = _UNFOLDED) -> Console:
     """Where results for people are printed: as wide as the terminal is, or as COLUMNS says.
 
-    What reads a pipe needs no folding, and finds whole words.
+    What reads a pipe needs no folding, and finds whole words; text that is kept or printed is a
+    `page` of so many columns there.
     """
     from rich.console import Console  # noqa: PLC0415 - keeps --help light
 
@@ -50,7 +51,7 @@ def console() -> Console:
     made = Console(highlight=False)
     if made.is_terminal:
         return made
-    width = None if os.environ.get("COLUMNS", "").isdigit() else _UNFOLDED
+    width = None if os.environ.get("COLUMNS", "").isdigit() else page
     return Console(highlight=False, file=plain, width=width)
 
 

@@ -28,6 +28,8 @@ main()
 INTERRUPTED_WHILE_LOADING = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+
 class Finder:
     def find_spec(self, name, *_more):
         if name == "orjson":
