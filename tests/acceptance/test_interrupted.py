@@ -28,7 +28,7 @@ main()
 INTERRUPTED_WHILE_LOADING = """
 import os, signal, sys
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
 
 class Finder:
     def find_spec(self, name, *_more):
