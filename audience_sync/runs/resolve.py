@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from audience_sync.customers.source import open_source
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import match
+from audience_sync.membership.digests import Bytes, Mask, Positions, match, rows_at, starts
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.named import CUSTOMERS, FOLDER, Named, Times, write_named
+from audience_sync.runs.holding import NOBODY
+from audience_sync.runs.named import (
+    CUSTOMERS,
+    FOLDER,
+    Column,
+    Named,
+    Times,
+    joined,
+    write_named,
+)
 from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
 from audience_sync.runs.withdraw import Rules
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The customers of all withdrawals that wait, to look for them together; `seen` counts them."""
+
+    customers: Column
+    first: NDArray[np.int64]  # where each customer begins, whom several may name
+    found: Mask
+    seen: dict[int, int]
+
+    @classmethod
+    def of(cls, standing: Standing, waiting: Sequence[Withdrawal]) -> _Wanted:
+        """Whom these name by customer id; nobody where they were purged meanwhile."""
+        nobody = Column(NOBODY, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+        named = joined(columns for _, columns in standing.read(waiting))
+        customers = named.get(CUSTOMERS, nobody)
+        first = starts(customers.values)
+        return cls(customers, first, np.zeros(len(customers), dtype=np.bool_), {})
+
+    def among(self, keys: Bytes) -> Iterator[tuple[int, Positions, Times]]:
+        """Each withdrawal that names any of these, the rows of those, and when each was said."""
+        place = match(keys, rows_at(self.customers.values, self.first))
+        rows = np.flatnonzero(place >= 0)
+        ends = np.append(self.first[1:], len(self.customers))
+        begin, count = self.first[place[rows]], (ends - self.first)[place[rows]]
+        at = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
+        rows, of = np.repeat(rows, count), self.customers.of[at]
+        for number in np.unique(of).tolist():
+            mine = of == number
+            new = np.unique(at[mine & ~self.found[at]])
+            self.seen[number] = self.seen.get(number, 0) + len(new)
+            self.found[new] = True
+            yield number, rows[mine], self.customers.at[at[mine]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +81,18 @@ class Resolver:
         waiting = self.ledger.unresolved_withdrawals()
         if not waiting:
             return 0
-        standing = Standing(self.ledger, self.location, self.keyring)
-        wanted = [(one, *standing.named(one)[CUSTOMERS], Gathered()) for one in waiting]
-        found = [np.zeros(one.customers, dtype=np.bool_) for one in waiting]
+        wanted = _Wanted.of(Standing(self.ledger, self.location, self.keyring), waiting)
+        gathered = {one.sequence: Gathered() for one in waiting}
         source = open_source(self.rules.source)
         kept = {"customer_id", "country", *(kind.value for kind in Kind)}
         without = [name for name in self.rules.source.columns if name not in kept]
         with closing(source.batches({}, without=without)) as frames:
             for frame in frames:
-                keys = customer_keys(frame["customer_id"])
-                for seen, (_, customers, at, gathered) in zip(found, wanted, strict=True):
-                    place = match(keys, customers)
-                    rows = np.flatnonzero(place >= 0)
-                    if len(rows):
-                        seen[place[rows]] = True
-                        self._gather(frame[rows], at[place[rows]], gathered)
-        for seen, (one, _, _, gathered) in zip(found, wanted, strict=True):
-            self._resolved(one, gathered.told(), int((~seen).sum()))
+                for number, rows, at in wanted.among(customer_keys(frame["customer_id"])):
+                    self._gather(frame[rows], at, gathered[number])
+        for one in waiting:
+            told = gathered[one.sequence].told()
+            self._resolved(one, told, one.customers - wanted.seen.get(one.sequence, 0))
         return len(waiting)
 
     def _gather(self, frame: pl.DataFrame, at: Times, into: Gathered) -> None:

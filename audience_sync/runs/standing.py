@@ -143,8 +143,9 @@ class Standing:
 
     def _as_they_are_now(self, numbers: Sequence[int]) -> list[Withdrawal]:
         """Where they stand after a merge; purged ones stand nowhere."""
-        found = self.ledger.withdrawals(after=min(numbers) - 1, through=max(numbers))
-        return [one for one in found if one.sequence in set(numbers)]
+        wanted = set(numbers)
+        found = self.ledger.withdrawals(after=min(wanted) - 1, through=max(wanted))
+        return [one for one in found if one.sequence in wanted]
 
     def known(self, through: int) -> Iterator[tuple[str | None, Named]]:
         """What is refused up to a sequence, part by part, and towards which partner; None: all."""

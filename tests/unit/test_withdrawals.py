@@ -18,7 +18,7 @@ from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPart
 from audience_sync.ledger.records import Event, Operation, RunState
 from audience_sync.ledger.withdrawals import WithdrawalState
 from audience_sync.membership.held import Membership
-from audience_sync.runs import screen
+from audience_sync.runs import resolve, screen
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.leases import LANE
@@ -592,6 +592,24 @@ def test_who_names_nobody_is_refused(world: WithdrawnWorld) -> None:
     assert world.ledger.withdrawals() == []
     with pytest.raises(ConfigurationError, match="nobody knows"):
         world.withdraw(email="p1@example.com", partner="tikkok")
+
+
+def test_many_who_wait_are_looked_for_together(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many withdrew by customer id, each batch of the source is searched once."""
+    searched = count()
+    usual = resolve.match
+    monkeypatch.setattr(resolve, "match", lambda *words: (next(searched), usual(*words))[1])
+    world.ran()
+    for number in (0, 1, 2, 2, 9):
+        world.withdraw(customer_id=f"c{number}")
+    world.lane_works()
+    assert next(searched) == 1
+    assert world.states() == [CONFIRMED] * 5
+    gone = {cell for n in range(3) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}
+    assert world.partner.holds == world.held() == EVERYBODY - gone
+    assert [one.missing for one in world.ledger.withdrawals(through=5)] == [0, 0, 0, 0, 1]
 
 
 def test_additions_wait_for_a_customer_id_to_be_resolved(
