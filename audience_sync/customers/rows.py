@@ -6,6 +6,7 @@ written ends in such a row, and whoever stands in it would lose a consent or an 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -22,10 +23,9 @@ def find_uneven_row(path: Path, separator: str) -> str | None:
 
     Blank lines are no rows. All other damage is left to whoever reads the rows.
     """
-    # Only a reader without threads can number rows; it is several times as slow.
-    if _first_uneven(path, separator, threads=True) is None:
+    if _read(path, separator):
         return None
-    row = _first_uneven(path, separator, threads=False)
+    row = _first_uneven(path, separator)
     if row is None:
         return None
     if row.text.count('"') % 2:
@@ -53,26 +53,39 @@ def _odd_line(path: Path) -> str:
     return f"in line {found[0]} " if len(found) == 1 else ""
 
 
-def _first_uneven(path: Path, separator: str, *, threads: bool) -> csv.InvalidRow | None:
+def _first_uneven(path: Path, separator: str) -> csv.InvalidRow | None:
     found: list[csv.InvalidRow] = []
 
     def stop(row: csv.InvalidRow) -> str:
         found.append(row)
         return "error"
 
+    _read(path, separator, stop)
+    return found[0] if found else None
+
+
+def _read(path: Path, separator: str, look: Callable[[csv.InvalidRow], str] | None = None) -> bool:
+    """Whether the rows can be read to the end; with a `look` several times as slow.
+
+    Only a reader without threads can number rows, and only as Latin-1 any row can be looked at.
+    """
     with path.open("rb") as file:
         packed = file.read(len(_GZIP)) == _GZIP  # whatever its name, as Polars sees it
     try:
         with csv.open_csv(
             pa.input_stream(str(path), compression="gzip" if packed else None),
-            read_options=csv.ReadOptions(use_threads=threads, block_size=_BLOCK),
+            read_options=csv.ReadOptions(
+                use_threads=look is None,
+                block_size=_BLOCK,
+                encoding="utf8" if look is None else "latin-1",
+            ),
             parse_options=csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, invalid_row_handler=stop
+                delimiter=separator, newlines_in_values=True, invalid_row_handler=look
             ),
             convert_options=_NOTHING,
         ) as batches:
             for _ in batches:
                 pass
     except pa.ArrowException:
-        pass
-    return found[0] if found else None
+        return False
+    return True

@@ -280,6 +280,21 @@ def test_broken_files_are_explained(
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+def test_a_row_of_another_length_in_another_encoding_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a traceback of the library that looks for it."""
+    unraised: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", unraised.append)
+    (tmp_path / "c.csv").write_bytes(
+        ",".join(COLUMNS.values()).encode() + "\n7,Müller, Anna\n".encode("latin-1")
+    )
+
+    with pytest.raises(SourceError, match="fewer fields"):
+        read(source(tmp_path, "c.csv"))
+    assert unraised == []
+
+
 def test_a_packed_file_is_looked_at_however_its_name_is_written(tmp_path: Path) -> None:
     """What is packed shows in the content, by which it is read, too."""
     write(tmp_path, "c.csv.gz")
