@@ -134,7 +134,9 @@ class Lane:
         head = self.ledger.newest_withdrawal()
         lists = [r for r in self.ledger.remote_lists() if r.destination == destination]
         steps = [self._tried(remote, head) for remote in lists]
-        found = {one.sequence: one for one in self.ledger.withdrawals(through=head)}
+        first = min(row.sequence for row in rows)
+        open_ones = self.ledger.withdrawals(after=first - 1, through=head)
+        found = {one.sequence: one for one in open_ones}
         changed = [self._moved(row, found[row.sequence], steps) for row in rows]
         self.ledger.save_withdrawal_deliveries(changed)
 

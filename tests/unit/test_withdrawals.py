@@ -426,6 +426,26 @@ def test_an_acknowledgement_outlasts_that_nobody_can_ask(world: WithdrawnWorld) 
     assert (after.state, after.acknowledged_at) == (ACKNOWLEDGED, before.acknowledged_at)
 
 
+def test_what_is_done_is_not_read_again(world: WithdrawnWorld) -> None:
+    """The lane reads the withdrawals that are open, however many there were before."""
+    world.ran()
+    for number in range(3):
+        world.withdraw(email=f"p{number}@example.com")
+    world.lane_works()
+    world.withdraw(email="p3@example.com")
+    read: list[int] = []
+    usual = world.ledger.withdrawals
+
+    def withdrawals(*, after: int = 0, **more: Any) -> list[Any]:
+        read.append(after)
+        return usual(after=after, **more)
+
+    world.ledger.withdrawals = withdrawals  # type: ignore[method-assign]
+    world.lane_works()
+    assert min(read) == 3
+    assert world.states() == [CONFIRMED] * 4
+
+
 def test_a_stranger_who_withdraws_keeps_nobody_from_being_confirmed(world: WithdrawnWorld) -> None:
     """What a partner was asked is asked to its end, though others withdraw all the time."""
     world.ran()
