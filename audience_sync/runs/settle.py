@@ -9,7 +9,7 @@ import numpy as np
 
 from audience_sync.errors import AwayError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run
+from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run, RunState
 from audience_sync.membership.digests import starts
 from audience_sync.membership.held import (
     Manifest,
@@ -267,7 +267,8 @@ class Settlement:
             forms=run.forms if mark else remote.forms,
             manifest=manifest.as_json()
             | {"run": run.id if mark else remote.manifest.get("run")}
-            | {"known": before if known is None else known, "known_before": before},
+            | {"known": before if known is None else known}
+            | {"known_before": self._sure(remote, before)},
         )
         lease = held[run.lease_name]
         self.ledger.save_remote_list(settled, expect_generation=remote.generation, lease=lease)
@@ -275,6 +276,15 @@ class Settlement:
         for path in set(remote.manifest.get("kept", ())) - set(manifest.files.values()):
             self.location.delete(path)
         return settled
+
+    def _sure(self, remote: RemoteList, before: int) -> int:
+        """The newest withdrawal that holds whatever the delivered runs are still told."""
+        waiting = self.ledger.runs(
+            audience=remote.audience,
+            destination=remote.destination,
+            states=[RunState.DELIVERED],
+        )
+        return min(before, remote.manifest.get("known_before", before)) if waiting else before
 
     def _sweep(self, other: Manifest, manifest: Manifest) -> None:
         """Delete the files of another generation that the one in force does not use."""

@@ -446,6 +446,27 @@ def test_what_is_done_is_not_read_again(world: WithdrawnWorld) -> None:
     assert world.states() == [CONFIRMED] * 4
 
 
+def test_removals_of_a_run_that_fail_one_by_one_are_all_sent_again(world: WithdrawnWorld) -> None:
+    """What a partner says of one removal does not settle what it said of another."""
+    world.ran()
+    for number in range(4):
+        world.withdraw(email=f"p{number}@example.com")
+    world.partner.pending = True
+    run = world.ran()  # takes them off before the lane does
+    references = [str(one.reference) for one in world.ledger.batches(run.id)]
+    assert len(references) == 2
+    world.lane_works()
+    for reference in references:
+        world.partner.answers[reference] = Receipt(accepted=0, unattributed=1, lost=True)
+        world.time += timedelta(hours=1)
+        assert world.pipeline().poll_due()
+    world.partner.pending = False
+    sent = len(world.partner.calls)
+    world.lane_works()
+    assert sum(members for _, members in world.partner.calls[sent:]) == 4
+    assert world.states() == [CONFIRMED] * 4
+
+
 def test_a_stranger_who_withdraws_keeps_nobody_from_being_confirmed(world: WithdrawnWorld) -> None:
     """What a partner was asked is asked to its end, though others withdraw all the time."""
     world.ran()
