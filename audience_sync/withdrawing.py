@@ -202,7 +202,9 @@ def _rules(app: Opened, selection: Selection) -> Rules:
         lists = {
             remote.destination
             for remote in app.ledger.remote_lists()
+            # A first run may be at work on a list whose audience has just left the destination.
             if remote.manifest.get("files")
+            or (remote.remote_id is not None and remote.destination in project.destinations)
         }
         named = {use for audience in project.audiences.values() for use in audience.destinations}
         return {name: partner_of(project, name) for name in sorted(named | lists)}

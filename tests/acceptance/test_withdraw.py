@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from shop import Shop, expected, people
+
+from audience_sync.app import App
 
 
 def test_a_withdrawal_reaches_every_list_without_a_sync(
@@ -196,3 +199,23 @@ def test_a_file_that_cannot_be_read_is_named(
     assert "short.csv" in nobody.err
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'"')))
     assert "stdin" in shop.run("withdraw", "--file", "-").err
+
+
+def test_a_list_that_is_being_filled_counts_though_no_audience_goes_there(
+    open_shop: Callable[..., Shop],
+) -> None:
+    """Its first run may be at work while the project is changed; nobody may slip onto it."""
+    rows = people(6)
+    shop = open_shop(rows)
+    shop.must("sync", "everyone")
+    with App.open(shop.project) as app:
+        remote = app.ledger.remote_list("everyone", "google-se")
+        begun = replace(remote, manifest={}, members=0, generation=remote.generation + 1)
+        app.ledger.save_remote_list(begun, expect_generation=remote.generation)
+    shop.write(destinations="[meta-se]")
+
+    shop.run("withdraw", "--email", rows[0][1])
+
+    with App.open(shop.project) as app:
+        told = {one.destination for one in app.ledger.withdrawal_deliveries()}
+    assert told == {"meta-se", "google-se"}
