@@ -100,7 +100,7 @@ class Rules:
 class UnusableError(ConfigurationError):
     """Requests hold no identifier that can be used; `places` counts them from zero."""
 
-    def __init__(self, sentence: str, places: Sequence[int]) -> None:
+    def __init__(self, sentence: str, places: Sequence[int] = ()) -> None:
         super().__init__(sentence)
         self.places = tuple(places)
 
