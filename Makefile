@@ -12,7 +12,9 @@ INSTALLED := .make/installed
 LOCKS := requirements/runtime.txt requirements/test.txt
 LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --universal
 ARGS ?=
-PARALLEL := --numprocesses=auto --maxprocesses=8 --dist=worksteal
+# Half as many processes again as cores: many tests wait for servers and for other processes.
+PROCESSES := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$(( cores * 3 / 2 > 8 ? 8 : (cores * 3 + 1) / 2 )))
+PARALLEL := --numprocesses=$(PROCESSES) --dist=worksteal
 
 # Install Debian packages as root or with a sudo that asks nothing; else say what is missing.
 define debian
@@ -69,7 +71,7 @@ servers:
 	fi
 	if [ "$${#missing[@]}" != 0 ]; then install_from_debian "$${missing[@]}"; fi
 
-# As many processes as cores; in one with ARGS="-n0", as it also is with --pdb or -p no:xdist.
+# In one process with ARGS="-n0", as it also is with --pdb or -p no:xdist.
 .PHONY: test
 test: $(INSTALLED) servers ## run all tests; make test ARGS="-k ledger" runs some
 	@env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m pytest $(if $(findstring no:xdist,$(ARGS)),,$(PARALLEL)) \

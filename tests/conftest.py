@@ -22,7 +22,8 @@ from hypothesis import settings
 pytest.register_assert_rewrite("ledger_contract")
 
 # The machine is shared: a slow moment is no finding.
-settings.register_profile("project", deadline=None)
+_EXAMPLES = int(os.environ.get("AUDIENCE_SYNC_TEST_EXAMPLES", "50"))  # where a test names no number
+settings.register_profile("project", deadline=None, max_examples=_EXAMPLES)
 settings.load_profile("project")
 
 _MARKED_BY = {
