@@ -1,15 +1,12 @@
-"""Which lists hold some people: a look-up by digest in the memberships, source or no source."""
+"""Which lines are of some people: a look-up by digest, source or no source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from audience_sync.identifiers.kinds import DIGEST_WIDTH, Kind
-from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import RemoteList
 from audience_sync.membership.digests import (
     Bytes,
     Mask,
@@ -20,36 +17,9 @@ from audience_sync.membership.digests import (
     sort_order,
     starts,
 )
-from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import Lines
-from audience_sync.membership.location import StateLocation
-from audience_sync.membership.sealed import Keyring
 
 NOBODY: Bytes = np.zeros((0, DIGEST_WIDTH), dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class Holding:
-    """A list that holds some of the people asked about, and what it holds of them."""
-
-    remote: RemoteList
-    lines: Lines
-
-
-def holdings(
-    ledger: Ledger, location: StateLocation, keyring: Keyring, digests: Bytes
-) -> Iterator[Holding]:
-    """Every list that holds a member who carries one of these (see `united`), with these members.
-
-    A member's identity counts, and so does each identifier that was sent of them.
-    """
-    for remote in ledger.remote_lists():
-        membership = Membership(location, keyring, Manifest.of(remote.manifest))
-        for partition in range(membership.manifest.partitions):
-            lines = membership.read(partition, membership.manifest.partitions)
-            named = members_with(lines, digests)
-            if named.any():
-                yield Holding(remote, lines.take(named))
 
 
 def members_with(lines: Lines, digests: Bytes) -> Mask:
