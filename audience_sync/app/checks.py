@@ -84,7 +84,7 @@ class Checks:
     def _webhooks(self) -> str:
         if self.parts.project.webhooks_lack:
             raise ConfigurationError(self.parts.project.webhooks_lack)
-        return "the secrets of its senders are there"
+        return "each sender has secrets of its own"
 
     def _connectors(self) -> str:
         installed = self.parts.installed

@@ -40,7 +40,12 @@ from audience_sync.project.sections import (
 from audience_sync.project.source import Decisions, Source
 from audience_sync.project.uses import adopted_once, destination_uses, sendable_forms
 from audience_sync.project.values import is_name
-from audience_sync.project.webhooks import WEBHOOKS, Webhooks, check_webhooks
+from audience_sync.project.webhooks import (
+    WEBHOOKS,
+    Webhooks,
+    check_senders,
+    check_webhooks,
+)
 from audience_sync.project.withdrawals import (
     DestinationPolicy,
     WithdrawalsSection,
@@ -214,18 +219,19 @@ class _Loader:
         return found
 
     def _webhooks(self) -> tuple[Webhooks | None, str]:
-        """The section, and which of its secrets are absent: only who serves it needs them."""
+        """The section, and what is wrong with its secrets: only who serves it needs them."""
         written = self.tree.get(WEBHOOKS)
         if written is None:
             return None, ""
         place: Place = (WEBHOOKS,)
         secrets = frozenset((WEBHOOKS, *steps) for steps in secret_places(Webhooks, written))
-        absent = self.findings.aside()
-        filled = replace(self.references, absent=absent).fill(written, place, secrets)
+        lack = self.findings.aside()
+        filled = replace(self.references, absent=lack).fill(written, place, secrets)
         found = self._validated(Webhooks, filled, place)
         if found is not None:
             check_webhooks(found, self.connectors, self.findings)
-        return found, absent.told()
+            check_senders(found, lack)
+        return found, lack.told()
 
     def _policy(self, source: Source | None) -> Policy:
         policy = self._optional("policy", Policy) or Policy()

@@ -113,7 +113,7 @@ class Project:
     orders: OrderReports | None = None
     canaries: Mapping[str, CanarySection] = field(default_factory=dict)
     webhooks: Webhooks | None = None
-    webhooks_lack: str = ""  # which of its secrets are absent; nothing is served without them
+    webhooks_lack: str = ""  # secrets that are absent or shared; nothing is served so
     approval: Approval = field(default_factory=Approval)
     retention: Retention = field(default_factory=Retention)
     records: RecordsSection = field(default_factory=RecordsSection)

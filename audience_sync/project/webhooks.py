@@ -6,7 +6,9 @@ it is a setting; the defaults are what the platforms' public pages and examples 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -156,6 +158,35 @@ def check_webhooks(found: Webhooks, connectors: Iterable[str], findings: Finding
                     findings.add(place, f"{partner} is no connector; {nearest(partner, known)}")
             if not partners:
                 findings.add(place, "name partners such as [meta], or write all or none")
+
+
+def check_senders(found: Webhooks, findings: Findings) -> None:
+    """No two senders prove themselves by one secret: a signature does not name the address."""
+    known: list[tuple[str, Place, bytes]] = []
+    for sender, place, secret in _secrets(found):
+        digest = sha256(secret.get_secret_value().encode()).digest()
+        same = [at for who, at, other in known if compare_digest(digest, other) and who != sender]
+        if same:
+            findings.add(
+                place,
+                f"is the secret of {'.'.join(map(str, same[0]))}, too; give each sender its own "
+                "secret, since a request of one would be believed at the address of the other",
+            )
+        known.append((sender, place, digest))
+
+
+def _secrets(found: Webhooks) -> Iterator[tuple[str, Place, SecretStr]]:
+    """Whose each is, and where it is written; absent ones were told already."""
+    senders: dict[str, Webhooks | Platform] = {"": found, **found.platforms}
+    for name, sender in senders.items():
+        place: Place = (WEBHOOKS, name) if name else (WEBHOOKS,)
+        written: list[tuple[Place, SecretStr]] = [
+            ((*place, "keys", key), secret) for key, secret in sender.keys.items()
+        ]
+        if isinstance(sender, Platform):
+            headers = enumerate(sender.authorization)
+            written += [((*place, "authorization", at), secret) for at, secret in headers]
+        yield from ((name, at, secret) for at, secret in written if secret.get_secret_value())
 
 
 def _word(answer: str | bool) -> str:

@@ -25,7 +25,7 @@ def load(tmp_path: Path, section: str) -> Project:
     """A project with this section."""
     path = tmp_path / "audience-sync.yaml"
     path.write_text(HEAD + section)
-    variables = {"SECRET": SECRET, "SHORT": "canary-short"}
+    variables = {"SECRET": SECRET, "OTHER": f"Basic {SECRET}", "SHORT": "canary-short"}
     return load_project(path, installed_connectors().connectors, variables)
 
 
@@ -51,7 +51,7 @@ webhooks:
     authorization: ["${SECRET}"]
     purposes: {BJ59EidsWQ: [meta, google], LykAT-gy: all, H1Vl5: none}
   onetrust:
-    keys: {first: "${SECRET}"}
+    keys: {first: "${OTHER}"}
     subject: {customer_id: payload.contactFields.Customer}
     purposes: {"3e900659": all}
 """,
@@ -120,6 +120,36 @@ def test_a_secret_that_only_serving_needs_stops_nothing_else(
     assert found.webhooks_lack.startswith("audience-sync.yaml:6: webhooks.keys.shop: ")
     assert told in found.webhooks_lack
     assert "other" not in found.webhooks_lack
+
+
+def test_senders_that_share_a_secret_are_not_served(tmp_path: Path) -> None:
+    """What is signed names no address, so a request of one would be believed at the other's."""
+    section = """\
+webhooks:
+  keys: {shop: "${OTHER}", new: "${SECRET}"}
+  onetrust:
+    keys: {first: "${SECRET}", gone: "${UNSET}"}
+    purposes: {a: all}
+  usercentrics:
+    authorization: ["${UNSET}", "${OTHER}"]
+    purposes: {a: all}
+"""
+    lines = load(tmp_path, section).webhooks_lack.splitlines()
+    shared = [line for line in lines if "own secret" in line]
+
+    assert [line.partition(" is ")[0] for line in shared] == [
+        "audience-sync.yaml:9: webhooks.onetrust.keys.first:",
+        "audience-sync.yaml:12: webhooks.usercentrics.authorization.1:",
+    ]
+    assert "webhooks.keys.new" in shared[0]
+    assert "webhooks.keys.shop" in shared[1]
+    assert not any("canary" in line for line in lines)
+
+
+def test_one_sender_may_name_a_secret_twice(tmp_path: Path) -> None:
+    """Two names of one key prove the same sender."""
+    found = load(tmp_path, "webhooks: {keys: {old: '${SECRET}', new: '${SECRET}'}}")
+    assert found.webhooks_lack == ""
 
 
 def test_the_schema_describes_the_secrets_as_references() -> None:
