@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audience_sync.customers.causes import cause_of
 from audience_sync.customers.columns import find_column
 from audience_sync.customers.conditions import (
     Types,
@@ -21,7 +22,13 @@ from audience_sync.customers.conditions import (
     settle_types,
     written_types,
 )
-from audience_sync.customers.rows import find_open_quote, find_uneven_row
+from audience_sync.customers.rows import (
+    Text,
+    find_uneven_row,
+    find_wrong_line_ends,
+    separator_in,
+    without_blank_lines,
+)
 from audience_sync.customers.table import WHOLE, ChangedError, Place, Split
 from audience_sync.errors import ConfigurationError, SourceError
 
@@ -35,19 +42,7 @@ _ERRORS = (
 _SAMPLE = 1 << 20  # bytes
 _HEADER = 1 << 16  # bytes
 _GROUP = 3  # frames in a part of a Parquet file, so that a common row group is read at once
-_SEPARATORS = (",", ";", "\t", "|")
 _TWIN = re.compile(r"_duplicated_\d+$")  # how Polars tells equal names of a CSV apart
-_CAUSES = {
-    "utf-8": "it holds text that is not UTF-8",
-    "utf8": "it holds text that is not UTF-8",
-    "more fields": "a row has more fields than the header",
-    "empty csv": "it is empty, without even a header",
-    "end of file": "it ends too early",
-    "ended before": "it ends too early",
-    "par1": "it is not a whole Parquet file",
-    "permission denied": "it may not be read by this user",
-}
-_OPEN_QUOTE = "as dtype `str`"
 
 
 class FileTable:
@@ -155,11 +150,11 @@ class FileTable:
                         yield from frame.iter_slices(rows)
 
     def _check_rows(self, file: str) -> None:
-        """Refuse a CSV with a row too short; an object store's is not read twice for it."""
-        if self._format != "csv" or self._remote:
+        """Refuse a CSV with a row too short; one in an object store is fetched twice for it."""
+        if self._format != "csv":
             return
         with self._explained(file):
-            wrong = find_uneven_row(Path(file), _separator(Path(file)))
+            wrong = find_uneven_row(self._text(file), self._separator(file))
         if wrong is not None:
             raise self._broken(file, wrong)
 
@@ -200,11 +195,17 @@ class FileTable:
         if self._format == "parquet":
             return pl.scan_parquet(file, glob=self._remote, hive_partitioning=False)
         if self._format == "csv":
-            separator = "," if self._remote else _separator(Path(file))
+            separator = self._separator(file)
             return pl.scan_csv(file, infer_schema=False, separator=separator, glob=self._remote)
         if self._is_empty(file):
             return pl.LazyFrame()
         return pl.scan_ndjson(file, schema=schema, infer_schema_length=None)
+
+    def _text(self, file: str) -> Text:
+        return file if self._remote else Path(file)
+
+    def _separator(self, file: str) -> str:
+        return separator_in(b"" if self._remote else _beginning(Path(file), _HEADER))
 
     def _is_empty(self, file: str) -> bool:
         """Whether it is an NDJSON file without a line, which has no columns to look for."""
@@ -221,6 +222,8 @@ class FileTable:
         Read whole, Parquet is fetched ahead until memory grows with the file.
         """
         scan = self._scan(file, schema)
+        if self._format == "csv":
+            scan = without_blank_lines(scan)
         first, stop = split.start or 0, split.stop
         if self._format != "parquet" or self._remote:
             yield scan if stop is None else scan.slice(first, stop - first)
@@ -232,7 +235,11 @@ class FileTable:
 
     def _schema(self, file: str) -> Types:
         with self._explained(file):
-            return self._scan(file).collect_schema()
+            schema = self._scan(file).collect_schema()
+        wrong = find_wrong_line_ends(schema) if self._format == "csv" else None
+        if wrong is not None:
+            raise self._broken(file, wrong)
+        return schema
 
     def _checked(
         self, file: str, columns: Mapping[str, str], used: Mapping[str, set[str]]
@@ -249,10 +256,7 @@ class FileTable:
         try:
             yield
         except _ERRORS as error:
-            told = str(error).lower()
-            cause = next((why for sign, why in _CAUSES.items() if sign in told), None)
-            if _OPEN_QUOTE in told:
-                cause = find_open_quote(None if self._remote else Path(file))
+            cause = cause_of(error, self._text(file) if self._format == "csv" else None)
             raise self._broken(file, cause) from None
 
     def _broken(self, file: str, cause: str | None) -> SourceError:
@@ -284,12 +288,6 @@ def _beginning(path: Path, size: int = _SAMPLE) -> bytes:
             return packed.read(size)
     with path.open("rb") as file:
         return file.read(size)
-
-
-def _separator(path: Path) -> str:
-    """What separates the header's columns; a comma unless there is none."""
-    header = _beginning(path, _HEADER).split(b"\n", 1)[0]
-    return next((sign for sign in _SEPARATORS if sign.encode() in header), _SEPARATORS[0])
 
 
 def _estimate(path: Path) -> int:

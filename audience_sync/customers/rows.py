@@ -1,4 +1,4 @@
-"""Whether every row of a CSV is as long as its header.
+"""Whether every row of a CSV is as long as its header, and which lines of it are no rows.
 
 Polars takes a row that is too short with its missing fields empty. A file that is still being
 written ends in such a row, and whoever stands in it would lose a consent or an address.
@@ -6,74 +6,114 @@ written ends in such a row, and whoever stands in it would lose a consent or an 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 import pyarrow as pa
 from pyarrow import csv
 
+# A CSV as a file, as its bytes, or by the URL of an object store, where it is read as a stream.
+Text: TypeAlias = Path | bytes | str
+
 _BLOCK = 1 << 22  # bytes; no row is longer, or the file is not looked at further
+_LINES = 50_000  # of an object store, at a time
+_SEPARATORS = (",", ";", "\t", "|")
 _GZIP = b"\x1f\x8b"
+_BLANK = " \t\r\n\x1a"  # Ctrl-Z is how DOS and its heirs end a text
+_LONE_RETURN = re.compile(r"\r(?!\n)")
+_QUOTED = r'"[^"]*"'
 _NOTHING = csv.ConvertOptions(include_columns=["\x00"], include_missing_columns=True)
+_LINE_ENDS = "a carriage return (CR) stands alone; end every line in LF or CRLF"
 
 
-def find_uneven_row(path: Path, separator: str) -> str | None:
+def without_blank_lines(scan: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows of a CSV of texts: a line of nothing, of spaces or of a Ctrl-Z is none."""
+    first, *others = scan.collect_schema().names()
+    written = (pl.col(first).str.strip_chars(_BLANK) != "").fill_null(value=False)
+    return scan.filter(pl.any_horizontal(written, *(pl.col(name).is_not_null() for name in others)))
+
+
+def separator_in(beginning: bytes) -> str:
+    """What separates the columns of a CSV's header; a comma unless there is none."""
+    header = beginning.split(b"\n", 1)[0]
+    return next((sign for sign in _SEPARATORS if sign.encode() in header), _SEPARATORS[0])
+
+
+def find_wrong_line_ends(columns: Collection[str]) -> str | None:
+    """What is wrong where a whole CSV came as its header, None where its lines can be told."""
+    if any(_LONE_RETURN.search(name) for name in columns):
+        return f"in its first line {_LINE_ENDS}"
+    return None
+
+
+def find_uneven_row(text: Text, separator: str) -> str | None:
     """What is wrong with the first row that has not one field for each column, None without one.
 
     Blank lines are no rows. All other damage is left to whoever reads the rows.
     """
-    if _read(path, separator):
+    if _read(text, separator):
         return None
-    row = _first_uneven(path, separator)
+    row = _first_uneven(text, separator)
     if row is None:
         return None
     if row.text.count('"') % 2:
-        return find_open_quote(path)
+        return find_open_quote(text)
     size = "fewer" if row.actual_columns < row.expected_columns else "more"
-    return (
+    return find_lone_return(text) or (
         f"row {row.number}, counted with the header, has {size} fields than the header; "
         "write the file whole before it takes its name"
     )
 
 
-def find_open_quote(path: Path | None) -> str:
+def find_open_quote(text: Text) -> str:
     """Where a quote is opened that nobody closes: told if one line only can be meant."""
-    place = _odd_line(path) if path is not None else ""
+    odd = _lines(text, pl.col("line").str.count_matches('"', literal=True) % 2 == 1)
+    place = f"in line {odd[0]} " if len(odd) == 1 else ""
     return f"{place}a quote is opened and never closed; close it, or write the file whole"
 
 
-def _odd_line(path: Path) -> str:
-    odd = pl.col("line").str.count_matches('"', literal=True) % 2 == 1
-    lines = pl.scan_lines(path, row_index_name="at", row_index_offset=1, glob=False)
+def find_lone_return(text: Text) -> str | None:
+    """Where a line holds a carriage return outside quotes, as if two lines were one."""
+    bare = pl.col("line").str.replace_all(_QUOTED, "").str.strip_suffix("\r")
+    found = _lines(text, bare.str.contains("\r", literal=True))
+    return f"in line {found[0]} {_LINE_ENDS}" if found else None
+
+
+def _lines(text: Text, wanted: pl.Expr) -> list[int]:
+    """The numbers of the first two such lines; none where the lines cannot be read."""
+    lines = pl.scan_lines(text, row_index_name="at", row_index_offset=1, glob=isinstance(text, str))
     try:
-        found = lines.filter(odd).select("at").head(2).collect(engine="streaming")["at"].to_list()
+        found = lines.filter(wanted).select("at").head(2).collect(engine="streaming")
     except pl.exceptions.PolarsError:
-        return ""
-    return f"in line {found[0]} " if len(found) == 1 else ""
+        return []
+    return found["at"].to_list()
 
 
-def _first_uneven(path: Path, separator: str) -> csv.InvalidRow | None:
+def _first_uneven(text: Text, separator: str) -> csv.InvalidRow | None:
     found: list[csv.InvalidRow] = []
 
     def stop(row: csv.InvalidRow) -> str:
+        if not row.text.strip(_BLANK):
+            return "skip"
         found.append(row)
         return "error"
 
-    _read(path, separator, stop)
+    _read(text, separator, stop)
     return found[0] if found else None
 
 
-def _read(path: Path, separator: str, look: Callable[[csv.InvalidRow], str] | None = None) -> bool:
+def _read(text: Text, separator: str, look: Callable[[csv.InvalidRow], str] | None = None) -> bool:
     """Whether the rows can be read to the end; with a `look` several times as slow.
 
     Only a reader without threads can number rows, and only as Latin-1 any row can be looked at.
     """
-    with path.open("rb") as file:
-        packed = file.read(len(_GZIP)) == _GZIP  # whatever its name, as Polars sees it
     try:
         with csv.open_csv(
-            pa.input_stream(str(path), compression="gzip" if packed else None),
+            _opened(text),
             read_options=csv.ReadOptions(
                 use_threads=look is None,
                 block_size=_BLOCK,
@@ -89,3 +129,45 @@ def _read(path: Path, separator: str, look: Callable[[csv.InvalidRow], str] | No
     except pa.ArrowException:
         return False
     return True
+
+
+def _opened(text: Text) -> pa.NativeFile:
+    """The text unpacked; what is packed shows in the content, whatever its name, as Polars sees it.
+
+    An object store is left to Polars, too, which knows the credentials.
+    """
+    if isinstance(text, str):
+        return pa.PythonFile(_Stored(text), mode="r")
+    if isinstance(text, bytes):
+        return pa.input_stream(pa.py_buffer(text), compression=_packed(text))
+    with text.open("rb") as file:
+        start = file.read(len(_GZIP))
+    return pa.input_stream(str(text), compression=_packed(start))
+
+
+def _packed(start: bytes) -> str | None:
+    return "gzip" if start.startswith(_GZIP) else None
+
+
+class _Stored(io.RawIOBase):
+    """The bytes of all files at a URL, one after the other, without any of them on a disk."""
+
+    def __init__(self, url: str) -> None:
+        lines = pl.scan_lines(url)
+        self._batches = lines.collect_batches(chunk_size=_LINES, engine="streaming")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # a narrower buffer is all that is passed
+        """Fill a part of the buffer; 0 at the end."""
+        while not self._rest:
+            frame = next(self._batches, None)
+            if frame is None:
+                return 0
+            self._rest = str(frame["line"].str.join("\n").item()).encode() + b"\n"
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
@@ -12,7 +14,7 @@ import polars as pl
 from audience_sync.customers.columns import canonical
 from audience_sync.customers.source import ROWS
 from audience_sync.customers.table import FILE_NAMES, Place, open_table
-from audience_sync.errors import ConfigurationError
+from audience_sync.errors import AudienceSyncError, ConfigurationError, SourceError
 
 # Our name of a column that a file may have, and the canonical column that reads it.
 COLUMNS = {
@@ -27,6 +29,7 @@ COLUMNS = {
 }
 _STDIN = "stdin"
 _PARQUET = b"PAR1"
+_GZIP = b"\x1f\x8b"
 
 
 def read_withdrawals(path: Path, base: Path) -> Iterator[pl.DataFrame]:
@@ -49,17 +52,41 @@ def read_withdrawals(path: Path, base: Path) -> Iterator[pl.DataFrame]:
 
 def stream_withdrawals(content: bytes) -> Iterator[pl.DataFrame]:
     """The same of a stream that was read whole: a CSV with a header, or Parquet."""
-    try:
-        if content.startswith(_PARQUET):
-            frame = pl.read_parquet(BytesIO(content))
-        else:
-            frame = pl.read_csv(BytesIO(content), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError):
-        raise ConfigurationError(
-            f"{_STDIN} cannot be read; send a CSV with a header, or Parquet"
-        ) from None
+    frame = _parquet(content) if content.startswith(_PARQUET) else _csv(content)
     wanted = _wanted(frame.columns, _STDIN)
     yield canonical(frame.select(pl.col(name).alias(ours) for ours, name in wanted.items()), _STDIN)
+
+
+def _parquet(content: bytes) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(BytesIO(content))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(error, None) from None
+
+
+def _csv(content: bytes) -> pl.DataFrame:
+    from audience_sync.customers import rows  # noqa: PLC0415 - only what is needed
+
+    try:
+        text = gzip.decompress(content) if content.startswith(_GZIP) else content
+        separator = rows.separator_in(text)
+        scan = pl.scan_csv(text, infer_schema=False, separator=separator)
+        wrong = rows.find_wrong_line_ends(scan.collect_schema())
+        wrong = wrong or rows.find_uneven_row(text, separator)
+        if wrong is not None:
+            raise SourceError(f"{_STDIN} cannot be read as csv: {wrong}")
+        return rows.without_blank_lines(scan).collect()
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+        raise _unreadable(error, content) from None
+
+
+def _unreadable(error: Exception, csv: bytes | None) -> AudienceSyncError:
+    from audience_sync.customers.causes import cause_of  # noqa: PLC0415 - only what is needed
+
+    cause = cause_of(error, csv)
+    if cause is not None:
+        return SourceError(f"{_STDIN} cannot be read: {cause}")
+    return ConfigurationError(f"{_STDIN} cannot be read; send a CSV with a header, or Parquet")
 
 
 def _wanted(names: list[str], place: str) -> dict[str, str]:

@@ -12,8 +12,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from audience_sync.customers.description import SourceDescription
+from audience_sync.customers.files import FileTable
 from audience_sync.customers.policy import microseconds
 from audience_sync.customers.source import Source, open_source
+from audience_sync.customers.table import Place
 from audience_sync.errors import ConfigurationError, SourceError
 
 COLUMNS = {
@@ -262,6 +264,13 @@ def shortened(content: bytes) -> bytes:
         ("c.csv", lambda content: content.replace(b"bo@", b"\xff\xfe@"), "not UTF-8"),
         ("c.csv", lambda _: b"", "empty, without even a header"),
         ("c.csv", lambda content: content + b"1,2,3,4,5,6,7,8,9,10,11\n", "more fields"),
+        ("c.csv", lambda content: content.replace(b"\n", b"\r"), "carriage return .* LF or CRLF"),
+        (
+            "c.csv",
+            lambda content: content.replace(b"\n2,", b"\r2,", 1),
+            "in line 3 a carriage return .* LF or CRLF",
+        ),
+        ("c.csv", lambda content: content + b"7,anna\rb,tr\n", "in line 1502 a carriage return"),
         ("c.ndjson", lambda content: content + b'{"id": "anna@example.com', "cannot be read"),
     ],
 )
@@ -278,6 +287,46 @@ def test_broken_files_are_explained(
         read(source(tmp_path, name), rows=1_000)
     assert SECRET not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        (b"7,anna@example.com", "row 5, .* fewer fields .* write the file whole"),
+        (b'7,"anna@example.com\n', "in line 5 a quote is opened"),
+        (b"7,anna@example.com,\r8,,", "in line 5 a carriage return"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_csv_of_an_object_store_is_looked_through_alike(
+    tmp_path: Path, end: bytes, why: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """As a stream, packed or not: no half of a row is taken for a whole one."""
+    write(tmp_path, "c.csv")
+    whole = (tmp_path / "c.csv").read_bytes()
+    (tmp_path / "whole.csv").write_bytes(pack(whole))
+    (tmp_path / "broken.csv").write_bytes(pack(whole + end))
+
+    assert stored(tmp_path, "who*.csv")["customer_id"].to_list() == ["1", "2", "3"]
+    with pytest.raises(SourceError, match=rf"broken\.csv of source\.url .* {why}") as caught:
+        stored(tmp_path, "broken.csv")
+    assert SECRET not in str(caught.value)
+
+
+def stored(folder: Path, name: str) -> pl.DataFrame:
+    """What is read at a URL, which Polars reads as it reads one of a store."""
+    place = Place(label="source", url=f"{folder.as_uri()}/{name}", base=folder)
+    return pl.concat(FileTable(place, remote=True).read({"customer_id": "id"}, {}, 2))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "   \n", "\x1a", "\r\n\x1a\r\n", "\t\n\n\x1a\n"])
+def test_a_csv_may_end_in_nothing(tmp_path: Path, end: str) -> None:
+    """A blank last line, or the Ctrl-Z of old programs, is nobody and no broken row."""
+    write(tmp_path, "c.csv")
+    (tmp_path / "d.csv").write_bytes((tmp_path / "c.csv").read_bytes() + end.encode())
+
+    found = read(source(tmp_path, "d.csv"), {"rich": "value > 5000"})
+    assert_frame_equal(found.drop("audience:rich"), EXPECTED)
 
 
 def test_a_row_of_another_length_in_another_encoding_is_told_in_a_sentence(

@@ -13,7 +13,7 @@ import pytest
 from pipeline_world import digest, granted
 from withdrawn_world import WithdrawnWorld
 
-from audience_sync.errors import AudienceSyncError, ConfigurationError
+from audience_sync.errors import AudienceSyncError, ConfigurationError, SourceError
 from audience_sync.runs.withdrawal_files import read_withdrawals, stream_withdrawals
 
 ROWS = [
@@ -58,6 +58,39 @@ def test_stdin_holds_a_csv_or_parquet() -> None:
     for content in (csv(ROWS), parquet.getvalue()):
         [found] = stream_withdrawals(content)
         assert found["customer_id"].to_list() == ["c1", "c2"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\r\n", "\n  \n", "\r\n\x1a", "\n\x1a\r\n"])
+@pytest.mark.parametrize("columns", [2, 1])
+def test_a_csv_may_end_in_nothing(tmp_path: Path, end: str, columns: int) -> None:
+    """A blank last line, or a Ctrl-Z, is no row that somebody should mend."""
+    content = csv([dict(list(row.items())[:columns]) for row in ROWS]) + end.encode()
+    (tmp_path / "a.csv").write_bytes(content)
+    for found in (read(tmp_path / "a.csv"), *stream_withdrawals(content)):
+        assert found["customer_id"].to_list() == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (csv(ROWS) + b"\nc3,p3@example", "row 4, .* fewer fields"),
+        (csv(ROWS).replace(b"\n", b"\r"), "a carriage return .* LF or CRLF"),
+        (csv(ROWS).replace(b"\nc2", b"\rc2"), "in line 2 a carriage return"),
+        (csv(ROWS) + b'\nc3,"p3@example.com,', "in line 4 a quote"),
+        (csv(ROWS) + b"\nc3,p3@example.com,,,", "more fields"),
+    ],
+)
+def test_a_stream_is_looked_through_as_a_file_is(tmp_path: Path, content: bytes, told: str) -> None:
+    """Half a row could name another person, wherever it comes from."""
+    (tmp_path / "a.csv").write_bytes(content)
+    for name, frames in (
+        ("a.csv", read_withdrawals(tmp_path / "a.csv", tmp_path)),
+        ("stdin", stream_withdrawals(content)),
+        ("stdin", stream_withdrawals(gzip.compress(content))),
+    ):
+        with pytest.raises(SourceError, match=f"{name} .*{told}") as refused:
+            list(frames)
+        assert "p3" not in str(refused.value)
 
 
 def test_names_of_columns_may_be_written_as_people_do(tmp_path: Path) -> None:
