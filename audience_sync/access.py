@@ -45,7 +45,7 @@ class Home(Opened, Protocol):
         """See `App.order_key`."""
         ...
 
-    def cancel(self, run: Run) -> Run:
+    def cancel(self, run: Run, reason: str | None = None) -> Run:
         """See `App.cancel`."""
         ...
 
@@ -70,7 +70,7 @@ class Access:
     subjects: Subjects
     withdrawing: Withdrawing
     fingerprint_keys: Sequence[bytes] = field(repr=False)
-    cancel: Callable[[Run], Run]
+    cancel: Callable[[Run, str], Run]
     link: Callable[[str], Link]
     purpose: str
     now: Callable[[], datetime] = field(repr=False)
@@ -94,7 +94,7 @@ class Access:
     def _finished(
         self, withdrawal: Withdrawal, found: Findings, patience: float, actor: str
     ) -> Erased:
-        plans = self._cancelled(found)
+        plans = self._cancelled(found, withdrawal)
         self.withdrawing.deliver(patience, fully=True)
         rows = self.ledger.withdrawal_deliveries(sequences=self._family(withdrawal))
         waiting = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
@@ -118,13 +118,14 @@ class Access:
         again = self.ledger.withdrawal(withdrawal.id)
         return [again.sequence, *([again.resolved_by] if again.resolved_by is not None else [])]
 
-    def _cancelled(self, found: Findings) -> int:
+    def _cancelled(self, found: Findings, withdrawal: Withdrawal) -> int:
         """Plans that nobody sent yet are dropped with their outboxes; the next sync plans anew."""
+        why = f"it names a person who is erased ({withdrawal.id}); the next sync plans anew"
         count = 0
         for run in found.waiting:
             if run.state in _NOT_SENT:
                 try:
-                    self.cancel(run)
+                    self.cancel(run, why)
                     count += 1
                 except AudienceSyncError:
                     continue  # it goes on without the person, and its outbox ends with it

@@ -141,9 +141,9 @@ class App(Parts):
         """See `Rounds.purge_if_due`."""
         return self.rounds.purge_if_due()
 
-    def cancel(self, run: Run) -> Run:
+    def cancel(self, run: Run, reason: str | None = None) -> Run:
         """See `Remedies.cancel`."""
-        return self.remedies.cancel(run)
+        return self.remedies.cancel(run, reason)
 
     def resume(self, run: Run) -> Run:
         """See `Remedies.resume`."""

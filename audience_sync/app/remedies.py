@@ -19,11 +19,14 @@ class Remedies:
 
     parts: Parts
 
-    def cancel(self, run: Run) -> Run:
-        """End a run that did not end; workers that share its delivery stop."""
-        reason = f"cancelled by {operator()}"
-        ended = self.parts.fanout.cancel(run, reason)
-        return ended or self.parts.pipeline_of(run).cancel(run, reason)
+    def cancel(self, run: Run, reason: str | None = None) -> Run:
+        """End a run that did not end; workers that share its delivery stop.
+
+        Without a `reason` it is that whoever gave the command wanted it so.
+        """
+        why = reason or f"cancelled by {operator()}"
+        ended = self.parts.fanout.cancel(run, why)
+        return ended or self.parts.pipeline_of(run).cancel(run, why)
 
     def cancel_plan(self, job: Job) -> None:
         """End the job that makes a plan; nothing of it is kept."""

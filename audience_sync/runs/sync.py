@@ -154,7 +154,7 @@ class Pipeline:
                 refuse_old(run, self.now())
             return self._deliver(run, held)
 
-    def cancel(self, run: Run, reason: str = "cancelled by an operator") -> Run:
+    def cancel(self, run: Run, reason: str = "it was cancelled") -> Run:
         """End a run that did not end; what a partner has accepted stays in the membership."""
         with self._holding_run(run) as held:
             run = self.ledger.run(run.id)  # as it is now that nobody else works on it

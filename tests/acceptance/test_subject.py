@@ -248,6 +248,8 @@ def test_erasure_drops_the_plans_that_name_the_person(shop: Shop) -> None:
 
     done = shop.must("subject", "erase", "--email", "subject-nine@example.com", "--json").json
 
+    told = shop.must("run", run, "--json").json["run"]
+    why = f"it names a person who is erased ({done['id']}); the next sync plans anew"
     assert done["plans"] == 1
-    assert shop.must("run", run, "--json").json["run"]["state"] == "cancelled"
+    assert (told["state"], told["reason"]) == ("cancelled", why)
     assert not (shop.folder / f".audience-sync/outbox/{run}").exists()
