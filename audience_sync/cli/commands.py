@@ -24,6 +24,7 @@ from audience_sync.cli import (
     supervise,
     transfers,
     web,
+    withdraw,
     withdrawals,
 )
 
@@ -42,7 +43,7 @@ def application() -> typer.Typer:
         rich_markup_mode=None,
     )
     made.callback()(_globals)
-    for group in (setup, deliver, decide, show, withdrawals):
+    for group in (setup, deliver, decide, show, withdraw, withdrawals):
         group.register(made)
     transfers.register(made)
     orders.register(made)

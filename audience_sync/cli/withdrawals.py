@@ -1,98 +1,28 @@
-"""`withdraw` and `withdrawals`: who withdraws, and how far each withdrawal is."""
+"""`withdrawals`: how far each is, how old they are, and what came in by HTTP."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
+from audience_sync.cli.withdraw import WAIT
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.runs.lane import Worked
-    from audience_sync.runs.withdraw import Received
 
-_STDIN = "-"
-_WAIT = 10.0  # seconds that a command stays with what is nearly done
 _SHOWN = 20
+_DAYS = 30  # of which it is told what came in by HTTP
 
 
 def register(application: typer.Typer) -> None:
-    """Add the commands of this file."""
-    for command in (withdraw, withdrawals):
-        application.command()(command)
-
-
-def withdraw(
-    context: typer.Context,
-    customer_id: Annotated[
-        str | None, typer.Option(help="The customer's own key, or - to read it from stdin.")
-    ] = None,
-    email: Annotated[
-        str | None, typer.Option(help="An e-mail address, or - to read it from stdin.")
-    ] = None,
-    phone: Annotated[
-        str | None, typer.Option(help="A phone number, or - to read it from stdin.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="A device ID, or - to read it from stdin.")
-    ] = None,
-    file: Annotated[
-        str | None,
-        typer.Option(help="A CSV or Parquet file of many, with these names as columns; - for one."),
-    ] = None,
-    partner: Annotated[
-        str | None, typer.Option(help="Only from this partner, by its connector's name.")
-    ] = None,
-    as_json: options.Json = False,
-) -> int:
-    """Take people who withdraw off every list, at once.
-
-    From then on nobody named is added anywhere, past plans, held runs and schedules. Exit code 4
-    when a partner has not acknowledged yet: it is tried again until it has; 2 when rows of a file
-    cannot be read, of which the others are taken.
-    """
-    with opened(debug=context.obj["debug"]) as app:
-        if file is None:
-            from audience_sync.withdrawing import one_person  # noqa: PLC0415 - keeps --help light
-
-            person = one_person(
-                customer_id=_given(customer_id),
-                email=_given(email),
-                phone=_given(phone),
-                device=_given(device),
-                partner=partner,
-            )
-            received = app.withdrawals.receive([person])
-        elif any((customer_id, email, phone, device)):
-            from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - as above
-
-            raise ConfigurationError("name one person, or a --file of many, not both")
-        elif file == _STDIN:
-            received = app.withdrawals.receive_stream(sys.stdin.buffer.read(), partner)
-        else:
-            received = app.withdrawals.receive_file(Path(file), partner)
-        worked = app.withdrawals.deliver(_WAIT)
-        progress = dict(app.withdrawals.progress(received.withdrawals))
-        if as_json:
-            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
-
-            told = progress | {
-                "unusable": received.unusable,
-                "unusable_rows": received.unusable_rows,
-                "reasons": worked.reasons,
-            }
-            print_json(app.discretion.counts(told, "people", "missing", "unusable"))
-        else:
-            _tell(app, received, progress, worked, partner)
-    if received.unusable:
-        return codes.USAGE
-    return codes.PARTLY if _unacknowledged(progress) else codes.DONE
+    """Add the command of this file."""
+    application.command()(withdrawals)
 
 
 def withdrawals(
@@ -108,23 +38,24 @@ def withdrawals(
 ) -> int:
     """Show open withdrawals, and how long the others took.
 
-    Tells the age of the oldest, too. Exit code 1 when one has missed the deadline of the project
-    file, 4 when one soon will.
+    Tells the age of the oldest, and what came in by HTTP, too. Exit code 1 when one has missed the
+    deadline of the project file, 4 when one soon will.
     """
     with opened(debug=context.obj["debug"]) as app:
         if deliver:
             app.withdrawals.look()
-            app.withdrawals.deliver(_WAIT, at_once=True)
+            app.withdrawals.deliver(WAIT, at_once=True)
         clock = clock_object(app)
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            print_json({"clock": clock, "open": _open(app)})
+            print_json({"clock": clock, "open": _open(app), "by_http": _by_http(app)})
         else:
             tell_clock(app)
             for one in _open(app)[:_SHOWN]:
                 told = f": {one['reason']}" if one["reason"] else ""
                 print(f"  {one['withdrawal']}  {one['destination']}  {one['state']}{told}")
+            _tell_by_http(_by_http(app))
     if clock["late"]:
         return codes.FAILED
     return codes.PARTLY if clock["near"] else codes.DONE
@@ -161,10 +92,6 @@ def tell_clock(app: App, *, only_open: bool = False) -> None:
         )
 
 
-def _given(value: str | None) -> str | None:
-    return sys.stdin.readline().strip() if value == _STDIN else value
-
-
 def _open(app: App) -> list[dict[str, Any]]:
     names = {one.sequence: one.id for one in app.ledger.withdrawals()}
     return [
@@ -173,61 +100,23 @@ def _open(app: App) -> list[dict[str, Any]]:
     ]
 
 
-def _unacknowledged(progress: dict[str, Any]) -> int:
-    states = progress["destinations"]
-    return sum(states.get(state, 0) for state in ("queued", "sent"))
+def _by_http(app: App) -> dict[str, dict[str, int | str]]:
+    """What the requests of each sender were answered, by the words that docs/web.md explains."""
+    found: dict[str, dict[str, int | str]] = {}
+    totals = app.ledger.intake_totals(app.now() - timedelta(days=_DAYS))
+    for (source, outcome), count in sorted(totals.items()):
+        found.setdefault(source, {})[outcome] = app.discretion.count(count)
+    return found
 
 
-def _tell(
-    app: App, received: Received, progress: dict[str, Any], worked: Worked, partner: str | None
-) -> None:
+def _tell_by_http(found: Mapping[str, Mapping[str, int | str]]) -> None:
     from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
 
-    count, one = app.discretion.count, received.people == 1
-    told = number(count(received.people))
-    people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
-    print(f"Recorded {', '.join(received.withdrawals)}: {people}.")
-    if received.unusable:
-        print(_unread(number(count(received.unusable)), received))
-    if progress["missing"]:
-        print(_missing(number(count(progress["missing"])), one=one))
-    print(_reached(progress, "this person" if one else "any of them", partner))
-    if _unacknowledged(progress):
-        for reason in worked.reasons:
-            print(f"  {reason}")
-        print("It is tried again; `audience-sync withdrawals --deliver` does so now.")
-
-
-def _unread(count: str, received: Received) -> str:
-    """Which rows somebody should mend."""
-    rows, no = [str(row) for row in received.unusable_rows], "no identifier that can be read"
-    counted = "rows are counted without the header"
-    if received.unusable == 1:
-        found = f"Row {rows[0]} holds {no} and was left out: mend it and withdraw it again"
-    elif len(rows) == received.unusable:
-        named = f"{', '.join(rows[:-1])} and {rows[-1]}"
-        found = f"Rows {named} hold {no} and were left out: mend them and withdraw them again"
-    else:
-        named = ", ".join(rows)
-        found = f"{count} rows hold {no} and were left out, as rows {named}: mend them"
-    return f"{found} ({counted})."
-
-
-def _reached(progress: dict[str, Any], them: str, partner: str | None) -> str:
-    there = f" at {partner}" if partner else ""
-    blocked = f"every future addition{there} is blocked"
-    held, left = progress["held"], _unacknowledged(progress)
-    if not held:
-        return f"Nothing had to be removed, since no list{there} holds {them}; {blocked}."
-    where = f"destinations that {'may hold' if left else 'held'} {them}"
-    return f"Acknowledged at {held - left} of {held} {where}; {blocked}."
-
-
-def _missing(count: str, *, one: bool) -> str:
-    if one:
-        return "Note that the source has no customer with this id, so that only the id is refused."
-    ids = "1 customer id is" if count == "1" else f"{count} customer ids are"
-    return f"{ids} not in the source, so that only the ids themselves are refused."
+    if found:
+        print(f"What came in by HTTP in the last {_DAYS} days:")
+    for source, counts in found.items():
+        told = ", ".join(f"{number(count)} {outcome}" for outcome, count in counts.items())
+        print(f"  {source}  {told}")
 
 
 def _span(seconds: float) -> str:

@@ -135,10 +135,11 @@ class Desk:
         try:
             received = self.reception.receive(named) if named else None
         except UnusableError as error:
-            raise _unusable(places[error.places[0]]) from None
+            refusal = _unusable(places[error.places[0]])
+            raise self._counted(call.source, refusal) from None
         except ConfigurationError:
             # Its sentence is for the operator, and may name what stands in the request.
-            raise _unusable("a withdrawal") from None
+            raise self._counted(call.source, _unusable("a withdrawal")) from None
         return {
             "receipt": receipt,
             "withdrawals": len(requests),
@@ -167,7 +168,8 @@ class Desk:
             raise Refusal(CONFLICT, "under-way", "this request is being taken in; ask again", AGAIN)
         found = self.ledger.intake_receipt(seen[0].receipt)
         if found is None:
-            raise Refusal(CONFLICT, "replayed", "this was sent before, and its receipt is gone")
+            gone = Refusal(CONFLICT, "replayed", "this was sent before, and its receipt is gone")
+            raise self._counted(source, gone)
         self.count(source, "repeated")
         return _shown(found.answer)
 

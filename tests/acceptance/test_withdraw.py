@@ -201,6 +201,33 @@ def test_a_file_that_cannot_be_read_is_named(
     assert "stdin" in shop.run("withdraw", "--file", "-").err
 
 
+@pytest.mark.parametrize(("threshold", "few"), [("off", "3"), ("10", "fewer than 10")])
+def test_what_came_in_by_http_is_counted(
+    open_shop: Callable[..., Shop], threshold: str, few: str
+) -> None:
+    """By sender and answer, of the last thirty days, and counted discreetly."""
+    shop = open_shop(people(3))
+    shop.write(
+        change=lambda text: text.replace("report_threshold: off", f"report_threshold: {threshold}")
+    )
+    assert "by HTTP" not in shop.must("withdrawals").out
+    with App.open(shop.project) as app:
+        app.ledger.count_intake("onetrust", "accepted", 1204)
+        app.ledger.count_intake("onetrust", "unknown_purpose", 3)
+        app.ledger.count_intake("withdrawals", "repeated", 88)
+
+    told = shop.must("withdrawals").out.splitlines()
+    assert "What came in by HTTP in the last 30 days:" in told
+    assert f"  onetrust  1,204 accepted, {few} unknown_purpose" in told
+    assert "  withdrawals  88 repeated" in told
+    found = shop.must("withdrawals", "--json").json["by_http"]
+    few_or_number = 3 if threshold == "off" else few
+    assert found == {
+        "onetrust": {"accepted": 1204, "unknown_purpose": few_or_number},
+        "withdrawals": {"repeated": 88},
+    }
+
+
 def test_a_list_that_is_being_filled_counts_though_no_audience_goes_there(
     open_shop: Callable[..., Shop],
 ) -> None:

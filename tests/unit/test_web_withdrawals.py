@@ -276,6 +276,7 @@ def test_an_identifier_that_cannot_be_used_is_refused_unquoted(door: Door) -> No
     found = door.post({"withdrawals": [several]}, late=1)
     assert found.json["error"].startswith("withdrawals[0] holds no identifier that can be used")
     assert door.reception.requests == []
+    assert door.ledger.intake_totals(NOW) == {("withdrawals", "not-usable"): 2}
     assert door.post(ONE, name="x").status == 202
 
 
