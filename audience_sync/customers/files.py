@@ -24,6 +24,7 @@ from audience_sync.customers.conditions import (
 )
 from audience_sync.customers.rows import (
     Text,
+    even_rows,
     find_uneven_row,
     find_wrong_line_ends,
     separator_in,
@@ -148,6 +149,17 @@ class FileTable:
                         chunk_size=rows, engine="streaming", optimizations=self._optimizations
                     ):
                         yield from frame.iter_slices(rows)
+
+    def salvage(self, columns: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+        """The whole rows of CSVs in which others are too short or too long."""
+        for file in self._files() if self._format == "csv" else ():
+            self._checked(file, columns, {})
+            wanted = set(columns.values())
+            with self._explained(file):
+                for frame in even_rows(self._text(file), self._separator(file), wanted):
+                    yield frame.select(
+                        pl.col(theirs).alias(ours) for ours, theirs in columns.items()
+                    )
 
     def _check_rows(self, file: str) -> None:
         """Refuse a CSV with a row too short; one in an object store is fetched twice for it."""

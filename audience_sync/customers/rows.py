@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ from pyarrow import csv
 
 # A CSV as a file, as its bytes, or by the URL of an object store, where it is read as a stream.
 Text: TypeAlias = Path | bytes | str
+_Look: TypeAlias = Callable[[csv.InvalidRow], str]
 
 _BLOCK = 1 << 22  # bytes; no row is longer, or the file is not looked at further
 _LINES = 50_000  # of an object store, at a time
@@ -69,6 +71,40 @@ def find_uneven_row(text: Text, separator: str) -> str | None:
     )
 
 
+def even_rows(text: Text, separator: str, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+    """Some columns of the rows that are as long as the header, of a CSV that has others, too.
+
+    None at all where the others may have moved a break or a quote, so that no row can be trusted.
+    """
+    sound = True
+
+    def look(row: csv.InvalidRow) -> str:
+        nonlocal sound
+        sound = sound and row.text.count('"') % 2 == 0 and _is_utf8(row.text)
+        return "skip"
+
+    if not _read(text, separator, look) or not sound or find_lone_return(text):
+        return
+    wanted = csv.ConvertOptions(
+        include_columns=list(columns),
+        column_types=dict.fromkeys(columns, pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    with suppress(pa.ArrowException), _reader(text, separator, lambda _: "skip", wanted) as batches:
+        for batch in batches:
+            yield pl.DataFrame(pl.from_arrow(batch))
+
+
+def _is_utf8(latin: str) -> bool:
+    try:
+        latin.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def find_open_quote(text: Text) -> str:
     """Where a quote is opened that nobody closes: told if one line only can be meant."""
     odd = _lines(text, pl.col("line").str.count_matches('"', literal=True) % 2 == 1)
@@ -106,29 +142,39 @@ def _first_uneven(text: Text, separator: str) -> csv.InvalidRow | None:
     return found[0] if found else None
 
 
-def _read(text: Text, separator: str, look: Callable[[csv.InvalidRow], str] | None = None) -> bool:
+def _read(text: Text, separator: str, look: _Look | None = None) -> bool:
     """Whether the rows can be read to the end; with a `look` several times as slow.
 
-    Only a reader without threads can number rows, and only as Latin-1 any row can be looked at.
+    Only as Latin-1 any row can be looked at.
     """
+    encoding = "utf8" if look is None else "latin-1"
     try:
-        with csv.open_csv(
-            _opened(text),
-            read_options=csv.ReadOptions(
-                use_threads=look is None,
-                block_size=_BLOCK,
-                encoding="utf8" if look is None else "latin-1",
-            ),
-            parse_options=csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, invalid_row_handler=look
-            ),
-            convert_options=_NOTHING,
-        ) as batches:
+        with _reader(text, separator, look, _NOTHING, encoding) as batches:
             for _ in batches:
                 pass
     except pa.ArrowException:
         return False
     return True
+
+
+def _reader(
+    text: Text,
+    separator: str,
+    look: _Look | None,
+    wanted: csv.ConvertOptions,
+    encoding: str = "utf8",
+) -> csv.CSVStreamingReader:
+    """A reader of batches. Only one without threads can number rows for a `look`."""
+    return csv.open_csv(
+        _opened(text),
+        read_options=csv.ReadOptions(
+            use_threads=look is None, block_size=_BLOCK, encoding=encoding
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=look
+        ),
+        convert_options=wanted,
+    )
 
 
 def _opened(text: Text) -> pa.NativeFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,10 +76,21 @@ class Source:
         there = self.table.names() if unread else []
         for name in unread:
             find_column(_LABEL, name, self.mapped[name], there, self.table.called)
-        columns = {ours: name for ours, name in self.mapped.items() if ours not in unread}
+        columns = self._columns(unread)
         with closing(self.table.read(columns, predicates, rows, split)) as frames:
             for frame in frames:
                 yield canonical(frame, _LABEL)
+
+    def salvaged(self, *, without: Collection[str] = ()) -> Iterator[pl.DataFrame]:
+        """Rows that are true though `batches` ended in a SourceError; others may be missing.
+
+        Enough to find somebody, never to say that somebody is not there.
+        """
+        for frame in self.table.salvage(self._columns(without)):
+            yield canonical(frame, _LABEL)
+
+    def _columns(self, without: Collection[str]) -> dict[str, str]:
+        return {ours: name for ours, name in self.mapped.items() if ours not in without}
 
 
 def open_source(description: SourceDescription) -> Source:

@@ -108,6 +108,10 @@ class SqlTable:
         alone = f" OR {column} IS NULL" if split.start is None else ""
         return f" WHERE {' AND '.join(bounds)}{alone}"
 
+    def salvage(self, columns: Mapping[str, str]) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - nothing to pick from
+        """Nothing more than was read before it failed."""
+        return iter(())
+
     def read(
         self,
         columns: Mapping[str, str],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -94,6 +94,10 @@ class Table(Protocol):
         split: Split = WHOLE,
     ) -> Generator[pl.DataFrame, None, None]:
         """Frames of at most `rows` rows: our names for their columns, then the conditions."""
+        ...
+
+    def salvage(self, columns: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+        """What can be trusted all the same of a table that `read` refuses, which may be nothing."""
         ...
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -12,13 +12,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from audience_sync.customers.source import open_source
+from audience_sync.errors import SourceError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.digests import Bytes, Mask, Positions, match, rows_at, starts
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.holding import NOBODY
+from audience_sync.runs.holding import NOBODY, united
 from audience_sync.runs.named import (
     CUSTOMERS,
     FOLDER,
@@ -77,23 +78,42 @@ class Resolver:
     now: Callable[[], datetime] = field(repr=False)
 
     def resolve(self) -> int:
-        """Resolve every withdrawal that waits for it; how many there were."""
+        """Resolve every withdrawal that waits for it; how many there were.
+
+        Where the source ends in a SourceError, whoever was found in its good rows is refused and
+        taken off from now on. All wait on: what cannot be read may hold more of anybody.
+        """
         waiting = self.ledger.unresolved_withdrawals()
         if not waiting:
             return 0
-        wanted = _Wanted.of(Standing(self.ledger, self.location, self.keyring), waiting)
+        wanted = _Wanted.of(self._standing, waiting)
         gathered = {one.sequence: Gathered() for one in waiting}
         source = open_source(self.rules.source)
         kept = {"customer_id", "country", *(kind.value for kind in Kind)}
         without = [name for name in self.rules.source.columns if name not in kept]
-        with closing(source.batches({}, without=without)) as frames:
-            for frame in frames:
-                for number, rows, at in wanted.among(customer_keys(frame["customer_id"])):
-                    self._gather(frame[rows], at, gathered[number])
+        try:
+            with closing(source.batches({}, without=without)) as frames:
+                self._look(frames, wanted, gathered)
+        except SourceError:
+            with suppress(SourceError):
+                self._look(source.salvaged(without=without), wanted, gathered)
+            self._found(waiting, gathered)
+            raise
         for one in waiting:
             told = gathered[one.sequence].told()
             self._resolved(one, told, one.customers - wanted.seen.get(one.sequence, 0))
         return len(waiting)
+
+    @property
+    def _standing(self) -> Standing:
+        return Standing(self.ledger, self.location, self.keyring)
+
+    def _look(
+        self, frames: Iterable[pl.DataFrame], wanted: _Wanted, gathered: Mapping[int, Gathered]
+    ) -> None:
+        for frame in frames:
+            for number, rows, at in wanted.among(customer_keys(frame["customer_id"])):
+                self._gather(frame[rows], at, gathered[number])
 
     def _gather(self, frame: pl.DataFrame, at: Times, into: Gathered) -> None:
         write_all_forms(
@@ -105,10 +125,27 @@ class Resolver:
             raw=self.rules.raw,
         )
 
+    def _found(self, waiting: Sequence[Withdrawal], gathered: Mapping[int, Gathered]) -> None:
+        """Write down what was found for those that wait on; each identifier once."""
+        later: dict[int, list[Withdrawal]] = {}
+        for one in self.ledger.withdrawals(after=waiting[0].sequence):
+            if one.parent is not None:
+                later.setdefault(one.parent, []).append(one)
+        for one in waiting:
+            told = gathered[one.sequence].told()
+            known = self._standing.digests_of(later.get(one.sequence, ()))
+            if (
+                told
+                and not (match(united([values for values, _ in told.values()]), known) >= 0).all()
+            ):
+                child = replace(self._child(one, told), parent=one.sequence)
+                self.ledger.receive_withdrawals([child], {})
+
     def _resolved(self, parent: Withdrawal, named: Named, missing: int) -> None:
-        if not named:
-            self.ledger.resolve_withdrawal(parent, None, missing)
-            return
+        child = self._child(parent, named) if named else None
+        self.ledger.resolve_withdrawal(parent, child, missing)
+
+    def _child(self, parent: Withdrawal, named: Named) -> Withdrawal:
         name = self.ledger.new_withdrawal_id()
         child = replace(
             parent,
@@ -119,4 +156,4 @@ class Resolver:
             file=f"{FOLDER}/{name}.sealed",
         )
         write_named(self.location, self.keyring, child.file, named)
-        self.ledger.resolve_withdrawal(parent, child, missing)
+        return child
