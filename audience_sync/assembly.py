@@ -24,6 +24,7 @@ from audience_sync.ordering import reporting_of
 from audience_sync.project import Project
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.escalation import escalation_of
 from audience_sync.runs.link import Link
 from audience_sync.runs.orders.deliver import OrderDeliverer
 from audience_sync.runs.orders.plan import OrderPlanner
@@ -64,7 +65,12 @@ class Assembly:
         return Pipeline(
             ledger=self.ledger,
             planner=self._planner(),
-            deliverer=Deliverer(settlement=settlement, progress=self.progress, **self._common),
+            deliverer=Deliverer(
+                settlement=settlement,
+                escalation=escalation_of(self.project, self.ledger, self.now),
+                progress=self.progress,
+                **self._common,
+            ),
             confirmer=Confirmer(settlement=settlement, **self._common),
             link=self.link,
             adopted=self.project.adopted,

@@ -298,7 +298,7 @@ class Connector(ABC, Generic[S]):
     def delete_audience(self, remote_id: str) -> None:  # noqa: ARG002 - for those who override
         """Delete a list of ours with all on it; one that is gone already is no error.
 
-        Asked only where a withdrawal was refused and the project file decides so.
+        Asked only where a removal was refused and the project file decides so.
         """
         raise ConfigurationError(
             f"a list at {self.title} cannot be deleted from here; delete it there by hand, then "

@@ -14,7 +14,7 @@ from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationErro
 from audience_sync.holder import alive, this_process
 from audience_sync.ledger.withdrawals import WithdrawalState
 from audience_sync.runs.clock import Clocked, clocked, overdue_lines
-from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
+from audience_sync.runs.escalation import escalation_of
 from audience_sync.runs.lane import Lane, Worked
 from audience_sync.runs.merging import Merger
 from audience_sync.runs.resolve import Resolver
@@ -159,11 +159,7 @@ def withdrawing_of(
         link=app.link,
         partner_of=lambda name: partner_of(project, name),
         resolve=Resolver(rules=rules, **common).resolve,
-        escalation=Escalation(
-            ledger=ledger,
-            policy=lambda name: policy_of(project, name),
-            now=app.now,
-        ),
+        escalation=escalation_of(project, ledger, app.now),
         **working,
         leavers=Leavers(ledger, fingerprint_key, app.now, project.retention.traces),
         **common,
@@ -186,13 +182,6 @@ def partner_of(project: Project, destination: str) -> str | None:
     """The connector of a destination; None where the project no longer has it."""
     found = project.destinations.get(destination)
     return None if found is None else found.connector
-
-
-def policy_of(project: Project, destination: str) -> OnRefusedRemoval:
-    """What is done where this destination refuses a removal."""
-    found = project.destinations.get(destination)
-    own = None if found is None else found.on_refused_removal
-    return OnRefusedRemoval(own or project.withdrawals.on_refused_removal)
 
 
 def _rules(app: Opened, selection: Selection) -> Rules:

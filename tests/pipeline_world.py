@@ -44,6 +44,7 @@ from audience_sync.membership.sealed import Keyring
 from audience_sync.runs import plan
 from audience_sync.runs.confirm import Confirmer
 from audience_sync.runs.deliver import Deliverer
+from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.link import Link
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.progress import Silent
@@ -205,6 +206,7 @@ class World:
             guards=NO_GUARDS,
         )
         self.hashed: Mapping[Kind, str] = {}
+        self.policy = OnRefusedRemoval.ALERT
         self.holder = f"test:{os.getpid()}"
         self.alive: Callable[[str], bool] = lambda _holder: True
 
@@ -255,7 +257,14 @@ class World:
             planner=plan.Planner(
                 fingerprint_key=b"f" * 32, holder=self.holder, progress=Silent(), **common
             ),
-            deliverer=Deliverer(settlement=settlement, progress=Silent(), **common),
+            deliverer=Deliverer(
+                settlement=settlement,
+                escalation=Escalation(
+                    ledger=self.ledger, policy=lambda _name: self.policy, now=self.now
+                ),
+                progress=Silent(),
+                **common,
+            ),
             confirmer=Confirmer(settlement=settlement, **common),
             link=self.link,
             adopted=lambda _audience, _destination: None,

@@ -42,6 +42,7 @@ class GuardFacts:
     barred: int = 0
     previous_rows: int | None = None
     previous_consenting: int | None = None
+    previous_members: int | None = None
 
 
 def findings(facts: GuardFacts, limits: GuardLimits) -> list[str]:
@@ -119,12 +120,13 @@ def _removals(facts: GuardFacts, limits: GuardLimits) -> str | None:
 
 
 def _growth(facts: GuardFacts, limits: GuardLimits) -> str | None:
-    if limits.maximum_growth is None or not facts.held:
+    before = facts.held or facts.previous_members  # a list is perhaps built anew
+    if limits.maximum_growth is None or not before:
         return None
-    growth = (facts.wanted - facts.held) / facts.held
+    growth = (facts.wanted - before) / before
     if growth > limits.maximum_growth:
         return (
-            f"the audience would grow from {facts.held:,} to {facts.wanted:,} members "
+            f"the audience would grow from {before:,} to {facts.wanted:,} members "
             f"(maximum_growth is {limits.maximum_growth:.0%})"
         )
     return None

@@ -47,6 +47,7 @@ class Counts:
     changed: int = 0
     left: int = 0
     refused: int = 0  # of those who left, the ones who refused
+    must_leave: int = 0  # of those who left, the ones who may not be shared any more
     expired: int = 0  # of those who left, the ones who left by age
     barred: int = 0  # wanted, but they left by age
     rejected: int = 0  # wanted, but the partner rejected them not long ago
@@ -141,6 +142,8 @@ class Comparison:
         reached = rows.identity[eligible & (reasons != NO_REASON)]
         keys = found.delta.left_keys
         counts.refused = int(self._verdicts.refused(rows.partition, keys, reached).sum())
+        permitted = rows.identity[eligible & (reasons == NO_REASON)]
+        counts.must_leave = counts.expired + _must_leave(target, keys, permitted, lines)
         return found
 
     def _wanted(
@@ -210,6 +213,21 @@ class Comparison:
         counts.unchanged, counts.additions = delta.unchanged, delta.additions
         counts.changed, counts.left = delta.changed, delta.left
         return Compared(partition, delta, counts)
+
+
+def _must_leave(target: Target, left: Bytes, permitted: Bytes, held: Lines) -> int:
+    """How many who left may not stay: all but those whom the source permits, if not for too long.
+
+    Whoever closed an account, was erased from the source or changed the identity is in no row
+    that may be sent, like whoever refused; whom the audience's own conditions leave out is.
+    """
+    if not len(left):
+        return 0
+    may = match(left, permitted[starts(permitted)]) >= 0
+    if target.expired_before is not None:
+        old = held.starts[held.since[held.starts] < int(target.expired_before.timestamp())]
+        may &= match(left, rows_at(held.keys, old)) < 0
+    return len(left) - int(may.sum())
 
 
 def _beside(members: Delta, canaries: Delta) -> Delta:

@@ -22,12 +22,14 @@ from audience_sync.ledger.records import BatchState, Lease, Operation, Run, RunS
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.following import following_folder
 from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.lists import Lists
+from audience_sync.runs.owed import Owed
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.screen import Screen
 from audience_sync.runs.sending import OPEN, send_batches
@@ -55,6 +57,7 @@ class Deliverer:
     location: StateLocation
     keyring: Keyring
     settlement: Settlement
+    escalation: Escalation
     now: Callable[[], datetime]
     progress: Progress
 
@@ -69,10 +72,11 @@ class Deliverer:
         try:
             outbox = None if self.settled(run) else self.outbox(run)
             if outbox is not None:
+                self.owed.refuse_again(run)
                 remote_id = self.ensure_list(run, link, adopted, held)
                 wait = self._send(run, link, remote_id, outbox, held)
         except RefusedError as error:
-            return self.give_up(run, RunState.FAILED, f"{error}{self._cure(run, link)}", held)
+            return self.refused(run, link, error, held)
         except (BusyError, StateError):
             raise
         except AudienceSyncError as error:
@@ -113,6 +117,27 @@ class Deliverer:
     def _conclude(self, run: Run, remote_id: str, outbox: Outbox, held: Held) -> None:
         self.settlement.settle(run, outbox, held)
         self._completed(run, remote_id, held)
+
+    @property
+    def owed(self) -> Owed:
+        """What happens where a partner refuses removals that people have a right to."""
+        return Owed(settlement=self.settlement, escalation=self.escalation)
+
+    def refused(self, run: Run, link: Link, error: RefusedError, held: Held) -> Run:
+        """End a run that its partner refused; see `Owed` for removals that people have a right to.
+
+        A partner that cannot answer meanwhile leaves the run `delivering`, as `deliver` does.
+        """
+        if not self.owed.concerns(run, error):
+            return self.give_up(run, RunState.FAILED, f"{error}{self._cure(run, link)}", held)
+        try:
+            reason = self.owed.escalate(run, link, error, held)
+        except (BusyError, StateError):
+            raise
+        except AudienceSyncError as stopped:
+            self.postpone(run, stopped)
+            raise
+        return self.give_up(run, RunState.FAILED, reason, held)
 
     def give_up(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
         """End a run before its end: what was accepted counts, the rest is planned anew."""
@@ -277,7 +302,7 @@ class Deliverer:
         batches = self.ledger.batches(run.id)
         states = {batch.state for batch in batches}
         if not states <= ANSWERED:  # given up before, and stopped before that was on record
-            return self.give_up(run, RunState.FAILED, _STOPPED, held)
+            return self.give_up(run, RunState.FAILED, self.owed.outcome(run) or _STOPPED, held)
         pending = BatchState.PENDING in states
         removals = [batch for batch in batches if batch.operation is Operation.REMOVE]
         stayed = sum(batch.rejected + batch.unattributed for batch in removals)

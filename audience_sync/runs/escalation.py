@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from audience_sync.connector import Connector
 from audience_sync.errors import AudienceSyncError, RefusedError
@@ -22,13 +23,16 @@ from audience_sync.runs.faults import faults_of
 from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
-from audience_sync.runs.removal import OPERATION, Removed, Remover
+from audience_sync.runs.removal import Removed, Remover
+
+if TYPE_CHECKING:
+    from audience_sync.project import Project
 
 _log = logging.getLogger(__name__)
 
 
 class OnRefusedRemoval(StrEnum):
-    """What to do with a list whose partner refuses that people who withdrew are taken off."""
+    """What to do with a list whose partner refuses that people are taken off who must leave."""
 
     EMPTY_AND_REBUILD = "empty_and_rebuild"
     DELETE = "delete"
@@ -43,6 +47,10 @@ class Escalation:
     policy: Callable[[str], OnRefusedRemoval]  # of a destination
     now: Callable[[], datetime] = field(repr=False)
 
+    def decided(self, remote: RemoteList) -> bool:
+        """Whether the project file decides what becomes of a list, and not a person."""
+        return self.policy(remote.destination) is not OnRefusedRemoval.ALERT and not remote.adopted
+
     def escalate(
         self,
         remover: Remover,
@@ -52,14 +60,16 @@ class Escalation:
         error: RefusedError,
         held: Held,
         lease: str,
+        *,
+        whom: str = "people who withdrew",
     ) -> Removed:
         """Take everybody off, or the list away; raises where nothing could be done."""
         policy = self.policy(remote.destination)
         where = f"{remote.audience} at {remote.destination}"
-        _log.error("The partner refuses a withdrawal from %s (%s): %s", where, error, policy)
-        if policy is OnRefusedRemoval.ALERT or remote.adopted:
+        _log.error("The partner keeps %s on %s (%s): %s", whom, where, error, policy)
+        if not self.decided(remote):
             raise RefusedError(
-                f"the partner refuses to take people who withdrew off the list of {where}: "
+                f"the partner refuses to take {whom} off the list of {where}: "
                 f"{error.message}; delete the list there, or set on_refused_removal; "
                 f"{cure(remote.audience, remote.destination)}",
                 error.status,
@@ -72,7 +82,7 @@ class Escalation:
                 if type(link.connector).delete_audience is Connector.delete_audience:
                     raise
                 _log.error("The partner does not empty %s (%s): it is deleted", where, refusal)
-        return self._deleted(link, remote, held, lease)
+        return self._deleted(remover, link, remote, held, lease)
 
     def _emptied(
         self,
@@ -83,16 +93,19 @@ class Escalation:
         held: Held,
         lease: str,
     ) -> Removed:
-        """Everybody leaves; the next sync brings those back who are wanted."""
+        """Everybody leaves, who did not all withdraw; the next sync brings back who is wanted."""
         partitions = membership.manifest.partitions
         parts = [membership.read(partition, partitions) for partition in range(partitions)]
         alive = [part.take(part.alive) for part in parts]
-        removed = remover.remove(link, remote, [p for p in alive if len(p)], held, lease)
+        off = [part for part in alive if len(part)]
+        removed = replace(remover, announces=False).remove(link, remote, off, held, lease)
         return Removed(removed.run, removed.pending, removed.stayed, removed.wait, emptied=True)
 
-    def _deleted(self, link: Link, remote: RemoteList, held: Held, lease: str) -> Removed:
+    def _deleted(
+        self, remover: Remover, link: Link, remote: RemoteList, held: Held, lease: str
+    ) -> Removed:
         """The list goes with all on it; the next sync makes another."""
-        run = "w" + self.ledger.new_run_id()[1:]
+        run = remover.name
         recipient = link.connector.recipient
         line = TransferLine(
             event=Event.INTENT,
@@ -102,7 +115,7 @@ class Escalation:
             recipient=recipient.name,
             recipient_country=recipient.country,
             purpose=link.purpose,
-            operation=f"{OPERATION} by deleting the list",
+            operation=f"{remover.operation} by deleting the list",
             sent=remote.members,
             reference=remote.remote_id,
             attempts=1,
@@ -131,3 +144,15 @@ class Escalation:
                 )
                 self.ledger.record([ended], (), held[lease])
         return Removed(run, emptied=True, gone=True)
+
+
+def escalation_of(project: Project, ledger: Ledger, now: Callable[[], datetime]) -> Escalation:
+    """What is done where a partner refuses a removal, by each destination's own word."""
+    return Escalation(ledger=ledger, policy=lambda name: policy_of(project, name), now=now)
+
+
+def policy_of(project: Project, destination: str) -> OnRefusedRemoval:
+    """What is done where this destination refuses a removal."""
+    found = project.destinations.get(destination)
+    own = None if found is None else found.on_refused_removal
+    return OnRefusedRemoval(own or project.withdrawals.on_refused_removal)

@@ -257,6 +257,7 @@ class Planner:
             barred=counts.barred,
             previous_rows=was.rows if was else None,
             previous_consenting=consenting(was) if was else None,
+            previous_members=was.members if was else None,
         )
         return findings(facts, target.guards)
 
@@ -282,6 +283,7 @@ def _delta(plan: ListPlan, batches: int) -> Mapping[str, int]:
         "changed": counts.changed,
         "removals": counts.left,
         "refused": counts.refused,
+        "must_leave": counts.must_leave,
         "batches": batches,
         **({"canaries": counts.canaries} if plan.target.canaries else {}),
     }

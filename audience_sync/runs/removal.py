@@ -1,12 +1,13 @@
-"""Takes people who withdrew off one list: a small removal of its own, beside any run (L11).
+"""Takes people off one list outside a run's batches: those who withdrew (L11), or everybody.
 
 Identifiers only and idempotent, so that after a crash it is simply made again; the transfer log
-names the operation `withdraw`.
+names the operation `withdraw`, or the one that the remover is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from audience_sync.connector import Connector, Receipt
-from audience_sync.errors import AudienceSyncError
+from audience_sync.errors import AudienceSyncError, PartnerError, RefusedError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import (
@@ -152,8 +153,10 @@ class _InMemory:
 class _Removing(Transfer):
     """Transfers of no run: what the log has of them is all that is kept."""
 
+    operation: str
+
     def _line(self, event: Event, batch: Batch, members: Members) -> TransferLine:
-        return replace(super()._line(event, batch, members), operation=OPERATION)
+        return replace(super()._line(event, batch, members), operation=self.operation)
 
     def _permit(self) -> None:
         """The list's own lease may be another's: a removal does not need it."""
@@ -185,17 +188,28 @@ class Removed:
 
 @dataclass(frozen=True, kw_only=True)
 class Remover:
-    """Sends removals to lists, and tells partners of withdrawals who want to know."""
+    """Sends removals to lists, and tells partners of withdrawals who want to know.
+
+    In the transfer log they stand under the id of a `run`, or under one of their own.
+    """
 
     ledger: Ledger
     now: Callable[[], datetime] = field(repr=False)
+    run: str | None = None
+    operation: str = OPERATION
+    announces: bool = True  # whether whoever is taken off withdrew, which partners may want to know
+
+    @property
+    def name(self) -> str:
+        """What the next removal is called in the transfer log."""
+        return self.run or "w" + self.ledger.new_run_id()[1:]
 
     def remove(
         self, link: Link, remote: RemoteList, lines: Sequence[Lines], held: Held, lease: str
     ) -> Removed:
         """Take identifiers off a list; the error of a partner that does not is raised, logged."""
         run = Run(
-            id="w" + self.ledger.new_run_id()[1:],
+            id=self.name,
             audience=remote.audience,
             destination=remote.destination,
             state=RunState.DELIVERING,
@@ -218,20 +232,36 @@ class Remover:
             held_forms=remote.forms,
             now=self.now,
             lease=lease,
+            operation=self.operation,
         )
         answered: list[Batch] = []
-        send_batches(transfer, batches, limits, answered.append)
-        for part in cuts:
-            self._announce(link, run, remote, part, held, lease)
+        try:
+            send_batches(transfer, batches, limits, answered.append)
+        except RefusedError:  # the list keeps them, and what else the partner can do it may do
+            with suppress(PartnerError):
+                self._announce_all(link, run, remote, cuts, held, lease)
+            raise
+        self._announce_all(link, run, remote, cuts, held, lease)
         return _removed(run.id, answered, cuts, max(transfer.waits, default=None))
+
+    def _announce_all(
+        self,
+        link: Link,
+        run: Run,
+        remote: RemoteList,
+        cuts: Sequence[Lines],
+        held: Held,
+        lease: str,
+    ) -> None:
+        """Tell a partner that has a use for it, of people whom it knows from us."""
+        if self.announces and type(link.connector).withdraw is not Connector.withdraw:
+            for part in cuts:
+                self._announce(link, run, remote, part, held, lease)
 
     def _announce(
         self, link: Link, run: Run, remote: RemoteList, lines: Lines, held: Held, lease: str
     ) -> None:
-        """Tell a partner that has a use for it, of people whom it knows from us."""
         connector = link.connector
-        if type(connector).withdraw is Connector.withdraw:
-            return
         members, recipient = lines.members(), connector.recipient
         line = TransferLine(
             event=Event.INTENT,

@@ -19,11 +19,11 @@ from audience_sync.membership.held import (
     doubt,
     write_lines,
 )
-from audience_sync.membership.lines import Lines, no_lines
+from audience_sync.membership.lines import DOUBTFUL, Lines, no_lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.following import read_following
+from audience_sync.runs.following import following_folder, read_following
 from audience_sync.runs.holding import NOBODY, members_with
 from audience_sync.runs.leases import Held
 from audience_sync.runs.standing import Standing
@@ -153,6 +153,62 @@ class Settlement:
         if not settled:
             self._sweep(foreseen, manifest)
         return all(readable)
+
+    def doubt_held(self, run: Run, held: Held) -> None:
+        """Everybody who is held is in doubt, before the partner is asked to take all of them off.
+
+        The run is still the one that was planned on it; the files that it looks at stay.
+        """
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        stored = Manifest.of(remote.manifest)
+        before, files = Membership(self.location, self.keyring, stored), dict(stored.files)
+        for partition in stored.files:
+            lines = before.read(partition, stored.partitions)
+            if (lines.state[lines.alive] != DOUBTFUL).any():
+                folder = f"{following_folder(run)}/doubted-{remote.generation}"
+                files[partition] = f"{folder}/{partition}.sealed"
+                write_lines(
+                    self.location, files[partition], self.keyring, lines.marked(lines.alive)
+                )
+        left = set(stored.files.values()) - set(files.values())
+        if left:
+            doubted = replace(
+                remote,
+                generation=remote.generation + 1,
+                manifest={
+                    **remote.manifest,
+                    **replace(stored, files=files).as_json(),
+                    "base": remote.manifest.get("base", remote.generation),
+                    "kept": sorted({*remote.manifest.get("kept", ()), *left}),
+                },
+            )
+            lease = held[run.lease_name]
+            self.ledger.save_remote_list(doubted, expect_generation=remote.generation, lease=lease)
+
+    def empty(self, run: Run, held: Held, *, gone: bool) -> None:
+        """Nobody is on the list any more, by what the run led to; `gone` when it was deleted.
+
+        Whoever left by age is still not to be added again.
+        """
+        remote = self.ledger.remote_list(run.audience, run.destination)
+        stored = Manifest.of(remote.manifest)
+        before = Membership(self.location, self.keyring, stored)
+        foreseen, whole = self._foreseen(run)
+        after = Membership(self.location, self.keyring, foreseen) if whole else before
+        partitions = after.manifest.partitions
+
+        def tombstones(partition: int) -> Lines:
+            lines = after.read(partition, partitions)
+            return lines.take(~lines.alive)
+
+        if self.leavers is not None:
+            everybody = (before.read(at, stored.partitions) for at in range(stored.partitions))
+            self.leavers.note(run, (lines.take(lines.alive) for lines in everybody))
+        manifest = self._write(f"{run.id}/emptied", remote, partitions, tombstones)
+        if gone:
+            remote = replace(remote, remote_id=None, creation_intended_at=None)
+        self._point(run, remote, manifest, held)
+        self._sweep(foreseen, manifest)
 
     def _foreseen(self, run: Run) -> tuple[Manifest, bool]:
         try:

@@ -33,7 +33,7 @@ from audience_sync.runs.screen import Screen
 _GRANTED = Consent(ad_user_data=True, ad_personalization=True)
 
 
-class _UnaccountedError(RefusedError):
+class UnaccountedError(RefusedError):
     """The request was answered, and nobody can tell what became of its members."""
 
 
@@ -151,13 +151,13 @@ class Transfer:
 
     def _call(self, batch: Batch, upload: Upload, members: Members) -> Receipt:
         connector = self.link.connector
-        with faults_of(connector.name, _UnaccountedError):
+        with faults_of(connector.name, UnaccountedError):
             if batch.operation is Operation.ADD:
                 receipt = connector.add(replace(upload, consent=_GRANTED), members)
             else:
                 receipt = connector.remove(upload, members)
         if not _adds_up(receipt, len(members)):
-            raise _UnaccountedError(
+            raise UnaccountedError(
                 f"the connector {connector.name} accounts for {receipt.sent} of {len(members)} "
                 "members; report this to its author"
             )
@@ -265,7 +265,7 @@ def _after(error: AudienceSyncError, exchange: Exchange, before: Batch) -> Batch
     of the next attempt, or of the next of several requests, does not tell.
     """
     perhaps_made = exchange.uncertain or before.state is BatchState.UNKNOWN
-    if perhaps_made or isinstance(error, _UnaccountedError):
+    if perhaps_made or isinstance(error, UnaccountedError):
         return BatchState.UNKNOWN
     if isinstance(error, RefusedError):
         return BatchState.FAILED

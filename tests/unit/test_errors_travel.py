@@ -45,7 +45,7 @@ def test_private_errors_are_found_too() -> None:
     assert {
         audience_sync.stopping.StoppedError,
         audience_sync.delivery.circuit.WithheldError,
-        audience_sync.runs.transfer._UnaccountedError,
+        audience_sync.runs.transfer.UnaccountedError,
     } <= set(KINDS)
 
 

@@ -49,6 +49,8 @@ TABLE: list[tuple[dict[str, Any], list[str]]] = [
     ({"removals": 151}, ["151 of 500 members (30.2%) would be removed"]),
     ({"wanted": 2000}, []),
     ({"wanted": 2001}, ["grow from 500 to 2,001 members"]),
+    ({"wanted": 2001, "held": 0, "previous_members": 500}, ["grow from 500 to 2,001 members"]),
+    ({"wanted": 2001, "held": 0, "previous_members": 0}, []),
     (
         {"rows": 0, "consenting": 0, "selected": 0, "wanted": 0, "removals": 500},
         [

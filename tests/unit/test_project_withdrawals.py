@@ -12,8 +12,7 @@ from pipeline_world import MemoryPartner
 from audience_sync.connector import ConnectorSettings
 from audience_sync.errors import ConfigurationError
 from audience_sync.project import Project, load_project, project_schema
-from audience_sync.runs.escalation import OnRefusedRemoval
-from audience_sync.withdrawing import policy_of
+from audience_sync.runs.escalation import OnRefusedRemoval, policy_of
 
 FILE = """\
 project: corner-shop

@@ -54,12 +54,12 @@ class DeliveryStages:
         """Whether several workers could deliver a run faster than one, and may.
 
         A connector with work before the first or after the last upload does it in one process. A
-        run whose membership is settled sends nothing more; it only ends.
+        run whose membership is settled, or whose removal was refused, sends nothing more; it ends.
         """
         alone = type(link.connector)
         if alone.open is not Connector.open or alone.close is not Connector.close:
             return False
-        if self.deliverer.settled(run):
+        if self.deliverer.settled(run) or self.deliverer.owed.refused(run):
             return False
         return len(self._open(run.id)) > BATCHES
 
@@ -167,11 +167,19 @@ class DeliveryStages:
         if isinstance(error, BusyError) or run.state is not RunState.DELIVERING:
             return  # whoever took the list over goes on with the run
         if isinstance(error, RefusedError):
-            self.deliverer.give_up(run, RunState.FAILED, str(error), held)
+            self._refused(run, error, held)
         elif isinstance(error, CancelledError):
             self.deliverer.give_up(run, RunState.CANCELLED, str(error), held)
         else:
             self.deliverer.postpone(run, error)
+
+    def _refused(self, run: Run, error: RefusedError, held: Held) -> None:
+        try:
+            self.deliverer.refused(run, self.link(run.destination), error, held)
+        except (BusyError, StateError):
+            raise
+        except AudienceSyncError as stopped:  # the partner is away: it is gone on with later
+            self.deliverer.postpone(run, stopped)
 
 
 class CancelledError(AudienceSyncError):
