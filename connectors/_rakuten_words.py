@@ -49,16 +49,28 @@ def explained(answer: Answer) -> PartnerError | None:
     return RefusedError(DENIED if told[1].lower() == b"access denied" else REFUSED, status)
 
 
+def counted_nothing(answer: Answer) -> bool:
+    """Whether Rakuten says in so many words that it took no line of an order."""
+    if not _ANSWER.match(answer.body):
+        return False
+    good, bad = _counts(answer)
+    return _ERROR.search(answer.body) is not None or (bad > 0 and not good)
+
+
 def verdict(answer: Answer, lines: int) -> Receipt:
     """What the counts say of an order: whether they are of lines or orders is not documented.
 
     A mixture leaves nobody knowing which, and so does another number than there are.
     """
-    counts = {name: int(number) for name, number in _COUNTS.findall(answer.body)}
-    good, bad = counts.get(b"good", 0), counts.get(b"bad", 0)
+    good, bad = _counts(answer)
     if good in (1, lines) and not bad:
         return Receipt(accepted=1)
     if bad and not good:
         return Receipt(accepted=0, rejected=(Rejection(position=0, reason=BAD),))
     reason = PARTLY.format(good, bad, lines) if good else NOTHING
     return Receipt(accepted=0, unattributed=1, reason=reason)
+
+
+def _counts(answer: Answer) -> tuple[int, int]:
+    counts = {name: int(number) for name, number in _COUNTS.findall(answer.body)}
+    return counts.get(b"good", 0), counts.get(b"bad", 0)

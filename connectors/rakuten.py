@@ -25,7 +25,7 @@ from audience_sync.connector import (
     Rejection,
 )
 from connectors._rakuten_drop import Drop, DropSettings
-from connectors._rakuten_words import explained, verdict
+from connectors._rakuten_words import counted_nothing, explained, verdict
 
 MINUTE = "%Y%m%d_%H%M"  # how the endpoint writes a time, in UTC
 LONGEST_REQUEST = 7_000  # characters; none is documented, and servers commonly stop at 8,192
@@ -106,6 +106,10 @@ class RakutenConnector(OrderConnector[RakutenSettings]):
     def explain(self, answer: Answer) -> PartnerError | None:
         """The endpoint answers 200 for refusals too, in XML."""
         return explained(answer)
+
+    def changed_nothing(self, answer: Answer) -> bool:
+        """See `Connector.changed_nothing`; the verdict in the XML decides, too."""
+        return super().changed_nothing(answer) or counted_nothing(answer)
 
     @classmethod
     def limits_of(cls, settings: ConnectorSettings) -> Limits:

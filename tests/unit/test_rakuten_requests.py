@@ -197,6 +197,27 @@ def test_the_verdict_is_in_the_body(
 
 
 @pytest.mark.parametrize(
+    ("body", "status", "surely"),
+    [
+        (b"<response><error>Access denied</error></response>", 200, True),
+        (counts(0, 2), 200, True),
+        (b"", 400, True),
+        (b"", 408, False),
+        (b"", 503, False),
+        (counts(1, 1), 200, False),
+        (counts(0, 0), 200, False),
+        (b"<html><error>no</error></html>", 200, False),
+    ],
+)
+def test_only_rakutens_own_words_prove_that_it_took_nothing(
+    body: bytes, status: int, *, surely: bool
+) -> None:
+    """What is no verdict may come from anybody on the way."""
+    connector, _ = started()
+    assert connector.changed_nothing(answered(body, status)) is surely
+
+
+@pytest.mark.parametrize(
     ("status", "body", "kind", "told"),
     [
         (200, b"<response><error>Access denied</error></response>", RefusedError, "account manag"),

@@ -138,8 +138,10 @@ class OrderDeliverer:
             now=self.now,
         )
         batches = self.ledger.batches(run.id)
-        unknown = [batch for batch in batches if batch.state is BatchState.UNKNOWN]
-        again = [batch for batch in map(transfer.settled, unknown) if _waits(batch)]
+        unknown = [batch for batch in batches if _in_doubt(batch)]
+        repeatable = connector.repeatable()
+        settled = map(transfer.settled, unknown)
+        again = [one for one in settled if _waits(one) or (repeatable and _in_doubt(one))]
         waiting = [*again, *filter(_waits, batches)]
         total = sum(batch.members for batch in waiting)
         advance = self.progress.stage(f"Reporting orders to {run.destination}", total)
@@ -162,7 +164,7 @@ class OrderDeliverer:
     def _unknown(self, run: Run) -> str | None:
         """What to do about orders that perhaps arrived, where there are any."""
         batches = self.ledger.batches(run.id)
-        orders = sum(b.members - b.rejected for b in batches if b.state is BatchState.UNKNOWN)
+        orders = sum(batch.members - batch.rejected for batch in batches if _in_doubt(batch))
         return _UNKNOWN.format(orders, run.id, run.id) if orders else None
 
     def _ended(self, run: Run, to: RunState, reason: str | None, held: Held) -> Run:
@@ -181,6 +183,10 @@ class OrderDeliverer:
 
 def _waits(batch: Batch) -> bool:
     return batch.state is BatchState.WAITING
+
+
+def _in_doubt(batch: Batch) -> bool:
+    return batch.state is BatchState.UNKNOWN
 
 
 def _send_all(

@@ -70,7 +70,10 @@ class OrderTransfer:
     now: Callable[[], datetime] = field(repr=False)
 
     def send(self, batch: Batch) -> Batch:
-        """Report one batch; the batch with its answer. Raises the error after logging it."""
+        """Report one batch; the batch with its answer. Raises the error after logging it.
+
+        One that is unknown may have been taken before: then no refusal tells that it was not.
+        """
         read = self._read(batch)
         begun = self._line(batch)
         sending = replace(batch, state=BatchState.SENDING, attempts=batch.attempts + 1, error=None)
@@ -79,11 +82,15 @@ class OrderTransfer:
             try:
                 receipt = self._report(read.orders)
             except AudienceSyncError as error:
-                state = _after(error, exchange)
+                state = _after(error, exchange, batch)
                 failed = replace(sending, state=state, error=str(error))
                 states = _states_after(state, read)
                 self._record(_failure(self._ended(begun, exchange), error), failed, *states, read)
                 raise
+        states = _answered(receipt, read)
+        if _perhaps_taken(exchange, batch):
+            states = [LineState.UNKNOWN if one is LineState.REFUSED else one for one in states]
+            receipt = _doubted(receipt)
         answered = replace(
             sending,
             state=BatchState.UNKNOWN if receipt.unattributed else BatchState.ACCEPTED,
@@ -92,20 +99,20 @@ class OrderTransfer:
             unattributed=receipt.unattributed,
         )
         line = _outcome(self._ended(begun, exchange), receipt)
-        self._record(line, answered, read.lines, _answered(receipt, read), read)
+        self._record(line, answered, read.lines, states, read)
         return answered
 
     def settled(self, batch: Batch) -> Batch:
-        """A batch whose answer was never seen, if the partner can tell that it arrived.
+        """A batch whose answer was never seen, confirmed if the partner can tell that it arrived.
 
-        It comes back to be sent where the partner surely has nothing of it.
+        It comes back to be sent where the partner surely has nothing of it, and as it is where
+        nobody can tell.
         """
         read = self._read(batch)
         with faults_of(self.connector.name, PartnerError):
             arrived = self.connector.arrived(read.orders)
         if arrived is None:
-            again = self.connector.repeatable()
-            return replace(batch, state=BatchState.WAITING) if again else batch
+            return batch
         if not arrived:
             return replace(batch, state=BatchState.WAITING)
         found = replace(batch, state=BatchState.CONFIRMED, accepted=batch.members, error=None)
@@ -226,12 +233,9 @@ def _states_after(
     return before, [LineState.REPORTED] * len(before)
 
 
-def _after(error: AudienceSyncError, exchange: Exchange) -> BatchState:
-    """Where an error leaves a batch: refused for good, to be sent, or nobody knows.
-
-    Each batch is sent once, so that a refusal is the partner's word about all of it.
-    """
-    if isinstance(error, _UnaccountedError):
+def _after(error: AudienceSyncError, exchange: Exchange, before: Batch) -> BatchState:
+    """Where an error leaves a batch: refused for good, to be sent, or nobody knows."""
+    if isinstance(error, _UnaccountedError) or _perhaps_taken(exchange, before):
         return BatchState.UNKNOWN
     if isinstance(error, RefusedError):
         return BatchState.FAILED
@@ -240,6 +244,25 @@ def _after(error: AudienceSyncError, exchange: Exchange) -> BatchState:
     told = isinstance(error, UnreachedError | WithheldError)
     surely_not = exchange.attempts > 0 or told
     return BatchState.WAITING if surely_not and not exchange.uncertain else BatchState.UNKNOWN
+
+
+def _perhaps_taken(exchange: Exchange, before: Batch) -> bool:
+    """Whether an attempt before the last one may have been taken.
+
+    Where a batch was sent once, a refusal is the partner's word about all of it.
+    """
+    return before.state is BatchState.UNKNOWN or (exchange.uncertain and exchange.attempts > 1)
+
+
+def _doubted(receipt: Receipt) -> Receipt:
+    """What was refused may be what was taken before: nobody knows."""
+    reasons = sorted({rejection.reason for rejection in receipt.rejected})
+    return replace(
+        receipt,
+        rejected=(),
+        unattributed=receipt.unattributed + len(receipt.rejected),
+        reason=", ".join([*reasons, *([receipt.reason] if receipt.reason else [])]) or None,
+    )
 
 
 def _outcome(ended: TransferLine, receipt: Receipt) -> TransferLine:
