@@ -123,7 +123,7 @@ TABLES = (
     ),
     Limit(
         name="withdrawal_removals",
-        holds="up to which withdrawal a list was cleared",
+        holds="up to which withdrawal a list was told, and what its partner has not answered",
         until="so long after the last removal from a list that the project dropped",
         setting="withdrawals",
     ),

@@ -129,6 +129,8 @@ class MemoryPartner(Connector[ConnectorSettings]):
         self.pending = False
         self.uploads: list[tuple[str, Upload, list[list[str]]]] = []
         self.answers: dict[str, Receipt] = {}
+        self.removals: list[str] = []  # references of removals that are answered later
+        self.questions: list[str] = []  # the references that were asked about
 
     def check(self) -> None:
         """All is well."""
@@ -163,6 +165,7 @@ class MemoryPartner(Connector[ConnectorSettings]):
         self.calls.append(("remove", len(members)))
         self.fault("after", "remove")
         reference = f"remove-{len(self.calls)}" if self.pending else None
+        self.removals += [reference] if reference else []
         return Receipt(accepted=len(members), reference=reference, pending=self.pending)
 
     def digests(self) -> list[set[str]]:
@@ -170,6 +173,7 @@ class MemoryPartner(Connector[ConnectorSettings]):
         return [{cell for row in rows for cell in row if cell} for _, _, rows in self.uploads]
 
     def poll(self, reference: str) -> Receipt:
+        self.questions.append(reference)
         return self.answers.get(reference, Receipt(accepted=0, pending=True))
 
 

@@ -32,11 +32,16 @@ _LATER = timedelta(minutes=15)  # until whatever waits is looked at again
 
 
 class PatientPartner(MemoryPartner):
-    """Where it is `pending` it has the last word only once it is `answering`."""
+    """Where it is `pending` it has the last word only once it is `answering`, on `some` or all.
+
+    What it has no word on it calls `lost`, where it is told to.
+    """
 
     def __init__(self, forbidden: Forbidden) -> None:
         super().__init__()
         self.answering = False
+        self.some = 0b111  # of three references in turn those that it has a word on
+        self.lost = False
         self.asked: dict[str, int] = {}
         self.forbidden = forbidden
         self.wrongs: list[str] = []
@@ -57,9 +62,11 @@ class PatientPartner(MemoryPartner):
         return receipt
 
     def poll(self, reference: str) -> Receipt:
-        if not self.answering:
-            return Receipt(accepted=0, pending=True)
-        return Receipt(accepted=self.asked[reference])
+        if self.answering and self.some >> int(reference.rpartition("-")[2]) % 3 & 1:
+            return Receipt(accepted=self.asked[reference])
+        if self.answering and self.lost:
+            return Receipt(accepted=0, unattributed=self.asked[reference], lost=True)
+        return Receipt(accepted=0, pending=True)
 
 
 class OtherPartner(PatientPartner):

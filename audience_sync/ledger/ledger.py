@@ -10,6 +10,7 @@ from audience_sync.ledger.fingerprints import Fingerprints
 from audience_sync.ledger.intake import Intake
 from audience_sync.ledger.jobs import Jobs
 from audience_sync.ledger.leases import Leases
+from audience_sync.ledger.list_removals import ListRemovals
 from audience_sync.ledger.lists import RemoteLists
 from audience_sync.ledger.reported import ReportedLines
 from audience_sync.ledger.retained import Retained
@@ -35,6 +36,7 @@ class Ledger(
     Intake,
     Traces,
     Withdrawals,
+    ListRemovals,
 ):
     """Runs, leases, lists, fingerprints, jobs, order lines, the transfer log and what came in.
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database
+from audience_sync.ledger.list_removals import removals
 from audience_sync.ledger.records import JobState, LineState, RunState
 from audience_sync.ledger.runs import ENDED
 from audience_sync.ledger.tables import (
@@ -24,7 +25,7 @@ from audience_sync.ledger.tables import (
     runs,
     schedules,
 )
-from audience_sync.ledger.withdrawals import deliveries, keys, removals, withdrawals
+from audience_sync.ledger.withdrawals import deliveries, keys, withdrawals
 
 _MARKED_FOR = timedelta(days=30)  # until a fingerprint expires; see `Suppression`
 _DELIVERED = (RunState.DELIVERED, RunState.CONFIRMED)

@@ -18,7 +18,7 @@ from audience_sync.ledger.records import (
     RunState,
 )
 
-REVISION = "0010"  # the newest migration; a database that says the same needs no Alembic
+REVISION = "0011"  # the newest migration; a database that says the same needs no Alembic
 
 metadata = sa.MetaData()
 

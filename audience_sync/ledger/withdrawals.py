@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -87,22 +87,6 @@ class WithdrawalFile(NamedTuple):
     identifiers: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRemoval:
-    """The last removal that was sent to a list: all withdrawals up to `through` are in it.
-
-    `pending` are references that the partner has not answered finally; `ask_at` is when to ask.
-    """
-
-    audience: str
-    destination: str
-    through: int
-    run: str
-    sent_at: datetime
-    pending: Sequence[str] = field(default_factory=tuple)
-    ask_at: datetime | None = None
-
-
 withdrawals = sa.Table(
     "withdrawals",
     metadata,
@@ -138,18 +122,6 @@ deliveries = sa.Table(
     sa.Index("withdrawal_deliveries_by_state", "state", "destination"),
 )
 
-removals = sa.Table(
-    "withdrawal_removals",
-    metadata,
-    sa.Column("audience", sa.Text, primary_key=True),
-    sa.Column("destination", sa.Text, primary_key=True),
-    sa.Column("through", sa.BigInteger, nullable=False),
-    sa.Column("run", sa.Text, nullable=False),
-    sa.Column("sent_at", Moment, nullable=False),
-    sa.Column("pending", sa.JSON, nullable=False),
-    sa.Column("ask_at", Moment),
-)
-
 keys = sa.Table(
     "withdrawal_keys",
     metadata,
@@ -169,7 +141,6 @@ _NEWEST = sa.select(sa.func.coalesce(sa.func.max(withdrawals.c.sequence), 0))
 _LOCKED_HEAD = sa.select(head.c.lines).where(head.c.id == 1).with_for_update()
 _FIELDS = tuple(one.name for one in fields(Withdrawal))
 _DELIVERY_FIELDS = tuple(one.name for one in fields(WithdrawalDelivery))
-_REMOVAL_FIELDS = tuple(one.name for one in fields(ListRemoval))
 _OPEN = tuple(state for state in WithdrawalState if state is not WithdrawalState.CONFIRMED)
 
 
@@ -364,32 +335,6 @@ class Withdrawals(Database):
                 first = sa.func.coalesce(deliveries.c.sent_at, columns["sent_at"])
                 columns["sent_at"] = first
                 connection.execute(sa.update(deliveries).where(*here, still).values(columns))
-
-    def list_removal(self, audience: str, destination: str) -> ListRemoval | None:
-        """The last removal that was sent to a list for withdrawals."""
-        query = sa.select(removals).where(
-            removals.c.audience == audience, removals.c.destination == destination
-        )
-        with self._reading() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            return None
-        columns = dict(row._mapping)  # noqa: SLF001 - the public way to read a row by names
-        return ListRemoval(**columns | {"pending": tuple(columns["pending"])})
-
-    def save_list_removal(self, removal: ListRemoval, lease: Lease) -> None:
-        """Remember the last removal of a list."""
-        columns = {name: storable(getattr(removal, name)) for name in _REMOVAL_FIELDS}
-        columns["pending"] = list(removal.pending)
-        with self._writing() as connection:
-            fence(connection, lease)
-            insert = upsert(connection.dialect.name, removals).values(columns)
-            connection.execute(
-                insert.on_conflict_do_update(
-                    index_elements=["audience", "destination"],
-                    set_={name: insert.excluded[name] for name in _REMOVAL_FIELDS[2:]},
-                )
-            )
 
     def watched_until(self, source: str) -> datetime | None:
         """The time of the newest decision that was looked at; None when nobody looked."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from audience_sync.connector import Connector, Receipt
+from audience_sync.connector import Connector
 from audience_sync.errors import ConfigurationError, RefusedError
+from audience_sync.ledger.list_removals import ListRemoval, Unanswered
 from audience_sync.ledger.records import Run, RunState
-from audience_sync.ledger.withdrawals import ListRemoval
 from audience_sync.membership.digests import Bytes
 from audience_sync.membership.lines import Lines
+from audience_sync.runs.asking import ASK_AGAIN, Asking
 from audience_sync.runs.books import Books
-from audience_sync.runs.faults import faults_of
 from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, Held
 from audience_sync.runs.link import Link
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SOON = 1.0  # seconds until a list that is busy is looked at again
 _BUSY = 10.0  # seconds until the books are looked at again, which a run holds that is at work
-_ASK_AGAIN = 60.0  # seconds between questions to a partner that answers later
-_PATIENCE = timedelta(hours=48)  # partners promise 24; then the removal is sent again
 _OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
 
 
@@ -71,45 +69,72 @@ class AtList:
         self.under_way = UnderWay(*parts, sending)
         delivered = [run for run in self.runs if run.state is RunState.DELIVERED]
         self.delivered = UnderWay(*parts, delivered)
-        self.removal = self.ledger.list_removal(audience, destination)
+        self.removal = self.ledger.list_removal(audience, destination) or ListRemoval(
+            audience=audience, destination=destination, sent_at=lane.now()
+        )
         self.partner = lane.partner_of(destination)
+        self.asking = Asking(link=self._link, now=lane.now, early=lane.early)
+
+    def confirmed(self) -> int:
+        """Note what the partner answered; the newest withdrawal up to which all is over.
+
+        That is 0 where nothing waits for an answer: `go` then sees to the whole list.
+        """
+        if not self.removal.unanswered:
+            return 0
+        self._note(self.asking.ask(self.removal))
+        known = self.books.known
+        sure = self.removal.sure(known)
+        if self.alone and known < sure:
+            self._write_off(known, sure)
+        self._note(self.removal.once_known(self.books.known if self.alone else 0))
+        return self._rid(min(sure, self.books.known)).cleared
+
+    def _write_off(self, known: int, sure: int) -> None:
+        """Those whom the partner took off; whom a run kept since then, it perhaps sent again."""
+        held = self._held(united(list(self._each(known, sure).values())))
+        told = [one for one in self.removal.unanswered if one.after < sure]
+        if held and any(one.settled != self.books.settled for one in told):
+            self.books.doubt(held, sure, self.held[self.name])
+        else:
+            self.books.write_off(held, sure, self.held[self.name])
 
     def go(self) -> Step:
-        """As far as it goes now."""
+        """Tell the list of whoever withdrew and was on it, as far as it goes now."""
         if self.books.empty and not self.under_way.runs:
-            return self._rid()
-        pending = self._asked()
-        if pending is not None:
-            return pending
+            return self._rid(self.head)
         known = min(self.books.known, self.head)
-        each = self.lane.standing.each(known, self.head, self.partner or "")
-        return self._found(each) if each else self._rid()
+        each = self._each(known, self.head)
+        news = {number: one for number, one in each.items() if not self.removal.told(number)}
+        return self._found(news) if news else self._nobody(news)
 
     def _found(self, each: Mapping[int, Bytes]) -> Step:
-        told = self.removal.through if self.removal is not None else 0
+        told = self.removal.through
         if told >= self.head and not self.alone:  # the run adds none of them, and ends some time
             return Step(sent=told, acknowledged=told, again=_BUSY)
-        digests, membership = united(list(each.values())), self.books.membership()
-        held = leaving(membership, lambda lines: members_with(lines, digests))
+        digests = united(list(each.values()))
+        held = self._held(digests)
         sent, in_flight = self.under_way.sent(digests)
         if in_flight and not self.alone:  # its answer comes first, so that it is taken off after
             return Step(again=SOON / 4)
-        if not held and not sent:
-            return self._rid()
+        unsure = self.delivered.unsure(digests)  # theirs is a removal that may fail
+        if not held and not sent and not (unsure and self.removal.unanswered):
+            return self._nobody(each)
         if self.partner is None:
             raise ConfigurationError(
                 f"{self.books.remote.destination} is no longer in the project, and "
                 f"{self.books.remote.audience} there holds people who withdrew: put it back, "
                 "or delete the list at the partner"
             )
-        named = _naming(each, [*held.lines, *sent])
+        lines = [*held.lines, *sent, *unsure]
+        named = _naming(each, lines)
         if told >= self.head and self.under_way.runs and sent:
             return Step(sent=told, acknowledged=told, named=named, again=_BUSY)
-        link = self.lane.link(self.books.remote.destination)
+        link = self._link()
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
-        removed = self._remove(link, [*held.lines, *sent], digests)
-        return replace(self._after(removed, held), named=named)
+        removed = self._remove(link, lines, digests)
+        return replace(self._after(removed, held, self._before(each)), named=named)
 
     def _remove(self, link: Link, lines: Sequence[Lines], digests: Bytes) -> Removed:
         """Ask the partner to take these off; escalates where it refuses."""
@@ -119,134 +144,106 @@ class AtList:
         off = without_carried(alive, digests, lambda: self._others(digests))
         remover = Remover(ledger=self.ledger, now=self.lane.now)
         try:
-            removed = remover.remove(link, remote, off, self.held, self.lease)
+            return remover.remove(link, remote, off, self.held, self.lease)
         except RefusedError as error:
             if not self.alone or self.under_way.runs:
                 raise
             return self.lane.escalation.escalate(
                 remover, link, remote, self.books.membership(), error, self.held, self.lease
             )
-        self._note(self._told(removed))
-        return removed
 
-    def _told(self, removed: Removed) -> ListRemoval:
-        wait = timedelta(seconds=removed.wait or _ASK_AGAIN)
-        return ListRemoval(
-            audience=self.books.remote.audience,
-            destination=self.books.remote.destination,
-            through=0 if removed.stayed is not None else self.head,
-            run=removed.run,
-            sent_at=self.lane.now(),
-            pending=removed.pending,
-            ask_at=self.lane.now() + wait if removed.pending else None,
-        )
-
-    def _after(self, removed: Removed, held: Leaving) -> Step:
+    def _after(self, removed: Removed, held: Leaving, before: int) -> Step:
+        """What a removal of all who withdrew since `before` leaves to be done."""
         if removed.stayed is not None:
+            self._note(self._told(removed, through=min(before, self.removal.through)))
             members = len(removed.stayed.starts)
             return Step(
                 sent=self.head,
                 reason=f"the partner did not take {members:,} members off; it is asked again",
                 failed=True,
             )
-        if removed.emptied and removed.pending:
+        whole = removed.emptied or removed.gone
+        if whole and removed.pending:  # first: whoever asks counts on the doubt
             self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
-            self._note(self._told(removed))  # only now: whoever asks counts on the doubt
-        if removed.pending:
-            return Step(sent=self.head, acknowledged=self.head, again=removed.wait or _ASK_AGAIN)
+        if removed.pending or (self.removal.unanswered and not whole):
+            self._note(self._told(removed, before=before, through=self.head))
+            again = self.asking.again(self.removal)
+            return Step(sent=self.head, acknowledged=self.head, again=again)
         if not self.alone:
+            self._note(self._told(removed, through=self.head))
             return Step(sent=self.head, acknowledged=self.head, again=_BUSY)
         how = {"emptied": removed.emptied, "gone": removed.gone}
         self.books.write_off(held, self.head, self.held[self.name], **how)
-        return replace(self._rid(), sent=self.head)
+        self._note(replace(self._told(removed, through=self.head), unanswered=()))
+        return replace(self._rid(self.head), sent=self.head)
 
-    def _rid(self) -> Step:
-        """Nobody who withdrew is held, as far as we know; noted where the list is ours to note."""
-        each = self.lane.standing.each(self.books.known, self.head, self.partner or "")
-        unsure, waiting = self.delivered.unsure(united(list(each.values())))
-        if waiting:  # for the partner's last word on what a run took off
-            named, told = _naming(each, unsure), Step(acknowledged=self.head, again=_ASK_AGAIN)
-            return replace(told, sent=self.head if named else 0, named=named)
-        if self._comes_back():
-            return Step(acknowledged=self.head, again=_BUSY)
-        if self.alone and self.books.remote.manifest and self.books.known < self.head:
-            self.books.note(self.head, self.held[self.name])
-        return Step(acknowledged=self.head, cleared=self.head)
+    def _told(self, removed: Removed, *, through: int, before: int | None = None) -> ListRemoval:
+        """What the list was told, with this removal; it waits for its answer since `before`."""
+        now, told = self.lane.now(), self.removal
+        if before is not None:
+            one = Unanswered(
+                after=before,
+                through=through,
+                run=removed.run,
+                settled=self.books.settled,
+                sent_at=now,
+                ask_at=now + max(timedelta(seconds=removed.wait or 0), ASK_AGAIN),
+                references=removed.pending,
+            )
+            told = replace(told, unanswered=(*told.unanswered, one))
+        return replace(told, through=through, run=removed.run, sent_at=now)
 
-    def _comes_back(self) -> bool:
-        """Whether a run under way will put people into the books who were taken off since."""
+    def _nobody(self, each: Mapping[int, Bytes]) -> Step:
+        """None of these is on the list; whoever was taken off before may wait for the answer."""
+        if not self.removal.unanswered:
+            return self._rid(self.head)
+        told = self.removal
+        if told.through < self.head or each:
+            told = told.with_nobody(self._before(each), self.head)
+            self._note(told)
+        return Step(sent=self.head, acknowledged=self.head, again=self.asking.again(told))
+
+    def _before(self, each: Mapping[int, Bytes]) -> int:
+        """After which withdrawal those come of whom the list is told now."""
+        return self.removal.last_before(min(each, default=self.head), self.books.known)
+
+    def _rid(self, through: int) -> Step:
+        """How far nobody who withdrew is held; noted where the list is ours to note."""
+        known = self.books.sure if self.delivered.runs else self.books.known
+        each = self._each(known, through)
+        unsure = self.delivered.unsure(united(list(each.values())))
+        named = _naming(each, unsure)  # for the partner's last word on what a run took off
+        coming = self._coming_back(through)
+        cleared = min([through + 1, *named, *coming]) - 1
+        if self.alone and self.books.remote.manifest and self.books.known < cleared:
+            self.books.note(cleared, self.held[self.name])
+        again = None
+        if cleared < through:
+            again = _BUSY if coming else ASK_AGAIN.total_seconds()
+        sent = through if named else 0
+        return Step(sent=sent, named=named, acknowledged=through, cleared=cleared, again=again)
+
+    def _coming_back(self, through: int) -> frozenset[int]:
+        """Those who were taken off since a run under way was planned, which puts them back."""
+        found: frozenset[int] = frozenset()
         for run in self.under_way.runs:
-            digests = self._digests(run.withdrawals, self.head)
-            if len(digests) and self.under_way.sent(digests)[0]:
-                return True
-        return False
+            each = self._each(run.withdrawals, through)
+            found |= _naming(each, self.under_way.sent(united(list(each.values())))[0])
+        return found
 
-    def _digests(self, after: int, through: int) -> Bytes:
-        return self.lane.standing.digests(after, through, self.partner or "")
+    def _held(self, digests: Bytes) -> Leaving:
+        return leaving(self.books.membership(), lambda lines: members_with(lines, digests))
 
-    def _asked(self) -> Step | None:
-        """Ask about a removal that waits; None when nothing waits any more."""
-        removal = self.removal
-        if removal is None or not removal.pending or not removal.through:
-            return None
-        if removal.through < self.head:
-            if self._holds_any(self._digests(removal.through, self.head)):
-                return None  # it is sent at once, with all that is open before it
-            removal = replace(removal, through=self.head)
-            self._note(removal)
-        now = self.lane.now()
-        told = Step(sent=removal.through, acknowledged=removal.through)
-        if removal.ask_at is not None and removal.ask_at > now and not self.lane.early:
-            return replace(told, again=(removal.ask_at - now).total_seconds())
-        link = self.lane.link(self.books.remote.destination)
-        answers = [self._answer(link, reference) for reference in removal.pending]
-        failed = any(answer is not None and not _done(answer) for answer in answers)
-        left = tuple(
-            reference
-            for reference, answer in zip(removal.pending, answers, strict=True)
-            if answer is not None and answer.pending
-        )
-        if failed or (left and now - removal.sent_at > _PATIENCE):
-            self._note(replace(removal, pending=(), through=0))  # it is sent again
-            return None
-        if left:
-            later = now + timedelta(seconds=_ASK_AGAIN)
-            self._note(replace(removal, pending=left, ask_at=later))
-            return replace(told, again=_ASK_AGAIN)
-        return self._confirmed(removal)
+    def _each(self, after: int, through: int) -> dict[int, Bytes]:
+        return self.lane.standing.each(after, through, self.partner or "")
 
-    def _holds_any(self, digests: Bytes) -> bool:
-        """Whether the list may hold any of these, or a run may have brought them to it."""
-        if not len(digests):
-            return False
-        held = leaving(self.books.membership(), lambda lines: members_with(lines, digests))
-        return bool(held) or bool(self.under_way.sent(digests)[0])
-
-    def _confirmed(self, removal: ListRemoval) -> Step | None:
-        """The partner took everybody off: so do the books, unless a run has seen to it since."""
-        if not self.alone:
-            return Step(sent=removal.through, acknowledged=removal.through, again=SOON)
-        self._note(replace(removal, pending=()))
-        known = self.books.known
-        if known < removal.through:
-            digests = self._digests(known, removal.through)
-            held = leaving(self.books.membership(), lambda lines: members_with(lines, digests))
-            self.books.write_off(held, removal.through, self.held[self.name])
-        return None
-
-    def _answer(self, link: Link, reference: str) -> Receipt | None:
-        """What the partner says of a reference; None where it says that all is done."""
-        connector = link.connector
-        try:
-            with faults_of(connector.name):
-                receipt = connector.poll(reference)
-        except RefusedError as error:
-            return Receipt(accepted=0, lost=True, reason=str(error))
-        return receipt if receipt.pending or not _done(receipt) else None
+    def _link(self) -> Link:
+        return self.lane.link(self.books.remote.destination)
 
     def _note(self, removal: ListRemoval) -> None:
-        self.ledger.save_list_removal(removal, self.held[self.lease])
-        self.removal = removal
+        if removal != self.removal:
+            self.ledger.save_list_removal(removal, self.held[self.lease])
+            self.removal = removal
 
     def _others(self, digests: Bytes) -> Iterator[Lines]:
         """Who stays, or comes: a run beside us may send its additions at any moment."""
@@ -266,10 +263,6 @@ def _naming(each: Mapping[int, Bytes], lines: Sequence[Lines]) -> frozenset[int]
         for sequence, digests in each.items()
         if any(members_with(part, digests).any() for part in alive)
     )
-
-
-def _done(receipt: Receipt) -> bool:
-    return not (receipt.lost or receipt.unattributed or receipt.rejected)
 
 
 def _has_state(connector: Connector[Any]) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease, RemoteList
+from audience_sync.membership.digests import Mask
 from audience_sync.membership.held import Manifest, Membership, write_lines
+from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.removal import Leaving
@@ -38,6 +41,16 @@ class Books:
     def known(self) -> int:
         """The newest withdrawal that the membership knows."""
         return known_withdrawals(self.remote)
+
+    @property
+    def sure(self) -> int:
+        """The newest one that it knows whatever partners still say of what runs took off."""
+        return min(self.known, int(self.remote.manifest.get("known_before", self.known)))
+
+    @property
+    def settled(self) -> str:
+        """The run whose additions and removals it knows of last; empty where none was."""
+        return str(self.remote.manifest.get("run") or "")
 
     @property
     def empty(self) -> bool:
@@ -86,16 +99,27 @@ class Books:
 
     def doubt_everybody(self, known: int, lease: Lease) -> None:
         """Everybody was perhaps taken off: whoever is wanted is sent again by the next run."""
+        everybody = frozenset(Manifest.of(self.remote.manifest).files)
+        self._doubt(everybody, lambda lines: lines.alive, known, lease)
+
+    def doubt(self, held: Leaving, known: int, lease: Lease) -> None:
+        """These were perhaps taken off: the next run sends them again, or takes them off."""
+        self._doubt(held.partitions, lambda lines: lines.alive & held.names(lines), known, lease)
+
+    def _doubt(
+        self, partitions: Collection[int], whom: Callable[[Lines], Mask], known: int, lease: Lease
+    ) -> None:
         stored, before = Manifest.of(self.remote.manifest), self.membership()
         place = f"lists/{self.remote.destination}/{self.remote.audience}"
         files = {}
-        for partition in stored.files:
+        for partition in partitions:
             lines = before.read(partition, stored.partitions)
             path = f"{place}/withdrawn-{self.remote.generation + 1}/{partition}.sealed"
-            write_lines(self._location, path, self._keyring, lines.marked(lines.alive))
+            write_lines(self._location, path, self._keyring, lines.marked(whom(lines)))
             files[partition] = path
-        changed = replace(stored, files=files)
-        self._point(changed, set(stored.files.values()), known, lease, gone=False)
+        changed = replace(stored, files={**stored.files, **files})
+        replaced = {stored.files[partition] for partition in partitions}
+        self._point(changed, replaced, known, lease, gone=False)
 
     def note(self, known: int, lease: Lease) -> None:
         """Nobody up to this withdrawal is held."""

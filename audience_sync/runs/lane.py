@@ -9,9 +9,9 @@ membership is put right as soon as the list is free. A withdrawal is confirmed o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -142,21 +142,27 @@ class Lane:
 
     def _tried(self, remote: RemoteList, head: int) -> Step:
         """One list, whatever goes wrong with it: the others go on."""
+        cleared = 0
         try:
-            return self._step(remote.audience, remote.destination, head)
+            with self._leases(remote) as (held, alone):
+                at = AtList(self, remote.audience, remote.destination, head, held, alone=alone)
+                cleared = at.confirmed()
+                step = at.go()
+                return replace(step, cleared=max(step.cleared, cleared))
         except BusyError:
-            return self._halted(remote, again=SOON)
+            step = self._halted(remote, again=SOON)
         except TemporaryPartnerError as error:
-            return self._halted(remote, str(error), again=error.retry_after)
+            step = self._halted(remote, str(error), again=error.retry_after)
         except AudienceSyncError as error:
             where = remote.audience, remote.destination
             _log.error("A withdrawal cannot be delivered to %s at %s: %s", *where, error)
-            return self._halted(remote, str(error))
+            step = self._halted(remote, str(error))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; others go on
             found = type(error).__name__
             words = remote.audience, remote.destination, found, places(error)
             _log.error("A withdrawal from %s at %s stopped with %s in %s", *words)
-            return self._halted(remote, f"something unexpected stopped it ({found})")
+            step = self._halted(remote, f"something unexpected stopped it ({found})")
+        return replace(step, cleared=cleared)
 
     def _halted(
         self, remote: RemoteList, reason: str | None = None, *, again: float | None = None
@@ -205,9 +211,10 @@ class Lane:
             waits.append(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(row.attempts, 10)))
         return timedelta(seconds=min(waits, default=SOON))
 
-    def _step(self, audience: str, destination: str, head: int) -> Step:
-        """One list under the leases that can be had."""
-        name = f"{audience}/{destination}"
+    @contextmanager
+    def _leases(self, remote: RemoteList) -> Iterator[tuple[Held, bool]]:
+        """The leases of one list that can be had; whether its own is among them."""
+        name = f"{remote.audience}/{remote.destination}"
         mine = f"{LANE}{name}"
         leases = {mine: self._take(mine)}
         alone = True
@@ -223,7 +230,7 @@ class Lane:
                 scratch = f"{SCRATCH}/{self.ledger.new_run_id()}"
                 kept = self.ledger.take_lease(scratch, self.holder, LEASE_SECONDS)
                 ending.callback(self.ledger.release_lease, kept, for_good=True)
-            return AtList(self, audience, destination, head, held, alone=alone).go()
+            yield held, alone
 
     def _take(self, name: str) -> Lease:
         return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)

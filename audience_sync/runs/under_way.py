@@ -29,7 +29,7 @@ class UnderWay:
     def sent(self, digests: Bytes) -> tuple[list[Lines], bool]:
         """Which of these people were perhaps added, and whether one is in flight."""
         found, in_flight = [], False
-        for run in self.runs:
+        for run in self.runs if len(digests) else ():
             for batch, lines in self._additions(run):
                 if not batch.attempts:
                     continue
@@ -48,19 +48,19 @@ class UnderWay:
                 if batch.attempts or not sent:
                     yield lines
 
-    def unsure(self, digests: Bytes) -> tuple[list[Lines], bool]:
-        """Which of these people were taken off unconfirmed, and whether anybody was."""
-        found, waiting = [], False
-        for run in self.runs:
+    def unsure(self, digests: Bytes) -> list[Lines]:
+        """Which of these people were taken off, without the partner's last word on it."""
+        found = []
+        for run in self.runs if len(digests) else ():
             try:
                 for batch, lines in self._of(run, Operation.REMOVE):
-                    if batch.state is BatchState.PENDING:
-                        found.append(lines.take(members_with(lines, digests)))
-                        waiting = True
+                    named = members_with(lines, digests)
+                    if batch.state is BatchState.PENDING and named.any():
+                        found.append(lines.take(named))
             except StateError:
                 if self.ledger.run(run.id).state is run.state:
                     raise  # else it was confirmed meanwhile, and its outbox is gone
-        return found, waiting
+        return found
 
     def _additions(self, run: Run) -> Iterator[tuple[Batch, Lines]]:
         yield from self._of(run, Operation.ADD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,32 @@ def test_a_postgresql_changes_only_when_told(postgresql_url: str) -> None:
     with pytest.raises(StateError, match=f"has schema 0001 .* needs schema {REVISION}"):
         Ledger.open(postgresql_url)
     assert Ledger.schema(postgresql_url) == "0001"
+
+
+@pytest.mark.postgres
+def test_removals_that_wait_for_an_answer_outlast_an_upgrade(url: str) -> None:
+    """What was one removal for all withdrawals so far is the first of several."""
+    Ledger.migrate(url)
+    at = "2026-11-21 12:00:00" + ("" if url.startswith("sqlite") else "+00")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for change in (
+            "ALTER TABLE withdrawal_removals DROP COLUMN unanswered",
+            "ALTER TABLE withdrawal_removals ADD COLUMN pending JSON DEFAULT '[]' NOT NULL",
+            "ALTER TABLE withdrawal_removals ADD COLUMN ask_at TIMESTAMP WITH TIME ZONE",
+            "UPDATE alembic_version SET version_num = '0010'",
+        ):
+            connection.execute(sa.text(change))
+        insert = sa.text("INSERT INTO withdrawal_removals VALUES (:a, 'd', 7, 'w1', :at, :p, NULL)")
+        for audience, pending in (("waits", '["r1", "r2"]'), ("done", "[]")):
+            connection.execute(insert, {"a": audience, "at": at, "p": pending})
+    engine.dispose()
+    Ledger.migrate(url)
+    with Ledger.open(url) as ledger:
+        waits, done = (ledger.list_removal(name, "d") for name in ("waits", "done"))
+    assert waits is not None
+    assert done is not None
+    assert (waits.through, done.through, done.unanswered) == (7, 7, ())
+    [one] = waits.unanswered
+    assert (one.after, one.through, one.references) == (0, 7, ("r1", "r2"))
+    assert one.sent_at == one.ask_at == datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -10,8 +10,8 @@ from ledger_contract.builders import NOON, Clock, LedgerContract
 
 from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.list_removals import ListRemoval, Unanswered
 from audience_sync.ledger.withdrawals import (
-    ListRemoval,
     OvertakenError,
     Withdrawal,
     WithdrawalState,
@@ -30,6 +30,19 @@ def withdrawal(name: str, **values: object) -> Withdrawal:
         file=f"withdrawals/{name}.sealed",
     )
     return replace(made, **values)  # type: ignore[arg-type] # named fields
+
+
+def unanswered(after: int, through: int, *references: str) -> Unanswered:
+    """A removal at noon."""
+    return Unanswered(
+        after=after,
+        through=through,
+        run="w1",
+        settled="r0",
+        sent_at=NOON,
+        ask_at=NOON + timedelta(minutes=1),
+        references=references,
+    )
 
 
 class WithdrawalsContract(LedgerContract):
@@ -133,6 +146,19 @@ class WithdrawalsContract(LedgerContract):
         ledger.receive_withdrawals([withdrawal("w2")], {}, {b"n" * 32: "w2"})
         ledger.purge_withdrawals(NOON + timedelta(seconds=1))
         assert ledger.withdrawn_under([b"k" * 32, b"n" * 32]) == {b"n" * 32: "w2"}
+
+    def test_what_a_list_was_told_is_remembered(self, ledger: Ledger) -> None:
+        """With each removal that waits; what is saved later stands in its place."""
+        lease = ledger.take_lease("lane vip/a", "me", 60)
+        assert ledger.list_removal("vip", "a") is None
+        one = unanswered(0, 3, "r1", "r2")
+        told = ListRemoval(
+            audience="vip", destination="a", through=3, run="w1", sent_at=NOON, unanswered=(one,)
+        )
+        ledger.save_list_removal(told, lease)
+        assert ledger.list_removal("vip", "a") == told
+        ledger.save_list_removal(replace(told, unanswered=()), lease)
+        assert ledger.list_removal("vip", "a") == replace(told, unanswered=())
 
     def test_removals_of_dropped_lists_are_purged(self, ledger: Ledger, clock: Clock) -> None:
         """Those of lists that the project still has are needed, however old."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -13,7 +13,7 @@ import pytest
 from pipeline_world import digest, granted
 from withdrawn_world import WithdrawnWorld, written
 
-from audience_sync.connector import Connector, Members, Receipt
+from audience_sync.connector import Connector, Members, Receipt, Rejection
 from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPartnerError
 from audience_sync.ledger.records import Event, Operation, RunState
 from audience_sync.ledger.withdrawals import WithdrawalState
@@ -380,12 +380,181 @@ def test_a_partner_that_answers_later_is_asked(world: WithdrawnWorld) -> None:
     world.withdraw(email="p2@example.com")  # does not wait for the first
     world.lane_works()
     assert digest("p2@example.com") not in world.partner.holds
-    world.time += timedelta(minutes=5)
-    reference = f"remove-{len(world.partner.calls)}"
-    world.partner.answers[reference] = Receipt(accepted=2)
+    answer(world, world.partner.removals)
     world.lane_works()
     assert world.states() == [CONFIRMED, CONFIRMED]
     assert world.held() == world.partner.holds
+
+
+def answer(world: WithdrawnWorld, references: Iterable[str], **said: Any) -> None:
+    """The partner's last word on these comes, and it is time to ask."""
+    word = Receipt(**{"accepted": 1} | said)
+    world.partner.answers.update(dict.fromkeys(references, word))
+    world.time += timedelta(hours=1)
+
+
+def test_each_withdrawal_is_confirmed_while_others_come(world: WithdrawnWorld) -> None:
+    """A steady flow that is faster than the partner's answers: nobody is sent again for it."""
+    world.ran()
+    world.partner.pending = True
+    before = len(world.partner.calls)
+    for number in range(6):
+        world.withdraw(email=f"p{number}@example.com")
+        world.lane_works()
+        answer(world, world.partner.removals[:number])  # always one behind
+        world.lane_works()
+        assert world.states() == [CONFIRMED] * number + [ACKNOWLEDGED]
+    assert [members for _, members in world.partner.calls[before:]] == [1] * 6
+    answer(world, world.partner.removals)
+    world.lane_works()
+    assert world.states() == [CONFIRMED] * 6
+    assert world.held() == world.partner.holds
+
+
+def test_answers_may_come_in_any_order(world: WithdrawnWorld) -> None:
+    """A later removal that is done before an older one is neither asked about nor sent again."""
+    world.ran()
+    world.partner.pending = True
+    for number in range(3):
+        world.withdraw(email=f"p{number}@example.com")
+        world.lane_works()
+    first, second, third = world.partner.removals
+    sent = len(world.partner.calls)
+    answer(world, [second])
+    world.lane_works()
+    assert world.states() == [ACKNOWLEDGED] * 3
+    world.partner.questions.clear()
+    answer(world, [first])
+    world.lane_works()
+    assert world.states() == [CONFIRMED, CONFIRMED, ACKNOWLEDGED]
+    assert second not in world.partner.questions
+    answer(world, [third])
+    world.lane_works()
+    assert world.states() == [CONFIRMED] * 3
+    assert len(world.partner.calls) == sent
+    assert world.held() == world.partner.holds
+
+
+def test_only_the_removal_that_failed_is_sent_again(world: WithdrawnWorld) -> None:
+    """One in the middle; those who were sent before and after it wait for their own answers."""
+    world.ran()
+    world.partner.pending = True
+    for number in range(3):
+        world.withdraw(email=f"p{number}@example.com")
+        world.lane_works()
+    first, second, third = world.partner.removals
+    sent = len(world.partner.calls)
+    answer(world, [second], accepted=0, unattributed=1, lost=True)
+    world.lane_works()
+    assert [members for _, members in world.partner.calls[sent:]] == [1]
+    [again] = world.partner.removals[3:]
+    answer(world, [first, third])
+    world.lane_works()
+    assert world.states() == [CONFIRMED, ACKNOWLEDGED, ACKNOWLEDGED]
+    answer(world, [again])
+    world.lane_works()
+    assert world.states() == [CONFIRMED] * 3
+    assert world.held() == world.partner.holds
+
+
+def test_a_removal_that_is_never_answered_is_sent_again_alone(world: WithdrawnWorld) -> None:
+    """After two days; a newer one goes on waiting."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    world.time += timedelta(hours=40)
+    world.withdraw(email="p2@example.com")
+    world.lane_works()
+    sent = len(world.partner.calls)
+    world.time += timedelta(hours=9)
+    world.lane_works()
+    assert [members for _, members in world.partner.calls[sent:]] == [1]
+    answer(world, world.partner.removals[1:])
+    world.lane_works()
+    assert world.states() == [CONFIRMED] * 2
+
+
+def test_partners_are_asked_less_often_the_longer_they_take(world: WithdrawnWorld) -> None:
+    """So that many removals that wait do not become a storm of questions."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    for _ in range(24 * 6):
+        world.time += timedelta(minutes=10)
+        world.lane_works()
+    assert 20 <= len(world.partner.questions) <= 80
+
+
+def test_a_withdrawal_is_sent_while_nobody_can_be_asked(world: WithdrawnWorld) -> None:
+    """A partner may refuse questions and take removals."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+
+    def away(reference: str) -> Receipt:
+        raise TemporaryPartnerError("the partner is away")
+
+    world.partner.poll = away  # type: ignore[method-assign]
+    world.time += timedelta(hours=1)
+    world.withdraw(email="p2@example.com")
+    world.lane_works()
+    assert world.states() == [ACKNOWLEDGED] * 2
+    assert len(world.partner.removals) == 2
+
+
+def test_who_was_taken_off_is_confirmed_though_the_next_is_refused(world: WithdrawnWorld) -> None:
+    """What stands in the way of one withdrawal keeps back no older one."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    answer(world, world.partner.removals)
+
+    def refuse(_when: str, operation: str) -> None:
+        if operation == "remove":
+            raise RefusedError("the audience would be too small", 400, "40002")
+
+    world.partner.fault = refuse
+    world.withdraw(email="p2@example.com")
+    world.lane_works()
+    assert world.states() == [CONFIRMED, WithdrawalState.QUEUED]
+
+
+def test_who_was_sent_anew_while_an_answer_came_is_not_forgotten(world: WithdrawnWorld) -> None:
+    """They agreed anew, were added, and withdraw again: the partner may hold them."""
+    world.partner.pending = True
+    run = world.ran()
+    batches = [str(one.reference) for one in world.ledger.batches(run.id)]
+    answer(world, batches, accepted=0, unattributed=1, lost=True)
+    world.pipeline().poll_due()  # perhaps nobody arrived
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    [removal] = world.partner.removals
+    rows: list[Any] = list(PEOPLE[:7])  # one more is to leave, and stays: all is asked again
+    rows[1] = rows[1] | {"consent_at": (world.time + timedelta(hours=1)).isoformat()}
+    world.write(rows)
+    world.time += timedelta(hours=2)
+    world.forbidden.clear()
+    usual = world.partner.remove
+
+    def remove(upload: Any, members: Members) -> Receipt:
+        stayed = tuple(Rejection(position=i, reason="no") for i in range(len(members)))
+        return replace(usual(upload, members), accepted=0, pending=False, rejected=stayed)
+
+    world.partner.remove = remove  # type: ignore[method-assign]
+    world.ran()
+    world.partner.remove = usual  # type: ignore[method-assign]
+    assert digest("p1@example.com") in world.partner.holds
+    answer(world, [removal])
+    world.lane_works()
+
+    world.time += timedelta(hours=2)
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    assert digest("p1@example.com") not in world.partner.holds
 
 
 def test_a_removal_that_failed_after_all_is_sent_again(world: WithdrawnWorld) -> None:

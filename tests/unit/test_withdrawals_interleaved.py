@@ -252,6 +252,8 @@ class Interleaved(RuleBasedStateMachine):
             "on_add": lambda: None,
             "fault": lambda _when, _operation: None,
             "answering": False,
+            "some": 0b111,
+            "lost": False,
         }
         for partner in PARTNERS:
             vars(self.world.at(partner)).update(do)
@@ -294,6 +296,14 @@ class Interleaved(RuleBasedStateMachine):
     def asks(self) -> None:
         """Who answers later is asked, and answers."""
         with self.partners_that(answering=True):
+            self.world.time += timedelta(minutes=15)
+            self.world.pipeline().poll_delivered()
+            self.lane_works()
+
+    @rule(some=st.integers(1, 6), lost=st.booleans())
+    def asks_and_hears_of_some(self, some: int, *, lost: bool) -> None:
+        """Partners answer one removal before another, and of some say that they failed."""
+        with self.partners_that(answering=True, some=some, lost=lost):
             self.world.time += timedelta(minutes=15)
             self.world.pipeline().poll_delivered()
             self.lane_works()
