@@ -87,9 +87,9 @@ class OrderTransfer:
                 states = _states_after(state, read)
                 self._record(_failure(self._ended(begun, exchange), error), failed, *states, read)
                 raise
-        states = _answered(receipt, read)
+        found = _answered(receipt, read)
         if _perhaps_taken(exchange, batch):
-            states = [LineState.UNKNOWN if one is LineState.REFUSED else one for one in states]
+            found = [LineState.UNKNOWN if one is LineState.REFUSED else one for one in found]
             receipt = _doubted(receipt)
         answered = replace(
             sending,
@@ -99,7 +99,7 @@ class OrderTransfer:
             unattributed=receipt.unattributed,
         )
         line = _outcome(self._ended(begun, exchange), receipt)
-        self._record(line, answered, read.lines, states, read)
+        self._record(line, answered, read.lines, found, read)
         return answered
 
     def settled(self, batch: Batch) -> Batch:
