@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline_world import World
+from pipeline_world import World, fast_folder, granted
 
 from audience_sync.ledger.records import JobState
 from audience_sync.runs.fanout import delivering
@@ -117,3 +119,30 @@ class FannedWorld(World):
                         audience=run.audience, destination=run.destination, run=run
                     )
         return [outcomes[target.name] for target in targets]
+
+
+FORTY = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
+
+
+def forty_planned(folder: Path) -> tuple[FannedWorld, str]:
+    """Forty people in a planned run; twenty others are on the list already, and leave."""
+    made, run_id = _forty_planned()
+    shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+    here = FannedWorld(folder)
+    here.time, here.targets = made.time, list(made.targets)
+    here.partner.holds, here.partner.lists = set(made.partner.holds), list(made.partner.lists)
+    here.partner.calls, here.partner.uploads = list(made.partner.calls), list(made.partner.uploads)
+    return here, run_id
+
+
+@cache
+def _forty_planned() -> tuple[FannedWorld, str]:
+    """The same to copy, closed: planning it takes longer than most tests of its delivery."""
+    here = FannedWorld(fast_folder())
+    here.write([granted(f"x{n}", email=f"x{n}@example.com") for n in range(20)])
+    here.ran()
+    here.write(FORTY)
+    run = here.ran(deliver=False)
+    assert (run.delta["additions"], run.delta["removals"]) == (40, 20)
+    here.ledger.close()
+    return here, run.id

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fanned_world import FannedWorld
+from fanned_world import FORTY, FannedWorld, forty_planned
 from pipeline_world import granted
 
 from audience_sync.connector import RefusedError
@@ -27,8 +27,6 @@ from audience_sync.runs.plan import Planner
 from audience_sync.runs.transfer import Transfer
 from audience_sync.stopping import StoppedError, within
 
-PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
-
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,15 +37,6 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two batches of three a piece, of which three are awake at a time."""
     monkeypatch.setattr(delivering, "BATCHES", 2)
     monkeypatch.setattr(delivering, "UPLOADS", 1)
-
-
-def planned(folder: Path) -> tuple[FannedWorld, str]:
-    """Forty people in a planned run; twenty others are on the list already, and leave."""
-    here = FannedWorld(folder)
-    here.write([granted(f"x{n}", email=f"x{n}@example.com") for n in range(20)])
-    here.ran()
-    here.write(PEOPLE)
-    return here, here.ran(deliver=False).id
 
 
 def dies(*_arguments: Any, **_more: Any) -> None:
@@ -72,7 +61,7 @@ def test_a_run_whose_membership_is_settled_sends_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was sent after that would be on the list, and known to nobody."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     assert worth_while(here, run_id)
     wake = here.begin_delivery(run_id)
     here.coordinator().work(wake[0])
@@ -95,7 +84,7 @@ def test_closing_a_run_that_is_closed_does_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who closed it died before the piece was marked as done; the job ends well all the same."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake, close = here.begin_delivery(run_id), None
     while wake:
         ref = wake.pop(0)
@@ -119,7 +108,7 @@ def test_a_death_before_the_job_is_written_leaves_the_run_due(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Why it waited before says nothing any more, and nobody has to come to go on with it."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     here.ledger.change_run(run_id, reason="the partner was tired", next_attempt_at=here.time)
     monkeypatch.setattr(here.ledger, "create_job", dies)
     with pytest.raises(KeyboardInterrupt):
@@ -133,7 +122,7 @@ def test_the_last_two_pieces_done_at_once_begin_the_next_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL tells each of two that commit together that the other's piece is still to do."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     real = here.ledger.finish_piece
 
@@ -150,7 +139,7 @@ def test_a_late_message_of_a_piece_that_another_just_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was not done when the message was looked at, and is not done a second time."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     worker, real = here.coordinator(), here.ledger.take_lease
 
@@ -178,7 +167,7 @@ def test_a_ledger_that_is_away_for_a_moment_costs_time_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database that fails over does not end the job; the piece says what it waits for."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     real = here.ledger.record
 
@@ -203,7 +192,7 @@ def test_a_source_that_is_away_for_a_moment_is_asked_again(
 ) -> None:
     """It would else be a day until the next plan; a source that never answers ends the job."""
     here = FannedWorld(tmp_path)
-    here.write(PEOPLE)
+    here.write(FORTY)
     _, wake = here.begin([here.target])
 
     def away(*_arguments: Any) -> None:
@@ -230,7 +219,7 @@ def test_a_worker_told_to_stop_while_it_closes_a_plan_loses_nothing_of_it(
     """What others wrote for the list is there for whoever closes it in the end."""
     monkeypatch.setattr(listplan, "_MEMBERS_PER_FILE", 1)
     here = FannedWorld(tmp_path, partitions=16)
-    here.write(PEOPLE)
+    here.write(FORTY)
     _, wake = here.begin([here.target])
     while wake[0].stage != planning.CONCLUDE:
         wake += here.coordinator().work(wake.pop(0)).wake
@@ -246,7 +235,7 @@ def test_a_worker_told_to_stop_while_it_closes_a_plan_loses_nothing_of_it(
 def test_who_slept_while_closing_a_plan_harms_nothing_of_who_took_over(tmp_path: Path) -> None:
     """Neither overwritten nor deleted is what belongs to the run that stands in the ledger."""
     here = FannedWorld(tmp_path)
-    here.write(PEOPLE)
+    here.write(FORTY)
     _, wake = here.begin([here.target])
     while wake[0].stage != planning.CONCLUDE:
         wake += here.coordinator().work(wake.pop(0)).wake
@@ -271,7 +260,7 @@ def test_who_slept_while_closing_a_plan_harms_nothing_of_who_took_over(tmp_path:
 
 def test_a_large_job_leaves_workers_to_others(tmp_path: Path) -> None:
     """Few pieces are awake at a time, whether messages or the sweep wake them, and all are done."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     stage = here.ledger.pieces(wake[0].job, wake[0].stage)
     assert len(stage) > len(wake) == 3
@@ -288,7 +277,7 @@ def test_a_large_job_leaves_workers_to_others(tmp_path: Path) -> None:
 
 def test_what_a_delivery_keeps_of_its_pieces_is_small(tmp_path: Path) -> None:
     """Two numbers a piece, however many batches, and of the batches a piece reads its own."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     spec = here.ledger.job(wake[0].job).spec
     assert all(len(piece) == 2 for stage in spec["pieces"].values() for piece in stage)
@@ -302,7 +291,7 @@ def test_a_source_that_fails_at_the_start_leaves_the_lists_free(
 ) -> None:
     """Whoever tries next finds nobody at them."""
     here = FannedWorld(tmp_path)
-    here.write(PEOPLE)
+    here.write(FORTY)
 
     def away(*_arguments: Any) -> None:
         raise SourceError("the database cannot be opened")
@@ -315,7 +304,7 @@ def test_a_source_that_fails_at_the_start_leaves_the_lists_free(
 
 def test_jobs_that_ended_long_ago_are_forgotten(tmp_path: Path) -> None:
     """The ledger does not grow with every delivery there ever was; open jobs stay."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     here.begin_delivery(run_id)
     before = here.time + timedelta(days=1)
     assert len(here.ledger.jobs(tuple(JobState))) > 1
@@ -330,7 +319,7 @@ def test_who_slept_through_its_lease_sends_nothing_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its batch was sent by another; late it could undo what a later run did."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     slow, real, clock = here.coordinator(), Transfer.send, Clock()
     monkeypatch.setattr(coordinator, "Held", partial(Held, clock=clock))
@@ -363,7 +352,7 @@ class Clock:
 
 def test_a_job_that_ends_while_others_send_keeps_its_list_for_a_while(tmp_path: Path) -> None:
     """What is on its way would else arrive after what the next run does."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     here.ledger.take_lease(piece_lease(*wake[1]), "busy:1:1", 600)
     job = job_of(here.ledger, run_id)
@@ -379,10 +368,10 @@ def test_a_job_that_ends_while_others_send_keeps_its_list_for_a_while(tmp_path: 
 def test_a_file_that_changes_while_it_is_read_in_parts_ends_the_plan(tmp_path: Path) -> None:
     """Rows that moved to a part that was read before would be missed, and their members removed."""
     here = FannedWorld(tmp_path)
-    here.write(PEOPLE)
+    here.write(FORTY)
     _, wake = here.begin([here.target])
     here.work_off(wake[:3])
-    here.write([granted("first", email="first@example.com"), *PEOPLE])
+    here.write([granted("first", email="first@example.com"), *FORTY])
     ended = here.coordinator().work(wake[3]).ended
     assert ended is not None
     assert "was changed while it was read" in (ended.reason or "")
@@ -392,10 +381,10 @@ def test_a_file_that_changes_while_it_is_read_in_parts_ends_the_plan(tmp_path: P
 def test_a_plan_that_ends_while_others_work_leaves_its_lists_free(tmp_path: Path) -> None:
     """Nothing of it is on its way to a partner, so the next plan need not wait for it."""
     here = FannedWorld(tmp_path)
-    here.write(PEOPLE)
+    here.write(FORTY)
     _, wake = here.begin([here.target])
     here.ledger.take_lease(piece_lease(*wake[0]), "there:1:1", LEASE_SECONDS)
-    here.write(PEOPLE[1:])
+    here.write(FORTY[1:])
     assert here.coordinator().work(wake[1]).ended is not None
     assert here.ledger.leases_held("") == []
     assert here.begin([here.target])[0] == []
