@@ -129,6 +129,7 @@ def forty_planned(folder: Path) -> tuple[FannedWorld, str]:
     made, run_id = _forty_planned()
     shutil.copytree(made.folder, folder, dirs_exist_ok=True)
     here = FannedWorld(folder)
+    here.split_rows = made.split_rows
     here.time, here.targets = made.time, list(made.targets)
     here.partner.holds, here.partner.lists = set(made.partner.holds), list(made.partner.lists)
     here.partner.calls, here.partner.uploads = list(made.partner.calls), list(made.partner.uploads)
@@ -139,6 +140,7 @@ def forty_planned(folder: Path) -> tuple[FannedWorld, str]:
 def _forty_planned() -> tuple[FannedWorld, str]:
     """The same to copy, closed: planning it takes longer than most tests of its delivery."""
     here = FannedWorld(fast_folder())
+    here.split_rows = 20
     here.write([granted(f"x{n}", email=f"x{n}@example.com") for n in range(20)])
     here.ran()
     here.write(FORTY)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fanned_world import FannedWorld
-from pipeline_world import granted
+from fanned_world import FORTY, FannedWorld, forty_planned
 
 from audience_sync.connector import RefusedError, TemporaryPartnerError
 from audience_sync.errors import AuthenticationError, BusyError
@@ -18,25 +17,12 @@ from audience_sync.runs.fanout.coordinator import TAKES, PieceRef
 from audience_sync.runs.fanout.delivering import CancelledError, job_of
 from audience_sync.stopping import StoppedError, within
 
-PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(40)]
-
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two batches of three a piece, of which three are awake at a time."""
     monkeypatch.setattr(delivering, "BATCHES", 2)
     monkeypatch.setattr(delivering, "UPLOADS", 1)
-
-
-def planned(folder: Path) -> tuple[FannedWorld, str]:
-    """Forty people in a planned run; twenty others are on the list already, and leave."""
-    here = FannedWorld(folder)
-    here.write([granted(f"x{n}", email=f"x{n}@example.com") for n in range(20)])
-    here.ran()
-    here.write(PEOPLE)
-    run = here.ran(deliver=False)
-    assert (run.delta["additions"], run.delta["removals"]) == (40, 20)
-    return here, run.id
 
 
 def once(error: Exception, when: str = "before") -> Callable[[str, str], None]:
@@ -52,7 +38,7 @@ def once(error: Exception, when: str = "before") -> Callable[[str, str], None]:
 
 def test_pieces_in_any_order_end_in_the_same_membership(tmp_path: Path) -> None:
     """L4: every removal is answered before the first addition goes, whoever is at work."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     assert len(wake) > 2
     here.partner.calls.clear()
@@ -69,7 +55,7 @@ def test_pieces_in_any_order_end_in_the_same_membership(tmp_path: Path) -> None:
 
 def test_a_tired_partner_postpones_a_piece_only(tmp_path: Path) -> None:
     """The piece says when and why; the others go on; nothing is sent twice that was answered."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     here.partner.fault = once(TemporaryPartnerError("it is tired", 429, retry_after=60.0))
     first = here.coordinator().work(wake[0])
@@ -88,7 +74,7 @@ def test_a_tired_partner_postpones_a_piece_only(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_after_the_partner_took_a_batch(tmp_path: Path) -> None:
     """L5, L6: that batch is unknown in the log and sent again, the others are not."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     here.partner.fault = once(KeyboardInterrupt(), "after")  # type: ignore[arg-type] # as from outside
     with pytest.raises(KeyboardInterrupt):
@@ -106,7 +92,7 @@ def test_a_worker_that_dies_after_the_partner_took_a_batch(tmp_path: Path) -> No
 
 def test_a_refusal_ends_the_run_and_stops_the_others(tmp_path: Path) -> None:
     """What was accepted counts; the next sync sends the rest."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     here.coordinator().work(wake[0])
     here.partner.fault = once(RefusedError("the list is gone", 400))
@@ -125,7 +111,7 @@ def test_a_refusal_ends_the_run_and_stops_the_others(tmp_path: Path) -> None:
 
 def test_wrong_credentials_leave_the_run_to_be_gone_on_with(tmp_path: Path) -> None:
     """The run says what is wrong, and a new delivery goes on where this one stopped."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     here.partner.fault = once(AuthenticationError("the token is no longer valid", 401))
     here.coordinator().work(wake[0])
@@ -140,7 +126,7 @@ def test_wrong_credentials_leave_the_run_to_be_gone_on_with(tmp_path: Path) -> N
 
 def test_a_person_cancels_what_workers_deliver(tmp_path: Path) -> None:
     """The workers stop; what the partner took is remembered."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     here.coordinator().work(wake[0])
     job = job_of(here.ledger, run_id)
@@ -155,7 +141,7 @@ def test_a_person_cancels_what_workers_deliver(tmp_path: Path) -> None:
 
 def test_who_was_overtaken_records_nothing(tmp_path: Path) -> None:
     """A worker that slept through its lease finds it gone; its batch counts as unknown."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     name = piece_lease(*wake[0])
 
@@ -177,7 +163,8 @@ def test_who_was_overtaken_records_nothing(tmp_path: Path) -> None:
 def test_the_first_batch_to_a_new_list_goes_before_all_others(tmp_path: Path) -> None:
     """A partner may clear the list with it; an empty stage before it is passed over."""
     here = FannedWorld(tmp_path)
-    here.write(PEOPLE)
+    here.split_rows = 20
+    here.write(FORTY)
     run = here.ran(deliver=False)
     wake = here.begin_delivery(run.id)
     assert [ref.stage for ref in wake] == [delivering.FIRST]
@@ -191,7 +178,7 @@ def test_the_first_batch_to_a_new_list_goes_before_all_others(tmp_path: Path) ->
 
 def test_lost_messages_of_a_delivery_are_found(tmp_path: Path) -> None:
     """Nobody wakes anything but what the ledger tells."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     here.begin_delivery(run_id)
     for _ in range(30):
         for ref in here.coordinator().stalled()[0]:
@@ -202,7 +189,7 @@ def test_lost_messages_of_a_delivery_are_found(tmp_path: Path) -> None:
 
 def test_work_that_is_handed_back_in_order_counts_as_no_death(tmp_path: Path) -> None:
     """A worker that is told to stop again and again does not end the job."""
-    here, run_id = planned(tmp_path)
+    here, run_id = forty_planned(tmp_path)
     wake = here.begin_delivery(run_id)
     for _ in range(2 * TAKES):
         with within(0.0), pytest.raises(StoppedError):
