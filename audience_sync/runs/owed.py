@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run
+from audience_sync.ledger.records import (
+    Batch,
+    BatchState,
+    Operation,
+    RemoteList,
+    Run,
+    RunState,
+)
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.leases import Held
@@ -108,7 +115,7 @@ class Owed:
             return f"{error}; {_NEITHER.format(final)}" if decided else str(final)
         if removed.stayed is not None:
             return f"{error}; {_STAYED}"
-        if removed.pending:
+        if removed.pending or (self._comes_late(run) and not removed.gone):
             return f"{error}; {_LATER}"
         self.settlement.empty(run, held, gone=removed.gone)
         return f"{error}; {_GONE if removed.gone else _EMPTIED}"
@@ -120,6 +127,13 @@ class Owed:
         if told is None or remote.members:
             return None
         return f"{told}; {_GONE if remote.remote_id is None else _EMPTIED}"
+
+    def _comes_late(self, run: Run) -> bool:
+        """Whether the partner is still at work on what an earlier run added, perhaps."""
+        states = [RunState.DELIVERED]
+        return bool(
+            self._ledger.runs(audience=run.audience, destination=run.destination, states=states)
+        )
 
     def _remote(self, run: Run) -> RemoteList:
         return self._ledger.remote_list(run.audience, run.destination)

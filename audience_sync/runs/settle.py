@@ -206,7 +206,7 @@ class Settlement:
             self.leavers.note(run, (lines.take(lines.alive) for lines in everybody))
         manifest = self._write(f"{run.id}/emptied", remote, partitions, tombstones)
         if gone:
-            remote = replace(remote, remote_id=None, creation_intended_at=None)
+            remote = replace(remote, remote_id=None, creation_intended_at=None, statistics={})
         self._point(run, remote, manifest, held)
         self._sweep(foreseen, manifest)
 

@@ -91,6 +91,8 @@ def is_true(here: World) -> bool:
 def test_a_run_takes_the_list_away_that_keeps_who_refused(policy: OnRefusedRemoval) -> None:
     """As the project decides; the books and the log say it, and the next sync builds it anew."""
     here = strict(policy)
+    remote = replace(here.ledger.remote_list("vip", "memory-1"), statistics={"size_upper": 2000})
+    here.ledger.save_remote_list(remote, expect_generation=remote.generation)
     here.write(REFUSED)
     run = here.ran()
     assert run.state is RunState.FAILED
@@ -100,6 +102,7 @@ def test_a_run_takes_the_list_away_that_keeps_who_refused(policy: OnRefusedRemov
     assert "on_refused_removal" in run.reason
     assert "the next sync" in run.reason
     assert ("deleted" in run.reason) is (policy is DELETE)
+    assert bool(here.ledger.remote_list("vip", "memory-1").statistics) is (policy is EMPTY)
     line = here.log()[-1]
     operation = "remove everybody by deleting the list" if policy is DELETE else "remove everybody"
     told = (line.run, line.event, line.operation, line.sent, line.accepted)
@@ -204,14 +207,14 @@ class Killed(BaseException):
     """A process that dies runs nothing more."""
 
 
-def _mortal(here: World, when: int, *, after: bool, patched: pytest.MonkeyPatch) -> list[int]:
-    """Kill at the n-th change, before or after it; what is left to count down."""
+def _mortal(here: World, when: int, patched: pytest.MonkeyPatch) -> list[int]:
+    """Kill right after the n-th change; what is left to count down."""
     left = [when]
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             left[0] -= 1
-            if left[0] < 0 or (left[0] == 0 and not after):
+            if left[0] < 0:
                 raise Killed
             answer = real(*arguments, **options)
             if left[0] == 0:
@@ -252,7 +255,7 @@ def test_a_kill_at_any_moment_leaves_the_truth(policy: OnRefusedRemoval, end: st
     for when in range(5, 100):  # the run is approved before
         here = _again(before)
         with pytest.MonkeyPatch.context() as patched:
-            left = _mortal(here, when, after=when % 2 == 0, patched=patched)
+            left = _mortal(here, when, patched)
             try:
                 here.pipeline().approve(here.ledger.run(run.id), "ann")
             except Killed:
@@ -391,6 +394,21 @@ def test_a_list_that_is_not_surely_empty_is_all_in_doubt(answer: str) -> None:
     here.partner.holds.clear()
     here.ran()
     assert here.partner.holds == here.held() == cells(1, 2, 3, 4, 5, 9)
+
+
+@pytest.mark.parametrize("policy", [EMPTY, DELETE])
+def test_what_the_partner_may_still_add_is_not_forgotten(policy: OnRefusedRemoval) -> None:
+    """It is at work on an earlier run when it is asked to empty the list; a deleted one is gone."""
+    here = World(fast_folder(), partitions=2)
+    here.partner, here.policy = StrictPartner(), policy
+    here.partner.pending = True
+    here.write(PEOPLE)
+    assert here.ran().state is RunState.DELIVERED
+    here.partner.pending, here.partner.least = False, 9
+    here.write(REFUSED)
+    assert here.ran().state is RunState.FAILED
+    assert surely_held(here) == set()
+    assert here.held() == (cells(*range(6)) if policy is EMPTY else set())
 
 
 def test_a_refusal_of_the_second_of_two_requests_counts_as_one() -> None:
