@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audience_sync.app.parts import Parts
+from audience_sync.errors import ConfigurationError
 from audience_sync.project import ORDERS
 
 if TYPE_CHECKING:
+    from audience_sync.runs.outcome import Outcome
     from audience_sync.runs.targets import Target
 
 
@@ -23,10 +25,29 @@ class Aims:
         self, audiences: Sequence[str], destination: str | None, *, alone: bool = True
     ) -> list[Target]:
         """The lists that a command names, and those that the project named before."""
-        found = self._targets(audiences, destination, alone=alone)
-        for name in dict.fromkeys(target.destination for target in found):
-            self.parts.links.account(name)
-        return found
+        return self._targets(audiences, destination, alone=alone)
+
+    def apart(self, targets: Sequence[Target]) -> tuple[list[Target], list[Outcome]]:
+        """The lists that may be planned, and those whose destination names another account.
+
+        Such a destination stops none of the others.
+        """
+        from audience_sync.runs.outcome import Outcome  # noqa: PLC0415 - keeps status light
+
+        wrong: dict[str, ConfigurationError] = {}
+        for name in dict.fromkeys(target.destination for target in targets):
+            try:
+                self.parts.links.account(name)
+            except ConfigurationError as error:
+                wrong[name] = error
+        refused = [
+            Outcome(
+                audience=one.audience, destination=one.destination, error=wrong[one.destination]
+            )
+            for one in targets
+            if one.destination in wrong
+        ]
+        return [one for one in targets if one.destination not in wrong], refused
 
     def looked_at(self) -> list[Target]:
         """Every list, to look at it in our own books: one that stands still hides no other."""

@@ -51,7 +51,8 @@ class Syncs:
                 "the project asks two people (approval.two_people), so nobody sends held runs "
                 "alone: sync without --force, and another person approves what is held"
             )
-        lists, reports = self.aims.named(audiences, destination)
+        named, reports = self.aims.named(audiences, destination)
+        lists, refused = self.aims.apart(named)
         sweep(parts.ledger, parts.location, alive, parts.now())
         sends = deliver and keep
         if sends:
@@ -60,6 +61,7 @@ class Syncs:
         how: dict[str, Any] = {"deliver": deliver, "keep": keep, "forced_by": forced_by}
         self._warn_of_ids(lists)
         outcomes = parts.pipeline.sync(parts.selection(), lists, **how) if lists else []
+        outcomes = _in_order([*outcomes, *refused], named)
         if reports:
             outcomes += parts.order_pipeline.sync(parts.selection(), reports, **how)
         return self._after(outcomes) if sends else outcomes
@@ -85,8 +87,9 @@ class Syncs:
         parts = self.parts
         targets, reports = self.aims.named(audiences, destination)
         targets += self.aims.ended(audiences, destination)
+        targets, refused = self.aims.apart(targets)
         targets = [target for target in targets if not (target.retired and self._waits(target))]
-        found = self._planned(targets) if targets else []
+        found = [*(self._planned(targets) if targets else ()), *refused]
         if reports:
             found += parts.order_pipeline.sync(parts.selection(), reports, deliver=False)
         return [
@@ -131,3 +134,9 @@ class Syncs:
         """Bring what is open as far as it goes now, where anything is."""
         if self.parts.ledger.withdrawal_deliveries(only_open=True):
             self.parts.withdrawals.deliver()
+
+
+def _in_order(outcomes: Sequence[Outcome], targets: Sequence[Target]) -> list[Outcome]:
+    """As the project names the lists, those of one audience together."""
+    places = {(one.audience, one.destination): at for at, one in enumerate(targets)}
+    return sorted(outcomes, key=lambda one: places[one.audience, one.destination])
