@@ -57,6 +57,13 @@ class Office:
         self.time += SOON
         self.ledger.end_job(job, state, WHY)
 
+    def sync(self, *destinations: str) -> None:
+        """By hand."""
+        self.time += SOON
+        for there in destinations:
+            planned = {"state": RunState.CONFIRMED, "planned_at": self.time}
+            self.ledger.create_run(Run(id=there, audience="vip", destination=there, **planned), [])
+
     def sweep(self) -> list[str]:
         """The audiences that the sweep finds due."""
         self.time += SOON
@@ -120,19 +127,24 @@ def test_what_somebody_synced_since_or_cancelled_is_left_alone(office: Office) -
     office.fail(office.begin(delivering.KIND))
     failed = office.begin()
     office.fail(failed)
-    office.time += SOON
-    run = Run(
-        id="r1",
-        audience="vip",
-        destination="meta",
-        state=RunState.CONFIRMED,
-        planned_at=office.time,
-    )
-    office.ledger.create_run(run, [])
+    office.sync("meta", "google")
     assert office.sweep() == []
     office.time += RETRY_AFTER
     assert office.sweep() == []
     assert office.note is None
+
+
+@pytest.mark.parametrize("synced", ["meta", "google"])
+def test_what_was_synced_to_one_destination_waits_for_the_others(
+    office: Office, synced: str
+) -> None:
+    """Whoever tried one of them again by hand did not do the rest of the plan."""
+    office.fail(office.serve())
+    office.sync(synced)
+    assert office.sweep() == []
+    assert office.note == f"{WHY}; it is tried again"
+    office.time += RETRY_AFTER
+    assert office.sweep() == ["vip"]
 
 
 def test_who_serves_it_just_now_is_not_disturbed(office: Office) -> None:

@@ -37,16 +37,19 @@ class Again:
                 self.ledger.note_in_job(job.id, **{_SEEN: True})
 
     def _noted(self, job: Job, audience: Scheduled, failed: list[Job]) -> bool:
-        newest = next(iter(self.ledger.runs(audience=audience.name, limit=1)), None)
-        if newest is not None and newest.planned_at > job.changed_at:
-            return True  # somebody has synced it since
-        if audience.schedule is None:
+        if audience.schedule is None or self._synced_since(job, audience.name):
             return True
         due = last_due(audience.schedule, audience.timezone, self.calendar.now())
         tries = sum(one.created_at >= due and audience.name in _audiences(one) for one in failed)
         again = tries < TRIES
         what = "it is tried again" if again else f"it was tried {tries} times"
         return self.calendar.failed_since(audience, f"{job.reason}; {what}", again=again)
+
+    def _synced_since(self, job: Job, audience: str) -> bool:
+        """Whether somebody planned every list of the audience, not only at some destinations."""
+        theirs = {there for name, there in job.spec["lists"] if name == audience}
+        newest = [self.ledger.last_run(audience, there) for there in theirs]
+        return all(run is not None and run.planned_at > job.changed_at for run in newest)
 
 
 def _audiences(job: Job) -> list[str]:
