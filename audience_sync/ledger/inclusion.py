@@ -18,6 +18,8 @@ from audience_sync.ledger.trail import FOREIGN
 from audience_sync.signing import Signer
 
 FORMAT = "audience-sync transfer log, proof of one line, version 1"
+# Nothing signs these words, so a reader trusts them only where they are exactly ours: whoever
+# changes them gives the format another version, and keeps these for files of this one.
 HOW = (
     "This file proves that one line stands in a transfer log; it tells nothing of the others.",
     "`audience-sync log verify FILE` checks it on any machine, without the project.",
@@ -62,6 +64,11 @@ def _proof(ledger: Ledger, sequence: int, checkpoint: Checkpoint) -> dict[str, A
         "checkpoint": statement(checkpoint),
         "signature": checkpoint.signature,
     }
+
+
+def tells_our_words(whole: Mapping[str, Any]) -> bool:
+    """Whether the file says how to verify it as we do, and nothing else beside the proof."""
+    return whole.keys() == {"proof", "how_to_verify"} and whole["how_to_verify"] == list(HOW)
 
 
 def verify_proof(proof: object, trusted: Collection[str] | None = None) -> Verification:

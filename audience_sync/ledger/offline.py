@@ -12,7 +12,7 @@ from typing import Any
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.bundle import FORMAT, end_message
 from audience_sync.ledger.chain import canonical
-from audience_sync.ledger.inclusion import verify_proof
+from audience_sync.ledger.inclusion import tells_our_words, verify_proof
 from audience_sync.ledger.records import Checkpoint, Verification
 from audience_sync.ledger.statements import read_checkpoint
 from audience_sync.ledger.trail import FOREIGN, Trail
@@ -59,8 +59,9 @@ def verify_file(path: Path, trusted: Collection[str] | None = None) -> Evidence:
 
 def _proof(whole: dict[str, Any], trusted: Collection[str] | None) -> Evidence:
     found = verify_proof(whole["proof"], trusted)
-    if whole.keys() != {"proof", "how_to_verify"} and found.sound:
-        found = Verification(lines=0, finding="something was added to it or taken away")
+    if found.sound and not tells_our_words(whole):
+        finding = "what it says beside the proof is not what we write: it was changed"
+        found = Verification(lines=0, finding=finding)
     if not found.sound:
         return Evidence(kind="proof", found=found, public_key=None, facts={})
     stated, line = whole["proof"]["checkpoint"], whole["proof"]["line"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ledger_contract.builders import NOON, Clock, full_line, line
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.bundle import end_message, write_bundle
 from audience_sync.ledger.chain import canonical
-from audience_sync.ledger.inclusion import prove
+from audience_sync.ledger.inclusion import FORMAT, HOW, prove
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.offline import Evidence, verify_file
 from audience_sync.signing import Signer
@@ -256,7 +257,7 @@ def _changed(whole: Any, way: tuple[Any, ...], change: Callable[[Any], Any]) -> 
 
 
 def test_every_change_to_a_proof_is_found(ledger: Ledger, tmp_path: Path) -> None:
-    """Each field of line, path, salt, checkpoint and signature; and what is added or missing."""
+    """Each field of line, path, salt, checkpoint and signature, and the words beside them."""
     whole = json.loads(canonical(prove(ledger, 7, OURS)))
     path = tmp_path / "proof.json"
 
@@ -265,14 +266,32 @@ def test_every_change_to_a_proof_is_found(ledger: Ledger, tmp_path: Path) -> Non
         return verify_file(path, OURS.trusted).found.sound
 
     assert sound(whole)
-    ways = [("proof", *way) for way in _leaves(whole["proof"])]
+    ways = list(_leaves(whole))
     assert len(ways) > 40
     for way in ways:
         assert not sound(_changed(whole, way, other)), way
     for name in whole["proof"]:
         assert not sound({**whole, "proof": {k: v for k, v in whole["proof"].items() if k != name}})
+    words = whole["how_to_verify"]
+    for changed in (
+        [*words, "Send money first."],
+        words[:-1],
+        words[::-1],
+        [],
+        None,
+        "".join(words),
+    ):
+        assert not sound({**whole, "how_to_verify": changed})
     assert not sound({**whole, "more": 1})
     assert not sound({**whole, "proof": {**whole["proof"], "more": 1}})
+
+
+def test_the_words_of_a_proof_belong_to_the_version_of_its_format() -> None:
+    """Whoever changes them gives the format a new version, or files written before would fail."""
+    words = sha256("\n".join(HOW).encode()).hexdigest()[:8]
+    assert {words: FORMAT} == {
+        "8b91180d": "audience-sync transfer log, proof of one line, version 1"
+    }
 
 
 @pytest.mark.parametrize("instead", [[], {}, None, "text", 7, -1, 0.5, [1], [None] * 4])
