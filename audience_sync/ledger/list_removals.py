@@ -69,10 +69,12 @@ class ListRemoval:
         Whoever is told nowhere, since the removal failed, is not behind us.
         """
         waiting = [one.after for one in self.unanswered if one.references]
-        for one in sorted(self.unanswered, key=lambda one: one.after):
-            if not one.references and one.after <= known:
-                known = max(known, one.through)
-        return min([known, *waiting])
+        answered = [one for one in self.unanswered if not one.references]
+        return min([_unbroken(answered, known), *waiting])
+
+    def told_from(self, known: int) -> int:
+        """Up to which withdrawal all were told, answered or not, where the books know of some."""
+        return _unbroken(self.unanswered, known)
 
     def last_before(self, sequence: int, known: int) -> int:
         """The newest one before a withdrawal that the books know, or that was told."""
@@ -95,6 +97,13 @@ class ListRemoval:
         """The same when our books know of a withdrawal: removals that are done are forgotten."""
         left = (one for one in self.unanswered if one.references or one.through > sequence)
         return replace(self, unanswered=tuple(left))
+
+
+def _unbroken(told: Sequence[Unanswered], known: int) -> int:
+    for one in sorted(told, key=lambda one: one.after):
+        if one.after <= known:
+            known = max(known, one.through)
+    return known
 
 
 removals = sa.Table(

@@ -103,8 +103,7 @@ class AtList:
         """Tell the list of whoever withdrew and was on it, as far as it goes now."""
         if self.books.empty and not self.under_way.runs:
             return self._rid(self.head)
-        known = min(self.books.known, self.head)
-        each = self._each(known, self.head)
+        each = self._each(self.removal.told_from(self.books.known), self.head)
         news = {number: one for number, one in each.items() if not self.removal.told(number)}
         return self._found(news) if news else self._nobody(news)
 

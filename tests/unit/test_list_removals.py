@@ -73,8 +73,13 @@ def test_sure_is_the_end_of_an_unbroken_row_of_answers(
         unbroken += 1
     assert removal(*reversed(spans)).sure(0) == unbroken
     told = removal(*spans)
-    for number in range(1, ends[-1] + 1):
-        assert told.told(number) == any(after < number <= end for after, end, _ in spans)
+    untold = [
+        number
+        for number in range(1, ends[-1] + 2)
+        if not any(after < number <= end for after, end, _ in spans)
+    ]
+    assert told.told_from(0) == untold[0] - 1
+    assert [number for number in range(1, ends[-1] + 2) if not told.told(number)] == untold
 
 
 def test_whoever_is_told_next_comes_after_the_last() -> None:
