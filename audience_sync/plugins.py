@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -99,6 +100,9 @@ def installed_connectors() -> Installed:
     points: dict[str, list[EntryPoint]] = {}
     refused: dict[str, str] = {}
     for name, found in sorted(_by_name().items()):
+        if len(found) == 1:  # whose it is stands in another file, which costs time to read
+            points[name] = found
+            continue
         ours = [point for point in found if _package(point) == PACKAGE]
         points[name] = ours or found
         for point in found if ours else ():
@@ -186,10 +190,18 @@ def _wrong_settings(found: type[Connector[Any]]) -> str | None:
     settings = getattr(found, "settings_class", None)
     if not (inspect.isclass(settings) and issubclass(settings, ConnectorSettings)):
         return "needs a ConnectorSettings class"
+    if (problem := _indescribable(settings)) is not None:
+        return f"has settings that no schema can describe ({problem})"
+    if found.lists_in and found.lists_in not in settings.model_fields:
+        return f"declares lists_in = {found.lists_in!r}, which is none of its settings"
+    return None
+
+
+@cache
+def _indescribable(settings: type[ConnectorSettings]) -> str | None:
+    """What a schema of the settings fails with; a class stays as it is, so it is asked once."""
     try:
         settings.model_json_schema()
     except Exception as error:  # noqa: BLE001 - a field of a stranger's may be anything
-        return f"has settings that no schema can describe ({type(error).__name__})"
-    if found.lists_in and found.lists_in not in settings.model_fields:
-        return f"declares lists_in = {found.lists_in!r}, which is none of its settings"
+        return type(error).__name__
     return None

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import typer
@@ -39,9 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in words
     as_json = "--json" in words
     try:
-        found = get_command(application()).main(
-            args=words, prog_name="audience-sync", standalone_mode=False
-        )
+        found = _commands().main(args=words, prog_name="audience-sync", standalone_mode=False)
     except typer.TyperException as wrong:
         _tell_usage(wrong, words, as_json=as_json)
         return codes.USAGE
@@ -60,6 +59,12 @@ def run(arguments: Sequence[str]) -> int:
     if found == codes.INTERRUPTED and not ending.BEGUN.is_set():
         ending.say("audience-sync: interrupted; nothing was sent")
     return found if isinstance(found, int) else codes.DONE
+
+
+@cache
+def _commands() -> Any:
+    """Every command as the parser knows it; who runs several in a process builds it once."""
+    return get_command(application())
 
 
 def globals_first(arguments: Sequence[str]) -> list[str]:
@@ -95,7 +100,7 @@ def _tell_usage(wrong: typer.TyperException, words: Sequence[str], *, as_json: b
 
 def _command(words: Sequence[str]) -> str:
     """The command that the words name, as far as they name one: a parser does not tell."""
-    found: Any = get_command(application())
+    found: Any = _commands()
     path = ["audience-sync"]
     for word in words:
         below = getattr(found, "commands", {})
