@@ -106,6 +106,13 @@ class Settings(BaseSettings):
         description="customers in each part of a source that workers read at once; a source that "
         "is no larger is planned by one",
     )
+    longest_rest: int = Field(
+        300,
+        ge=1,
+        le=3600,
+        description="seconds, at most 3600, after which a partner that failed again and again "
+        "is asked at the latest whether it is back",
+    )
     state_keys: SecretStr | None = Field(
         None,
         description="name:base64-of-32-bytes, comma-separated, the first encrypts; or file:/path",

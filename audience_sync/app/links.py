@@ -98,7 +98,7 @@ class Links:
 
         counted = connector.account() or f"destination {destination}"
         words = f"{connector.name} {connector.settings.base_url} {counted}"
-        return Gate(words, self._board)
+        return Gate(words, self._board, longest_rest=self.settings.longest_rest)
 
     @cached_property
     def _board(self) -> Board:

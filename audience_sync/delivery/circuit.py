@@ -7,7 +7,7 @@ from audience_sync.delivery.board import Board
 
 FAILURES = 5  # calls in a row, each of which had tried several times
 COOL = 60.0  # seconds; doubled with every probe that fails
-LONGEST = 900.0  # seconds
+LONGEST = 300.0  # seconds, unless the settings say otherwise
 _REMEMBERED = 3600.0  # seconds; a failure that long ago says nothing any more
 _PROBE = 120.0  # seconds; a probe that takes longer died with its worker
 _ASK_AGAIN = 10.0  # seconds until the others look whether the probe has ended
@@ -18,10 +18,14 @@ class WithheldError(TemporaryPartnerError):
 
 
 class Circuit:
-    """Asked before each call and told of its end; all workers share it by their board."""
+    """Asked before each call and told of its end; all workers share it by their board.
 
-    def __init__(self, board: Board, key: str) -> None:
+    No pause between two probes is longer than `longest` seconds.
+    """
+
+    def __init__(self, board: Board, key: str, longest: float = LONGEST) -> None:
         self._board = board
+        self._longest = longest
         self._failures = f"{key}:failures"
         self._open = f"{key}:open"
         self._tripped = f"{key}:tripped"
@@ -50,7 +54,7 @@ class Circuit:
             return  # a call from before it opened: no news
         failures = self._board.count(self._failures, _REMEMBERED)
         if failures >= FAILURES:
-            cool = min(COOL * 2 ** min(failures - FAILURES, 10), LONGEST)
+            cool = min(COOL * 2 ** min(failures - FAILURES, 10), self._longest)
             self._board.hold(self._open, cool)
             self._board.hold(self._tripped, cool + _REMEMBERED)
         self._board.forget(self._probe)

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from audience_sync.connector import Limits
 from audience_sync.delivery.board import Board, LocalBoard, Rate
-from audience_sync.delivery.circuit import Circuit, WithheldError
+from audience_sync.delivery.circuit import LONGEST, Circuit, WithheldError
 from audience_sync.delivery.slots import Slots
 
 MINUTE = 60  # seconds
@@ -29,12 +29,14 @@ class Gate:
         board: Board | None = None,
         *,
         patience: float = PATIENCE,
+        longest_rest: float = LONGEST,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._account = account
         self._board = LocalBoard(clock) if board is None else board
         self._patience = patience
+        self._longest_rest = longest_rest
         self._sleep = sleep
         self._slots = Slots(self._board, patience=patience, clock=clock, sleep=sleep)
         self._rates: tuple[Rate, ...] = ()
@@ -64,7 +66,7 @@ class Gate:
 
     def circuit(self, server: str) -> Circuit:
         """The circuit to a server that this account uses."""
-        return Circuit(self._board, self._key("circuit", server))
+        return Circuit(self._board, self._key("circuit", server), self._longest_rest)
 
     def slots(self, audience: str, wanted: int) -> AbstractContextManager[int]:
         """Some of the uploads that the partner takes at a time for an audience; see `Slots`."""

@@ -8,6 +8,7 @@ rules are the product's own, and nothing of this can be set from outside the tes
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -86,7 +87,8 @@ def _hasten_work(**_details: object) -> None:
     _set("audience_sync.runs.leases", LEASE_SECONDS=LEASE, RENEW_EVERY=LEASE / 6)
     _set("audience_sync.runs.fanout.coordinator", _TRY_AGAIN=AGAIN, IN_FLIGHT=LEASE)
     _set("audience_sync.runs.deliver", _TRY_AGAIN=AGAIN, _POLL_AFTER=AGAIN)
-    _set("audience_sync.delivery.circuit", COOL=AGAIN, LONGEST=4 * AGAIN, _PROBE=4 * AGAIN)
+    _set("audience_sync.delivery.circuit", COOL=AGAIN, _PROBE=4 * AGAIN)
+    os.environ["AUDIENCE_SYNC_LONGEST_REST"] = str(round(4 * AGAIN))
     _default("audience_sync.delivery.slots", "Slots.__init__", every=AGAIN)
     _set("audience_sync.delivery.slots", LEASE=3 * AGAIN)
     _set("audience_sync.delivery.redis_board", AWAY_FOR=AGAIN)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audience_sync.app.links import Links
 from audience_sync.connector import (
     Answer,
     AudienceRequest,
@@ -24,6 +26,7 @@ from audience_sync.delivery.board import LocalBoard
 from audience_sync.delivery.circuit import COOL, FAILURES, LONGEST, WithheldError
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.delivery.limits import Gate
+from audience_sync.settings import Settings
 
 OK = Answer(200, {}, b"{}")
 DOWN = Answer(503, {}, b"")
@@ -33,6 +36,7 @@ SERVER = "https://partner.example"
 class Plain(Connector[ConnectorSettings]):
     """As little of a connector as a client needs."""
 
+    name = "plain"
     limits = Limits(members_per_request=1)
     recipient = None  # type: ignore[assignment]  # nothing is logged here
 
@@ -69,9 +73,9 @@ class Partner:
             raise self.answer
         return self.answer
 
-    def worker(self, account: str = "meta 1") -> HttpPartnerClient:
+    def worker(self, account: str = "meta 1", **options: Any) -> HttpPartnerClient:
         client = HttpPartnerClient(SERVER, attempts=2, sleep=self.sleep, clock=self.clock)
-        gate = Gate(account, self.board, clock=self.clock, sleep=self.sleep)
+        gate = Gate(account, self.board, clock=self.clock, sleep=self.sleep, **options)
         client.bind(Plain(ConnectorSettings(base_url=SERVER), client), gate)
         client._wire = self  # type: ignore[assignment]  # the seam below the client
         return client
@@ -121,6 +125,42 @@ def test_an_answer_in_between_keeps_it_closed() -> None:
         client.request("GET", "x")
 
 
+@pytest.mark.parametrize("longest", [20, 150, 1800])
+def test_a_partner_that_is_back_is_asked_within_the_time_that_the_settings_say(
+    longest: int,
+) -> None:
+    """However long it was away."""
+    partner = Partner()
+    partner.answer = DOWN
+    client = partner.worker(longest_rest=longest)
+    fail(client, FAILURES)
+    waits = []
+    for _ in range(8):
+        waits.append(round(withheld(client)))
+        partner.now += waits[-1] + 1
+        fail(client)
+    assert waits[-1] == max(waits) == longest
+    assert waits[:3] == [min(wait, longest) for wait in (60, 120, 240)]
+
+
+def test_the_settings_reach_every_destination(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five minutes unless they say otherwise."""
+    assert Settings(project=tmp_path / "p.yaml").longest_rest == LONGEST
+    monkeypatch.setenv("AUDIENCE_SYNC_LONGEST_REST", "45")
+    settings = Settings(project=tmp_path / "p.yaml")
+    nothing: Any = None
+    links = Links(settings, nothing, nothing, nothing, nothing)
+    connector = Plain(ConnectorSettings(base_url=SERVER), nothing)
+    circuit = links._gate("d", connector).circuit(SERVER)
+    for _ in range(FAILURES + 5):
+        circuit.failed()
+    with pytest.raises(WithheldError) as caught:
+        circuit.permit()
+    assert caught.value.retry_after == pytest.approx(45, abs=5)
+
+
 def test_one_probe_closes_it() -> None:
     """When the time is over a call goes through, and its success lets everybody through."""
     partner, client = opened()
@@ -151,14 +191,14 @@ def test_only_one_worker_probes() -> None:
 
 
 def test_a_probe_that_fails_opens_it_for_longer() -> None:
-    """Each time twice as long, up to a quarter of an hour: below the broker's own patience."""
+    """Each time twice as long, up to five minutes: below the broker's own patience."""
     partner, client = opened()
     waits = []
     for _ in range(8):
         partner.now += withheld(client) + 1
         fail(client)
         waits.append(round(withheld(client)))
-    assert waits == [120, 240, 480, 900, 900, 900, 900, 900]
+    assert waits == [120, 240, 300, 300, 300, 300, 300, 300]
     assert max(waits) == LONGEST
 
 
