@@ -125,7 +125,8 @@ def retired_of(
     return [
         _retired(project, connectors, remote)
         for remote in lists
-        if (remote.members or Manifest.of(remote.manifest).files)
+        if remote.remote_id is not None
+        and (remote.members or Manifest.of(remote.manifest).files)
         and remote.destination in project.destinations
         and not _names(project, remote.audience, remote.destination)
     ]

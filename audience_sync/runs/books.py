@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease, RemoteList
@@ -71,14 +72,17 @@ class Books:
         emptied: bool = False,
         gone: bool = False,
     ) -> None:
-        """Write the membership without those who left; other partitions stay as they are."""
+        """Write the membership without those who left; other partitions stay as they are.
+
+        Where the list was `emptied` that is everybody. Whoever left by age before stays noted.
+        """
         stored, before = Manifest.of(self.remote.manifest), self.membership()
         place = f"lists/{self.remote.destination}/{self.remote.audience}"
         folder = f"{place}/withdrawn-{self.remote.generation + 1}"
-        files, left = {} if emptied else dict(stored.files), 0
-        for partition in () if emptied else sorted(held.partitions):
+        files, left = dict(stored.files), 0
+        for partition in sorted(stored.files if emptied else held.partitions):
             lines = before.read(partition, stored.partitions)
-            rest = lines.take(~held.names(lines))
+            rest = lines.take(~(held.names(lines) | (lines.alive & emptied)))
             left += len(lines.take(lines.alive).starts) - len(rest.take(rest.alive).starts)
             files.pop(partition, None)
             if len(rest):
@@ -88,7 +92,8 @@ class Books:
         if self._leavers is not None:
             name = f"{OF_WITHDRAWALS}{place}, {self.remote.generation + 1}"
             list_ = self.remote.audience, self.remote.destination
-            self._leavers.note_as(name, *list_, held.lines)
+            others = _others(before, held) if emptied else ()
+            self._leavers.note_as(name, *list_, chain(held.lines, others))
         members = 0 if emptied else stored.members - left
         changed = Manifest(stored.partitions, files, members)
         replaced = set(stored.files.values()) - set(files.values())
@@ -141,7 +146,7 @@ class Books:
         if not gone:
             written |= {"base": remote.manifest.get("base", remote.generation)}
         else:
-            written = {"known": known}
+            written = manifest.as_json() | {"known": known, "run": remote.manifest.get("run")}
         after = replace(
             remote,
             generation=remote.generation + 1,
@@ -155,3 +160,10 @@ class Books:
         )
         for path in () if self._watched else kept:
             self._location.delete(path)
+
+
+def _others(before: Membership, held: Leaving) -> Iterator[Lines]:
+    """Who left with those who are named, since everybody did."""
+    for partition in before.manifest.files:
+        lines = before.read(partition, before.manifest.partitions)
+        yield lines.take(lines.alive & ~held.names(lines))

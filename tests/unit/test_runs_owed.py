@@ -194,6 +194,27 @@ def test_who_was_on_the_list_for_too_long_does_not_come_back(policy: OnRefusedRe
     assert here.partner.holds == here.held() == cells(9)
 
 
+@pytest.mark.parametrize("policy", [EMPTY, DELETE])
+def test_nor_does_it_when_a_withdrawal_takes_the_list_away(policy: OnRefusedRemoval) -> None:
+    """Whoever left by age before is still noted in the books; who withdrew is noted nowhere."""
+    here = strict(policy, WithdrawnWorld(fast_folder()))
+    assert isinstance(here, WithdrawnWorld)
+    here.policy, here.partner.least = policy, 0
+    here.time += timedelta(days=30)
+    here.write([*PEOPLE, NEWCOMER, PEOPLE[0] | {"email": "p8@example.com"}])
+    here.ran()
+    here.aim(expired_before=START + timedelta(days=10))
+    here.ran()
+    assert here.partner.holds == cells(8, 9)
+    here.partner.least = 9
+    here.withdraw(email="p8@example.com")
+    here.lane_works()
+    assert here.partner.holds == here.held() == set()
+    run = here.ran()
+    assert run.delta["must_leave"] == 0
+    assert here.partner.holds == here.held() == cells(9)
+
+
 def test_too_long_on_the_list_and_out_of_the_audience_is_too_long() -> None:
     """Nobody stays for an audience's conditions whose time is over."""
     here = strict(DELETE)

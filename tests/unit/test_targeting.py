@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from audience_sync.ledger.records import RemoteList
 from audience_sync.project import load_project
-from audience_sync.targeting import targets_of
+from audience_sync.targeting import retired_of, targets_of
 from connectors.google import GoogleConnector
 
 PROJECT = """
@@ -46,3 +47,17 @@ def test_a_person_may_have_as_many_identifiers_as_the_partner_takes(tmp_path: Pa
     (target,) = targets_of(project, connectors, [], None, now)
     assert len(target.forms) == 5
     assert target.most_identifiers == 10
+
+
+def test_a_list_that_was_deleted_is_not_to_be_emptied(tmp_path: Path) -> None:
+    """Our books may still note who left it by age, when the project no longer names it."""
+    path = tmp_path / "audience-sync.yaml"
+    path.write_text(PROJECT)
+    connectors = {"google": GoogleConnector}
+    project = load_project(path, connectors, {"GOOGLE": "{}"})
+    noted = {"files": {"0": "lists/google-se/old/r1/0.sealed"}}
+    lists = [
+        RemoteList(audience=name, destination="google-se", remote_id=number, manifest=noted)
+        for name, number in (("old", None), ("older", "1"), ("vip", "2"))
+    ]
+    assert [one.audience for one in retired_of(project, connectors, lists)] == ["older"]
