@@ -52,7 +52,7 @@ def withdrawals(
             print_json({"clock": clock, "open": _open(app), "by_http": _by_http(app)})
         else:
             tell_clock(app)
-            for one in _open(app)[:_SHOWN]:
+            for one in _open(app, _SHOWN):
                 told = f": {one['reason']}" if one["reason"] else ""
                 print(f"  {one['withdrawal']}  {one['destination']}  {one['state']}{told}")
             _tell_by_http(_by_http(app))
@@ -92,12 +92,11 @@ def tell_clock(app: App, *, only_open: bool = False) -> None:
         )
 
 
-def _open(app: App) -> list[dict[str, Any]]:
-    names = {one.sequence: one.id for one in app.ledger.withdrawals()}
-    return [
-        asdict(row) | {"withdrawal": names[row.sequence]}
-        for row in app.ledger.withdrawal_deliveries(only_open=True)
-    ]
+def _open(app: App, limit: int | None = None) -> list[dict[str, Any]]:
+    rows = app.ledger.withdrawal_deliveries(only_open=True, limit=limit)
+    found = app.ledger.withdrawals_numbered({row.sequence for row in rows})
+    names = {one.sequence: one.id for one in found}
+    return [asdict(row) | {"withdrawal": names[row.sequence]} for row in rows]
 
 
 def _by_http(app: App) -> dict[str, dict[str, int | str]]:

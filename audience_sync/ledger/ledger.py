@@ -19,6 +19,7 @@ from audience_sync.ledger.schedules import Schedules
 from audience_sync.ledger.schema import migrate, prepare, version
 from audience_sync.ledger.traces import Traces
 from audience_sync.ledger.transfer_log import TransferLog
+from audience_sync.ledger.withdrawal_files import WithdrawalFiles
 from audience_sync.ledger.withdrawals import Withdrawals
 
 
@@ -36,6 +37,7 @@ class Ledger(
     Intake,
     Traces,
     Withdrawals,
+    WithdrawalFiles,
     ListRemovals,
 ):
     """Runs, leases, lists, fingerprints, jobs, order lines, the transfer log and what came in.

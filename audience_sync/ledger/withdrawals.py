@@ -7,18 +7,16 @@ so that of the two one is surely first: an intent that comes later knows the wit
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 from audience_sync.ledger.database import Database, storable, upsert
-from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Lease
 from audience_sync.ledger.tables import Moment, Word, metadata
 from audience_sync.ledger.tables import transfer_log_head as head
 
@@ -78,15 +76,6 @@ class WithdrawalDelivery:
     reason: str | None = None  # why it is not further: one sentence
 
 
-class WithdrawalFile(NamedTuple):
-    """A file, and how much stands in it; all are limited to one partner, or none is."""
-
-    path: str
-    partner: str | None
-    withdrawals: int
-    identifiers: int
-
-
 withdrawals = sa.Table(
     "withdrawals",
     metadata,
@@ -142,6 +131,24 @@ _LOCKED_HEAD = sa.select(head.c.lines).where(head.c.id == 1).with_for_update()
 _FIELDS = tuple(one.name for one in fields(Withdrawal))
 _DELIVERY_FIELDS = tuple(one.name for one in fields(WithdrawalDelivery))
 _OPEN = tuple(state for state in WithdrawalState if state is not WithdrawalState.CONFIRMED)
+_AT_ONCE = 500  # values that a query names
+_WRITTEN_AT_ONCE = 5_000  # deliveries in one transaction
+# Made once, and prepared once for all rows of a transaction.
+_NEW = {
+    name: sa.bindparam(f"new_{name}", type_=deliveries.c[name].type) for name in _DELIVERY_FIELDS
+}
+_SAVE = (
+    sa.update(deliveries)
+    .where(
+        deliveries.c.sequence == _NEW["sequence"],
+        deliveries.c.destination == _NEW["destination"],
+        deliveries.c.state != WithdrawalState.CONFIRMED,
+    )
+    .values(
+        {name: _NEW[name] for name in _DELIVERY_FIELDS[2:]}
+        | {"sent_at": sa.func.coalesce(deliveries.c.sent_at, _NEW["sent_at"])}
+    )
+)
 
 
 class Withdrawals(Database):
@@ -232,32 +239,6 @@ class Withdrawals(Database):
         with self._reading() as connection:
             return [_withdrawal(row) for row in connection.execute(query)]
 
-    def withdrawal_files(self) -> list[WithdrawalFile]:
-        """The files in which withdrawals stand, in the order of the oldest in each."""
-        oldest, table = sa.func.min(withdrawals.c.sequence), withdrawals.c
-        counts = sa.func.count().label("withdrawals"), sa.func.sum(table.identifiers)
-        query = sa.select(table.file, table.partner, counts[0], counts[1].label("identifiers"))
-        with self._reading() as connection:
-            found = connection.execute(query.group_by(table.file, table.partner).order_by(oldest))
-            return [
-                WithdrawalFile(row.file, row.partner, row.withdrawals, int(row.identifiers))
-                for row in found
-            ]
-
-    def withdrawals_in(self, files: Collection[str]) -> list[Withdrawal]:
-        """The withdrawals that stand in some files, oldest first."""
-        query = sa.select(withdrawals).where(withdrawals.c.file.in_(sorted(files)))
-        with self._reading() as connection:
-            found = connection.execute(query.order_by(withdrawals.c.sequence))
-            return [_withdrawal(row) for row in found]
-
-    def move_withdrawals(self, files: Collection[str], to: str, lease: Lease) -> None:
-        """What stood in these files stands in another one from now on."""
-        here = withdrawals.c.file.in_(sorted(files))
-        with self._writing() as connection:
-            fence(connection, lease)
-            connection.execute(sa.update(withdrawals).where(here).values(file=to))
-
     def withdrawal(self, id: str) -> Withdrawal:  # noqa: A002 - the word of the command line
         """The withdrawal of this id."""
         query = sa.select(withdrawals).where(withdrawals.c.id == id)
@@ -269,6 +250,44 @@ class Withdrawals(Database):
                 "there is no withdrawal of this id; `audience-sync withdrawals` lists them"
             )
         return _withdrawal(row)
+
+    def withdrawals_numbered(self, sequences: Collection[int]) -> list[Withdrawal]:
+        """Those of these sequences that are still there, oldest first."""
+        with self._reading() as connection:
+            return [
+                _withdrawal(row)
+                for some in _chunks(sequences)
+                for row in connection.execute(
+                    sa.select(withdrawals)
+                    .where(withdrawals.c.sequence.in_(some))
+                    .order_by(withdrawals.c.sequence)
+                )
+            ]
+
+    def withdrawals_from(
+        self, source: str, partner: str | None, since: datetime, or_by: str
+    ) -> list[Withdrawal]:
+        """Those that entered there, limited to this partner or to none, oldest first.
+
+        They were received since a moment, or ever where they came by the channel `or_by`. What
+        they were resolved by is not among them.
+        """
+        table = withdrawals.c
+        query = sa.select(withdrawals).where(
+            table.source == source,
+            table.partner.is_not_distinct_from(partner),
+            table.parent.is_(None),
+            sa.or_(table.received_at >= since, table.channel == or_by),
+        )
+        with self._reading() as connection:
+            return [_withdrawal(row) for row in connection.execute(query.order_by(table.sequence))]
+
+    def any_withdrawal_limited(self, through: int) -> bool:
+        """Whether one of those up to a sequence is limited to one partner."""
+        limited = withdrawals.c.sequence <= through, withdrawals.c.partner.is_not(None)
+        query = sa.select(withdrawals.c.sequence).where(*limited).limit(1)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
 
     def unresolved_withdrawals(self, *, after: int = 0) -> list[Withdrawal]:
         """Withdrawals by customer id whose identifiers are not known yet."""
@@ -289,7 +308,8 @@ class Withdrawals(Database):
         with self._reading() as connection:
             return {
                 bytes(row.key): row.id
-                for row in connection.execute(query.where(keys.c.key.in_(sorted(found))))
+                for some in _chunks(found)
+                for row in connection.execute(query.where(keys.c.key.in_(some)))
             }
 
     def withdrawal_deliveries(
@@ -299,6 +319,7 @@ class Withdrawals(Database):
         destination: str | None = None,
         only_open: bool = False,
         since: datetime | None = None,
+        limit: int | None = None,
     ) -> list[WithdrawalDelivery]:
         """How far withdrawals are, oldest first; `since` leaves out what was received before."""
         query = sa.select(deliveries)
@@ -314,27 +335,22 @@ class Withdrawals(Database):
         with self._reading() as connection:
             return [
                 WithdrawalDelivery(**row._mapping)  # noqa: SLF001 - the public way to read by names
-                for row in connection.execute(query.order_by(*order))
+                for row in connection.execute(query.order_by(*order).limit(limit))
             ]
 
     def save_withdrawal_deliveries(self, changed: Sequence[WithdrawalDelivery]) -> None:
         """Write these in the place of their older selves; what was confirmed stays so.
 
-        When it was first sent stays too, whoever of several at work knows of it.
+        When it was first sent stays too, whoever of several at work knows of it. Of very many,
+        some thousands are written at a time, so that others who write need not wait for all.
         """
-        if not changed:
-            return
-        still = deliveries.c.state.in_(_OPEN)
-        with self._writing() as connection:
-            for one in changed:
-                columns = {name: storable(getattr(one, name)) for name in _DELIVERY_FIELDS}
-                here = (
-                    deliveries.c.sequence == columns.pop("sequence"),
-                    deliveries.c.destination == columns.pop("destination"),
-                )
-                first = sa.func.coalesce(deliveries.c.sent_at, columns["sent_at"])
-                columns["sent_at"] = first
-                connection.execute(sa.update(deliveries).where(*here, still).values(columns))
+        rows = [
+            {f"new_{name}": storable(getattr(one, name)) for name in _DELIVERY_FIELDS}
+            for one in changed
+        ]
+        for start in range(0, len(rows), _WRITTEN_AT_ONCE):
+            with self._writing() as connection:
+                connection.execute(_SAVE, rows[start : start + _WRITTEN_AT_ONCE])
 
     def watched_until(self, source: str) -> datetime | None:
         """The time of the newest decision that was looked at; None when nobody looked."""
@@ -357,6 +373,12 @@ def refuse_overtaken(connection: sa.Connection, known: int) -> None:
     """An OvertakenError when there are withdrawals newer than the one that the caller knew."""
     if connection.execute(_NEWEST).scalar_one() > known:
         raise OvertakenError("somebody withdrew meanwhile; look again at what is to be sent")
+
+
+def _chunks(values: Collection[Any]) -> Iterator[list[Any]]:
+    """In order, as many at a time as every database takes in one query."""
+    ordered = sorted(values)
+    return (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
 
 
 def _by_sequence(number: int) -> sa.Select[Any]:

@@ -58,9 +58,8 @@ class Leaving:
         told = removal is not None and removal.through >= min(naming)
         return SENT if told else NOT_SENT, self._id(min(naming))
 
-    def before(self, traces: Iterable[Trace], withdrawn: Sequence[str]) -> Iterator[Before]:
+    def before(self, traces: Iterable[Trace], known: Sequence[Withdrawal]) -> Iterator[Before]:
         """What was held before, with the newest of the withdrawals that were received by then."""
-        known = [one for one in self.ledger.withdrawals() if one.id in withdrawn]
         for trace in traces:
             ours = trace.run.startswith(OF_WITHDRAWALS)
             there = [one for one in known if ours and one.received_at <= trace.removed_at]

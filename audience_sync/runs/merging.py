@@ -15,7 +15,7 @@ from math import log
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Lease
-from audience_sync.ledger.withdrawals import WithdrawalFile
+from audience_sync.ledger.withdrawal_files import WithdrawalFile
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.leases import LEASE_SECONDS
@@ -81,12 +81,9 @@ class Merger:
         return self.ledger.take_lease(_LEASE, self.holder, LEASE_SECONDS, alive=self.alive)
 
     def _into_one(self, files: Sequence[str], lease: Lease) -> None:
-        theirs: dict[str, list[int]] = {}
-        for one in self.ledger.withdrawals_in(files):
-            theirs.setdefault(one.file, []).append(one.sequence)
         read = [
-            read_file(self.location, self.keyring, path, numbers)
-            for path, numbers in theirs.items()
+            read_file(self.location, self.keyring, file.path, file.sequences)
+            for file in self.ledger.filed_withdrawals(files=files)
         ]
         made = f"{_MANY}{self.now():{_DATE}}-{secrets.token_hex(8)}.sealed"
         write_many(self.location, self.keyring, f"{FOLDER}/{made}", joined(read))
@@ -96,7 +93,8 @@ class Merger:
 
     def _without_strangers(self, path: str, lease: Lease) -> int:
         """Withdrawals that were purged leave a file of many, too."""
-        kept = {one.sequence for one in self.ledger.withdrawals_in([path])}
+        filed = self.ledger.filed_withdrawals(files=[path])
+        kept = {number for file in filed for number in file.sequences.tolist()}
         if not holders(self.location, self.keyring, path) - kept:
             return 0
         self._into_one([path], lease)

@@ -75,7 +75,7 @@ def write_many(location: StateLocation, keyring: Keyring, path: str, columns: Co
 
 
 def read_file(
-    location: StateLocation, keyring: Keyring, path: str, theirs: Sequence[int]
+    location: StateLocation, keyring: Keyring, path: str, theirs: NDArray[np.int64]
 ) -> dict[str, Column]:
     """What some withdrawals name in a file, which is one's own or one of many."""
     reader = SealedReader(location, path, keyring)

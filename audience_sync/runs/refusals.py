@@ -35,8 +35,7 @@ class Refusals:
     @cached_property
     def limited(self) -> bool:
         """Whether any is limited to one partner."""
-        found = self.standing.ledger.withdrawals(through=self.through)
-        return any(one.partner is not None for one in found)
+        return self.standing.ledger.any_withdrawal_limited(self.through)
 
     @cached_property
     def customers(self) -> list[Refused]:

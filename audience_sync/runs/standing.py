@@ -7,7 +7,7 @@ never deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from audience_sync.identifiers.kinds import Kind
 from audience_sync.identifiers.texts import trimmed
 from audience_sync.identifiers.writing import write_forms
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.withdrawal_files import Filed
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.digests import Bytes, Mask, match, present, rows_at
 from audience_sync.membership.location import StateLocation
@@ -109,58 +110,58 @@ class Standing:
         columns = [part for _, part in self.read([withdrawal])]
         return {family: (column.values, column.at) for family, column in joined(columns).items()}
 
-    def said(self, withdrawal: Withdrawal) -> Named:
-        """The same with the times as they were said, which may be ahead of ours."""
-        columns = joined(part for _, part in self._read([withdrawal], 0))
-        return {family: (column.values, column.at) for family, column in columns.items()}
+    def said(self, withdrawals: Sequence[Withdrawal]) -> Named:
+        """What they name, each digest once with its latest time as it was said.
+
+        That may be ahead of ours.
+        """
+        columns = joined(part for _, part in self._read(_filed(withdrawals)))
+        return {family: latest([(one.values, one.at)]) for family, one in columns.items()}
 
     def read(self, withdrawals: Sequence[Withdrawal]) -> Iterator[tuple[str | None, Columns]]:
         """What they name, file by file, with the partner that it is limited to.
 
         No decision is later than when we received it, so that none outlasts a later grant.
         """
-        received = {one.sequence: microseconds(one.received_at) for one in withdrawals}
-        for partner, columns in self._read(withdrawals, 0):
-            yield partner, {family: _by_then(one, received) for family, one in columns.items()}
+        return self._by_then(_filed(withdrawals))
 
-    def _read(
-        self, withdrawals: Sequence[Withdrawal], again: int
-    ) -> Iterator[tuple[str | None, Columns]]:
-        files: dict[str, list[Withdrawal]] = {}
-        for one in withdrawals:
-            files.setdefault(one.file, []).append(one)
-        for path, theirs in files.items():
-            numbers = [one.sequence for one in theirs]
+    def _by_then(self, files: Iterable[Filed]) -> Iterator[tuple[str | None, Columns]]:
+        for file, columns in self._read(files):
+            capped = {family: _received(one, file) for family, one in columns.items()}
+            yield file.partner, capped
+
+    def _read(self, files: Iterable[Filed], again: int = 0) -> Iterator[tuple[Filed, Columns]]:
+        for file in files:
             try:
-                columns = read_file(self.location, self.keyring, path, numbers)
+                columns = read_file(self.location, self.keyring, file.path, file.sequences)
             except StateError:
-                now = self._as_they_are_now(numbers)
-                if again == _MOVES or any(one.file == path for one in now):
+                now = self._as_they_are_now(file)
+                if again == _MOVES or any(one.path == file.path for one in now):
                     raise
                 yield from self._read(now, again + 1)
             else:
-                yield theirs[0].partner, columns
+                yield file, columns
 
-    def _as_they_are_now(self, numbers: Sequence[int]) -> list[Withdrawal]:
+    def _as_they_are_now(self, file: Filed) -> list[Filed]:
         """Where they stand after a merge; purged ones stand nowhere."""
-        wanted = set(numbers)
-        found = self.ledger.withdrawals(after=min(wanted) - 1, through=max(wanted))
-        return [one for one in found if one.sequence in wanted]
+        first, last = int(file.sequences[0]), int(file.sequences[-1])
+        found = self.ledger.filed_withdrawals(after=first - 1, through=last)
+        theirs = (one.among(file.sequences) for one in found)
+        return [one for one in theirs if len(one.sequences)]
 
     def known(self, through: int) -> Iterator[tuple[str | None, Named]]:
         """What is refused up to a sequence, part by part, and towards which partner; None: all."""
-        for partner, columns in self.read(self.ledger.withdrawals(through=through)):
+        for partner, columns in self._by_then(self.ledger.filed_withdrawals(through=through)):
             named = {family: latest([(one.values, one.at)]) for family, one in columns.items()}
             yield partner, named
 
-    def naming(self, digests: Bytes) -> list[str]:
-        """The ids of the withdrawals that name any of these, a customer id included."""
+    def naming(self, digests: Bytes) -> list[Withdrawal]:
+        """The withdrawals that name any of these, a customer id included, oldest first."""
         found: set[int] = set()
-        withdrawals = self.ledger.withdrawals()
-        for _, columns in self.read(withdrawals):
+        for _, columns in self._read(self.ledger.filed_withdrawals()):
             for column in columns.values():
                 found.update(column.of[match(column.values, digests) >= 0].tolist())
-        return [one.id for one in withdrawals if one.sequence in found]
+        return self.ledger.withdrawals_numbered(found)
 
     def digests(self, after: int, through: int, partner: str) -> Bytes:
         """The identifiers withdrawn from a partner between two sequences, as `united` has them."""
@@ -188,8 +189,23 @@ class Standing:
         return united(parts)
 
 
-def _by_then(column: Column, received: Mapping[int, int]) -> Column:
-    numbers = np.array(sorted(received), dtype=np.int64)
-    times = np.array([received[number] for number in numbers.tolist()], dtype=np.int64)
-    at = np.minimum(column.at, times[np.searchsorted(numbers, column.of)])
-    return Column(column.values, at, column.of)
+def _filed(withdrawals: Sequence[Withdrawal]) -> list[Filed]:
+    """The files in which these stand, as far as they know."""
+    files: dict[str, list[Withdrawal]] = {}
+    for one in sorted(withdrawals, key=lambda one: one.sequence):
+        files.setdefault(one.file, []).append(one)
+    return [
+        Filed(
+            path,
+            theirs[0].partner,
+            np.array([one.sequence for one in theirs], dtype=np.int64),
+            np.array([microseconds(one.received_at) for one in theirs], dtype=np.int64),
+        )
+        for path, theirs in files.items()
+    ]
+
+
+def _received(column: Column, file: Filed) -> Column:
+    """The same with no time later than when its withdrawal was received."""
+    received = file.received[np.searchsorted(file.sequences, column.of)]
+    return Column(column.values, np.minimum(column.at, received), column.of)

@@ -139,7 +139,7 @@ class Subjects:
             held=tuple(self._place(lists[at], lines) for at, lines in sorted(found.items())),
             before=tuple(self._leaving.before(self._before(everything), withdrawn)),
             waiting=tuple(self._waiting(everything)),
-            withdrawn=tuple(withdrawn),
+            withdrawn=tuple(one.id for one in withdrawn),
             digests=everything,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -21,11 +21,14 @@ from audience_sync.ledger.withdrawals import OvertakenError, Withdrawal
 from audience_sync.membership.digests import Bytes, Mask, match
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.holding import NOBODY
 from audience_sync.runs.named import CUSTOMERS, FOLDER, Named, Times, write_named
 from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
 
 UNLIMITED = ("", "all", "*")
 DECISIONS = "decisions"  # where withdrawals enter that the watch finds
+_LOG = "consent log"
+_FAR_AHEAD = "consent log, dated ahead"  # by more than clocks differ: kept apart, and few
 _AHEAD = timedelta(days=1)  # that the clock of a source may be
 _NAMED = 5  # rows of a file that are named as unusable
 _GIVEN = ("customer_id", "email", "phone", "device", "country")
@@ -196,27 +199,33 @@ class Recorder:
         Columns are `customer_id` and `decided_at`, none of which is before `since`. Those that are
         known with this time or a later one, from an earlier look, are left out.
         """
-        limited, gathered = self.rules.partner(partner), Gathered()
-        at: Times = frame["decided_at"].fill_null(microseconds(self.now())).to_numpy()
+        limited, now = self.rules.partner(partner), self.now()
+        at: Times = frame["decided_at"].fill_null(microseconds(now)).to_numpy()
         keys = customer_keys(frame["customer_id"])
-        fresh = np.ones(len(keys), dtype=np.bool_)
-        for customers, then in self._decided(limited, since - _AHEAD):
-            place = match(keys, customers)
-            fresh &= (place < 0) | (then[place] < at)
-        usable = into_customers(gathered, keys[fresh], at[fresh])
-        if not usable:
-            return Received(withdrawals=(), people=0, repeated=int((~fresh).sum()))
-        made, named = self._made(gathered, usable, limited, "consent log", DECISIONS)
-        self._write([(made, named)], {})
-        return Received(withdrawals=(made.id,), people=usable, repeated=int((~fresh).sum()))
+        customers, then = self._decided(limited, since - _AHEAD)
+        place = match(keys, customers)
+        fresh = place < 0
+        fresh[~fresh] = then[place[~fresh]] < at[~fresh]
+        ahead = at > microseconds(now + _AHEAD)
+        written, people = [], 0
+        for rows, channel in ((fresh & ~ahead, _LOG), (fresh & ahead, _FAR_AHEAD)):
+            gathered = Gathered()
+            if usable := into_customers(gathered, keys[rows], at[rows]):
+                written.append(self._made(gathered, usable, limited, channel, DECISIONS))
+                people += usable
+        self._write(written, {})
+        ids = tuple(made.id for made, _ in written)
+        return Received(withdrawals=ids, people=people, repeated=int((~fresh).sum()))
 
-    def _decided(self, partner: str | None, since: datetime) -> Iterator[tuple[Bytes, Times]]:
-        """The customers whom earlier looks found, and what time their decisions bore."""
-        standing = Standing(self.ledger, self.location, self.keyring)
-        for one in self.ledger.withdrawals():
-            recent = one.received_at >= since and one.parent is None
-            if recent and one.source == DECISIONS and one.partner == partner:
-                yield standing.said(one)[CUSTOMERS]
+    def _decided(self, partner: str | None, since: datetime) -> tuple[Bytes, Times]:
+        """The customers whom earlier looks found, and what time their decisions bore.
+
+        A row that is dated far ahead is looked at until its time has come, however long ago it was
+        taken in first.
+        """
+        found = self.ledger.withdrawals_from(DECISIONS, partner, since, or_by=_FAR_AHEAD)
+        said = Standing(self.ledger, self.location, self.keyring).said(found)
+        return said.get(CUSTOMERS, (NOBODY, np.empty(0, dtype=np.int64)))
 
     def _known(self, requests: Sequence[WithdrawalRequest]) -> dict[bytes, str]:
         marks = {mark for one in requests if (mark := self._mark(one)) is not None}
@@ -306,6 +315,8 @@ class Recorder:
         self, written: Sequence[tuple[Withdrawal, Named]], marks: Mapping[bytes, str]
     ) -> None:
         """The files first: what the ledger names can be read."""
+        if not written:
+            return
         for made, named in written:
             write_named(self.location, self.keyring, made.file, named)
         places = self.rules.places()
@@ -317,13 +328,12 @@ class Recorder:
             ]
             for made, _ in written
         }
-        if written:
-            try:
-                self.ledger.receive_withdrawals([one for one, _ in written], destinations, marks)
-            except OvertakenError:
-                for made, _ in written:
-                    self.location.delete(made.file)
-                raise
+        try:
+            self.ledger.receive_withdrawals([one for one, _ in written], destinations, marks)
+        except OvertakenError:
+            for made, _ in written:
+                self.location.delete(made.file)
+            raise
 
 
 def into_customers(gathered: Gathered, keys: Bytes, at: Times) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from ledger_contract.builders import NOON, Clock, LedgerContract
@@ -16,6 +16,8 @@ from audience_sync.ledger.withdrawals import (
     Withdrawal,
     WithdrawalState,
 )
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def withdrawal(name: str, **values: object) -> Withdrawal:
@@ -96,11 +98,86 @@ class WithdrawalsContract(LedgerContract):
             ("withdrawals/m1.sealed", None, 2, 4),
             ("withdrawals/w3.sealed", "meta", 1, 2),
         ]
-        assert [one.id for one in ledger.withdrawals_in(["withdrawals/m1.sealed"])] == ["w1", "w2"]
+        (moved,) = ledger.filed_withdrawals(files=["withdrawals/m1.sealed"])
+        assert (moved.path, moved.sequences.tolist()) == ("withdrawals/m1.sealed", [1, 2])
         clock.move(61)
         ledger.take_lease("merging", "somebody else", 60)
         with pytest.raises(BusyError):
             ledger.move_withdrawals(["withdrawals/m1.sealed"], "withdrawals/m2.sealed", lease)
+
+    def test_they_are_told_as_columns_by_their_file(self, ledger: Ledger) -> None:
+        """With the very microsecond in which each was received, of two sequences or all between."""
+        moments = [NOON, NOON + timedelta(microseconds=1), NOON - timedelta(days=9000, seconds=1)]
+        ledger.receive_withdrawals(
+            [withdrawal(f"w{at}", received_at=moment) for at, moment in enumerate(moments, 1)], {}
+        )
+        ledger.receive_withdrawals([withdrawal("w4", partner="meta")], {})
+        lease = ledger.take_lease("merging", "me", 60)
+        both = ["withdrawals/w1.sealed", "withdrawals/w3.sealed"]
+        ledger.move_withdrawals(both, "withdrawals/m1.sealed", lease)
+
+        def plain(**which: int) -> list[tuple[str, str | None, list[int]]]:
+            found = ledger.filed_withdrawals(**which)  # type: ignore[arg-type] # numbers only
+            return [(one.path[12:], one.partner, one.sequences.tolist()) for one in found]
+
+        assert plain() == [
+            ("m1.sealed", None, [1, 3]),
+            ("w2.sealed", None, [2]),
+            ("w4.sealed", "meta", [4]),
+        ]
+        assert plain(through=1) == [("m1.sealed", None, [1])]
+        assert plain(after=2, through=3) == [("m1.sealed", None, [3])]
+        assert plain(after=4) == []
+        (first, second, _) = ledger.filed_withdrawals()
+        wanted = [(moments[at] - EPOCH) // timedelta(microseconds=1) for at in (0, 2, 1)]
+        assert [*first.received.tolist(), *second.received.tolist()] == wanted
+
+    def test_some_are_found_by_what_they_are(self, ledger: Ledger) -> None:
+        """By many numbers at once, by where they entered, and by their limits."""
+        ledger.receive_withdrawals(
+            [withdrawal(f"w{n}", source="decisions" if n % 2 else "web") for n in range(1, 602)],
+            {},
+        )
+        assert not ledger.any_withdrawal_limited(601)
+        later = NOON + timedelta(days=2)
+        more = [
+            withdrawal("x1", source="decisions", received_at=later),
+            withdrawal("x2", source="decisions", received_at=later, partner="meta"),
+            withdrawal("x3", source="decisions", channel="ahead"),
+        ]
+        ledger.receive_withdrawals(more, {})
+        numbers = [603, *range(550, 0, -1), 9999]
+        found = ledger.withdrawals_numbered(numbers)
+        assert [one.sequence for one in found] == [*range(1, 551), 603]
+        day = NOON + timedelta(days=1)
+        recent = ledger.withdrawals_from("decisions", None, day, or_by="ahead")
+        assert [one.id for one in recent] == ["x1", "x3"]
+        limited = ledger.withdrawals_from("decisions", "meta", day, or_by="ahead")
+        assert [one.id for one in limited] == ["x2"]
+        assert not ledger.any_withdrawal_limited(602)
+        assert ledger.any_withdrawal_limited(603)
+
+    def test_very_many_are_saved_together(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each as it is alone: what was confirmed stays, and so does when it was first sent."""
+        monkeypatch.setattr("audience_sync.ledger.withdrawals._WRITTEN_AT_ONCE", 100)
+        ledger.receive_withdrawals(
+            [withdrawal("w1"), withdrawal("w2")],
+            {"w1": [f"d{n:03}" for n in range(250)], "w2": ["a"]},
+        )
+        rows = ledger.withdrawal_deliveries(sequences=[1])
+        sent = [replace(row, state=WithdrawalState.SENT, sent_at=NOON) for row in rows]
+        done = [replace(row, state=WithdrawalState.CONFIRMED, sent_at=NOON) for row in rows[::2]]
+        ledger.save_withdrawal_deliveries(sent)
+        ledger.save_withdrawal_deliveries(done)
+        later = NOON + timedelta(seconds=1)
+        ledger.save_withdrawal_deliveries([replace(row, sent_at=later, attempts=1) for row in rows])
+        left = [replace(row, sent_at=NOON, attempts=1) for row in rows[1::2]]
+        found = ledger.withdrawal_deliveries(sequences=[1])
+        assert (found[::2], found[1::2]) == (done, left)
+        open_ones = ledger.withdrawal_deliveries(only_open=True, limit=2)
+        assert open_ones == left[:2]
 
     def test_when_it_was_first_sent_stays(self, ledger: Ledger) -> None:
         """Another process may look at the same moment, and know nothing of it."""

@@ -102,8 +102,8 @@ def answers(world: WithdrawnWorld) -> dict[str, Any]:
             {family: plain(*found) for family, found in here.named(one).items()}
             for one in world.ledger.withdrawals()
         ],
-        "naming": here.naming(everybody),
-        "naming some": here.naming(everybody[:1]),
+        "naming": [one.id for one in here.naming(everybody)],
+        "naming some": [one.id for one in here.naming(everybody[:1])],
     }
 
 

@@ -102,6 +102,26 @@ def test_a_log_whose_clock_is_ahead_is_taken_in_once(world: WatchedWorld) -> Non
     assert world.left() == {0, 2, 3}
 
 
+def test_a_row_far_ahead_of_time_is_taken_in_once(world: WatchedWorld) -> None:
+    """Such as a year that was mistyped: until its day has come, and after, whoever else speaks."""
+    ahead = timedelta(days=5)
+    world.says(1, "withdrawn", world.time + ahead)
+    world.says(2, "withdrawn", world.time)
+    assert world.look().people == 2
+    count = world.ledger.newest_withdrawal()
+    for day in range(1, 9):
+        world.time += timedelta(days=1)
+        assert world.look().withdrawals == ()
+        world.says(3, "granted", world.time + day * MINUTE)
+    world.says(1, "withdrawn", world.time + ahead)
+    assert world.look().people == 1
+    world.time += ahead + MINUTE
+    assert world.look().people == 0
+    assert world.ledger.newest_withdrawal() == count + 1
+    channels = [world.ledger.withdrawals()[at].channel for at in (0, 1)]
+    assert channels == ["consent log", "consent log, dated ahead"]
+
+
 def test_a_grant_after_the_refusal_outlasts_it(world: WatchedWorld) -> None:
     """Whoever refused and granted again between two looks is left alone, and stays."""
     world.look()
