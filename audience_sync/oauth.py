@@ -83,6 +83,12 @@ class Grant:
         seed = f"{self.client_id} {self.refresh_token.get_secret_value()}"
         return f"tokens-{sha256(seed.encode()).hexdigest()[:16]}"
 
+    @property
+    def mark(self) -> str:
+        """By which a token tells the secret that it was got with; rests encrypted beside it."""
+        seed = f"{self.name} {self.client_secret.get_secret_value()}"
+        return sha256(seed.encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Record:
@@ -92,6 +98,7 @@ class _Record:
     access_token: str = ""
     ends: float = 0.0
     begun: float | None = None
+    mark: str = ""  # of the secret; records of old have none
 
     @property
     def written(self) -> str:
@@ -125,17 +132,34 @@ class Tokens:
             refused = self._record.access_token if self._record is not None else None
             self._record = self._renewed(client, refused)
 
-    def _renewed(self, client: TokenClient, refused: str | None = None) -> _Record:
+    def prove(self, client: TokenClient) -> None:
+        """See that the partner takes the app and its secret, while a token is good: for a check.
+
+        No renewal replaces a refresh token for it, since an answer that is lost would lose that;
+        unless the secret is another one than the token was got with.
+        """
+        with self._lock:
+            self._record = self._renewed(client, proving=True)
+
+    def _renewed(
+        self, client: TokenClient, refused: str | None = None, *, proving: bool = False
+    ) -> _Record:
         with client.kept(self._grant.name) as kept:
             known = self._known(kept)
-            if known.good(time.time()) and known.access_token != refused:
+            doubted = proving and self._doubts(known)
+            if known.good(time.time()) and known.access_token != refused and not doubted:
                 return known  # another process was faster
             # Written first: a full disk is found while the old token is good, and whoever comes
             # after a crash knows that the old one may be used up.
             kept.keep(replace(known, begun=known.begun or time.time()).written)
             found = self._asked(client, known, kept)
-            self._unsaved = _followed(known, found, self._grant.partner)
+            followed = _followed(known, found, self._grant.partner)
+            self._unsaved = replace(followed, mark=self._grant.mark)
             return self._saved(kept, self._unsaved)
+
+    def _doubts(self, known: _Record) -> bool:
+        granted = self._grant.refresh_token.get_secret_value()
+        return known.mark != self._grant.mark or known.refresh_token == granted
 
     def _known(self, kept: Kept) -> _Record:
         unsaved, self._unsaved = self._unsaved, None
@@ -178,7 +202,10 @@ class Tokens:
     def _refusal(self, error: PartnerError, begun: float | None) -> AuthenticationError:
         partner, remedy = self._grant.partner, "authorise the app again and set its refresh_token"
         if begun is None:
-            sentence = f"{partner} gave no token for this app and refresh token; {remedy}"
+            sentence = (
+                f"{partner} gave no token for this app, its secret and refresh token; correct the "
+                f"secret, or {remedy}"
+            )
         else:
             since = datetime.fromtimestamp(begun, UTC)
             sentence = (

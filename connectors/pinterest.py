@@ -69,7 +69,8 @@ class PinterestConnector(Connector[PinterestSettings]):
         return self.settings.app_id
 
     def check(self) -> None:
-        """See `Connector.check`."""
+        """See `Connector.check`: app and token are taken, and may see the account's lists."""
+        self._tokens.prove(self.client)
         next(pages(self.client, f"{self._account}/customer_lists", "1"), None)
 
     def ensure_audience(self, audience: AudienceRequest) -> str:

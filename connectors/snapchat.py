@@ -83,7 +83,8 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         return None if days is None else timedelta(days=max(days / 2, days - MARGIN))
 
     def check(self) -> None:
-        """See `Connector.check`: the token is taken and may see the ad account's segments."""
+        """See `Connector.check`: app and token are taken, and may see the ad account's segments."""
+        self._tokens.prove(self.client)
         self._call("GET", self._segments, params={"limit": "1"})
 
     def ensure_audience(self, audience: AudienceRequest) -> str:

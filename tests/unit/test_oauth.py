@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -206,6 +207,52 @@ def test_a_refusal_says_what_to_do(clock: list[float]) -> None:
         assert "interrupted" not in str(caught.value)
     partner.refusal = None
     assert tokens.current(partner) == "access-4"
+
+
+def test_a_wrong_secret_is_found_while_a_token_is_good(clock: list[float]) -> None:
+    """By whoever asks for a proof; all others go on with what is kept, and nothing is lost."""
+    partner, secret = Partner(), SecretStr("a typing error")
+    _tokens().current(partner)
+    partner.refusal = answered({"error": "invalid_client"}, 401)
+    wrong = _tokens(client_secret=secret)
+    assert wrong.current(partner) == "access-1"
+    for _ in range(2):
+        with pytest.raises(AuthenticationError, match="correct the secret, or authorise"):
+            wrong.prove(partner)
+    assert wrong.current(partner) == "access-1"
+    partner.refusal = None
+    right = _tokens()
+    right.prove(partner)
+    assert right.current(partner) == "access-1"
+
+
+@pytest.mark.parametrize(("replaces", "renewals"), [(False, 4), (True, 2)])
+def test_a_proof_costs_no_refresh_token(clock: list[float], replaces: bool, renewals: int) -> None:
+    """Where a renewal would replace it, the secret that the token was got with is proof enough."""
+    partner = Partner()
+    partner.replaces = replaces
+    for _ in range(3):
+        _tokens().prove(partner)
+    clock[0] += 31 * DAY
+    _tokens().prove(partner)
+    assert partner.renewals == renewals
+    assert _tokens().current(partner) == f"access-{renewals}"
+
+
+def test_a_secret_that_was_changed_at_the_partner_is_proved(clock: list[float]) -> None:
+    """With a renewal, which keeps the mark of the new one; so does a token kept in former times."""
+    partner = Partner()
+    _tokens().current(partner)
+    fresh = _tokens(client_secret=SecretStr("new secret"))
+    fresh.prove(partner)
+    fresh.prove(partner)
+    assert (partner.renewals, fresh.current(partner)) == (2, "access-2")
+    ((name, kept),) = partner.credentials.items()
+    partner.credentials[name] = re.sub(r', "mark": "\w+"', "", kept)
+    assert partner.credentials[name] != kept
+    assert _tokens().current(partner) == "access-2"
+    _tokens().prove(partner)
+    assert partner.renewals == 3
 
 
 def test_a_new_grant_begins_anew(clock: list[float]) -> None:

@@ -110,6 +110,19 @@ def test_a_removal_is_as_the_reference_says() -> None:
     assert (receipt.accepted, receipt.pending) == (2, False)
 
 
+def test_check_proves_another_secret_and_costs_no_refresh_token_otherwise() -> None:
+    """A renewal replaces the refresh token, so only a secret that was changed makes one."""
+    nothing = answered({"items": []})
+    connector, partner = _started(nothing, nothing, nothing)
+    connector.check()
+    connector.check()
+    assert len(partner.requests) - len(partner.uploads) == 1
+    changed, _ = _started(app_secret="another")
+    changed.client = partner
+    changed.check()
+    assert len(partner.requests) - len(partner.uploads) == 2
+
+
 def test_a_token_is_renewed_as_the_reference_says() -> None:
     """HTTP Basic and a form; older apps say that theirs is a continuous token."""
     for continuous in (False, True):

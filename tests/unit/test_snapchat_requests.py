@@ -276,6 +276,15 @@ def test_check_looks_at_the_segments() -> None:
     assert (sent.method, sent.url, sent.params) == ("GET", SEGMENTS, {"limit": "1"})
 
 
+def test_check_proves_the_secret_though_a_token_is_good() -> None:
+    """A renewal costs nothing at Snapchat."""
+    connector, partner = _started(_listed(), _listed())
+    connector.check()
+    connector.check()
+    renewals = [sent for sent in partner.requests if b"refresh_token" in (sent.body or b"")]
+    assert len(renewals) == 2
+
+
 @pytest.mark.parametrize(
     ("target", "upload", "status", "usable"),
     [
