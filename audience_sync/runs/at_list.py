@@ -166,8 +166,7 @@ class AtList:
             self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
         if removed.pending or (self.removal.unanswered and not whole):
             self._note(self._told(removed, before=before, through=self.head))
-            again = self.asking.again(self.removal)
-            return Step(sent=self.head, acknowledged=self.head, again=again)
+            return Step(sent=self.head, acknowledged=self.head, again=self._again())
         if not self.alone:
             self._note(self._told(removed, through=self.head))
             return Step(sent=self.head, acknowledged=self.head, again=_BUSY)
@@ -196,11 +195,14 @@ class AtList:
         """None of these is on the list; whoever was taken off before may wait for the answer."""
         if not self.removal.unanswered:
             return self._rid(self.head)
-        told = self.removal
-        if told.through < self.head or each:
-            told = told.with_nobody(self._before(each), self.head)
-            self._note(told)
-        return Step(sent=self.head, acknowledged=self.head, again=self.asking.again(told))
+        if self.removal.through < self.head or each:
+            self._note(self.removal.with_nobody(self._before(each), self.head))
+        return Step(sent=self.head, acknowledged=self.head, again=self._again())
+
+    def _again(self) -> float:
+        """Seconds until the partner is asked, or a run ends whose books wait for what it said."""
+        again, known = self.asking.again(self.removal), self.books.known
+        return min(again, _BUSY) if self.removal.sure(known) > known else again
 
     def _before(self, each: Mapping[int, Bytes]) -> int:
         """After which withdrawal those come of whom the list is told now."""

@@ -557,6 +557,25 @@ def test_who_was_sent_anew_while_an_answer_came_is_not_forgotten(world: Withdraw
     assert digest("p1@example.com") not in world.partner.holds
 
 
+def test_books_that_a_run_holds_are_put_right_soon_after_it(world: WithdrawnWorld) -> None:
+    """The partner has answered: nobody asks it again, and seconds after the run all is over."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    answer(world, world.partner.removals)
+    lease = world.ledger.take_lease("vip/memory-1", "a run", 60.0)
+    asked = len(world.partner.questions)
+    for _ in range(3):
+        assert (world.lane_works().again or 60.0) <= 10.0
+    assert world.states() == [ACKNOWLEDGED]
+    world.ledger.release_lease(lease)
+    world.lane_works()
+    assert world.states() == [CONFIRMED]
+    assert len(world.partner.questions) == asked + 1
+    assert world.held() == world.partner.holds
+
+
 def test_a_removal_that_failed_after_all_is_sent_again(world: WithdrawnWorld) -> None:
     """The partner's last word counts, and it is not believed twice."""
     world.ran()
