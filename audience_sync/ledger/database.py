@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from audience_sync.errors import AwayError, ConfigurationError, StateError
+from audience_sync.ledger.compiled import COMPILED
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -203,7 +204,12 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         raise StateError(
             f"the ledger's database cannot be used: {_REMEDIES['SQLITE_CANTOPEN']}"
         ) from None
-    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE}, hide_parameters=True)
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": PATIENCE},
+        execution_options={"compiled_cache": COMPILED},
+        hide_parameters=True,
+    )
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -234,5 +240,6 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         pool_size=8,
         max_overflow=16,
         connect_args={"connect_timeout": _CONNECT_TIMEOUT},
+        execution_options={"compiled_cache": COMPILED},
         hide_parameters=True,
     )

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from ledger_contract.builders import batch, line, run
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from audience_sync.errors import ConfigurationError, StateError
 from audience_sync.ledger import database
@@ -63,6 +64,23 @@ def test_a_current_ledger_opens_without_alembic(path: Path, ledger: Ledger) -> N
     )
 
     subprocess.run([sys.executable, "-c", code, f"sqlite:///{path}"], check=True)  # noqa: S603 - ourselves
+
+
+def test_what_one_ledger_compiled_serves_the_next(
+    path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker opens one for every task, and would compile the same statements for each."""
+    ledger.create_run(run(), [batch()])
+    assert ledger.runs() == [run()]
+    ledger.close()
+
+    def compiles(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a statement is compiled a second time")
+
+    monkeypatch.setattr(SQLCompiler, "__init__", compiles)
+    with Ledger.open(f"sqlite:///{path}") as again:
+        again.create_run(run(id="r2"), [batch()])
+        assert len(again.runs()) == 2
 
 
 def test_an_intent_outlives_a_power_cut(ledger: Ledger) -> None:
