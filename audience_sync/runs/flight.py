@@ -12,7 +12,7 @@ from audience_sync.errors import StateError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import RemoteList, Run, RunState
-from audience_sync.membership.digests import partition_of, present
+from audience_sync.membership.digests import Bytes, partition_of, present
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import DOUBTFUL, EXPIRED
 from audience_sync.membership.location import StateLocation
@@ -52,16 +52,22 @@ class Watch:
 
     def flights(self, targets: Sequence[Target], now: datetime) -> list[Flight]:
         """Every canary on every list."""
-        return [flight for target in targets for flight in self._of(target, now)]
+        known: dict[tuple[str, ...], Bytes] = {}  # most lists have the same canaries
+        found: list[Flight] = []
+        for target in targets:
+            names = tuple(canary.name for canary in target.canaries)
+            if names and names not in known:
+                known[names] = self._keys(target.canaries)
+            found += self._of(target, known[names], now) if names else ()
+        return found
 
-    def _of(self, target: Target, now: datetime) -> Iterator[Flight]:
-        if not target.canaries:
-            return
+    def _keys(self, canaries: tuple[Canary, ...]) -> Bytes:
+        written = written_canaries(canaries, set(self.identity.items()))
+        return identities(written, dict(self.identity))
+
+    def _of(self, target: Target, keys: Bytes, now: datetime) -> Iterator[Flight]:
         remote = self.ledger.remote_list(target.audience, target.destination)
         last = self.ledger.last_run(target.audience, target.destination, _DONE)
-        keys = identities(
-            written_canaries(target.canaries, set(self.identity.items())), dict(self.identity)
-        )
         for row, canary in enumerate(target.canaries):
             key = keys[row : row + 1]
             try:
@@ -72,9 +78,7 @@ class Watch:
             else:
                 yield self._judged(canary, target, last, state, since, now)
 
-    def _held(
-        self, remote: RemoteList, key: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
-    ) -> tuple[int | None, datetime | None]:
+    def _held(self, remote: RemoteList, key: Bytes) -> tuple[int | None, datetime | None]:
         manifest = Manifest.of(remote.manifest)
         membership = Membership(self.location, self.keyring, manifest)
         partition = int(partition_of(key, manifest.partitions)[0])
