@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_template import spare_migrations
 from redteam.attack import Attack, attacked
 from redteam.target import environment
 from shop import Shop, new_shop, people
 
+from audience_sync import plugins
 from audience_sync.delivery import client
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.sandbox import RunningSandbox, running_sandbox
@@ -35,6 +37,16 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries happen as always, without the pauses between them."""
     hasty = partial(HttpPartnerClient, sleep=lambda _seconds: None)
     monkeypatch.setattr(client, "HttpPartnerClient", hasty)
+
+
+_entry_points = cache(plugins.entry_points)  # nothing is installed meanwhile
+
+
+@pytest.fixture(autouse=True)
+def _no_repeating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would come out the same for each command, or each new shop, is found out once."""
+    monkeypatch.setattr(plugins, "entry_points", _entry_points)
+    spare_migrations(monkeypatch)
 
 
 @pytest.fixture

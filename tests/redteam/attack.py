@@ -42,9 +42,14 @@ def command_names() -> frozenset[str]:
 
 
 @cache
+def _commands() -> Any:
+    return get_command(application())
+
+
+@cache
 def takes_json(words: tuple[str, ...]) -> bool:
     """Whether a command prints JSON where it is asked to."""
-    command: Any = get_command(application())
+    command = _commands()
     for word in words:
         command = getattr(command, "commands", {}).get(word, command)
     return any("--json" in option.opts for option in command.params)

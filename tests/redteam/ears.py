@@ -96,6 +96,9 @@ def listening(folder: Path) -> Iterator[Ears]:
     root.setLevel(logging.DEBUG)
     vars(root)["setLevel"] = lambda _level: None  # journal.set_up would make libraries silent
     before = loud()
+    others = {other: other.level for other in root.handlers if other is not handler}
+    for other in others:  # pytest's would write down all of it, too
+        other.setLevel(logging.CRITICAL)
     _hear_for_ever()
     _WATCHING.append(ears)
     try:
@@ -105,6 +108,8 @@ def listening(folder: Path) -> Iterator[Ears]:
         del vars(root)["setLevel"]
         root.setLevel(level)
         root.removeHandler(handler)
+        for other, kept in others.items():
+            other.setLevel(kept)
         for name, was in before.items():
             logging.getLogger(name).setLevel(was)
 
