@@ -22,8 +22,9 @@ from audience_sync.connector import (
     Receipt,
     Recipient,
     Statistics,
-    TemporaryPartnerError,
     Upload,
+    explain_page,
+    page_changed_nothing,
 )
 from connectors._google_lists import SMALLEST_USABLE, Lists
 from connectors._google_settings import GoogleSettings
@@ -167,14 +168,15 @@ class GoogleConnector(Connector[GoogleSettings]):
         self._tokens.forget()
         return True
 
+    def changed_nothing(self, answer: Answer) -> bool:
+        """See `Connector.changed_nothing`; a web page is not Google's word."""
+        return super().changed_nothing(answer) if answer.is_json else page_changed_nothing(answer)
+
     def explain(self, answer: Answer) -> PartnerError | None:
         """See `Connector.explain`; the reason in the details decides, then the status word."""
-        try:
-            found = answer.json()
-        except TemporaryPartnerError as unread:
-            return super().explain(answer) or unread
+        found = answer.json() if answer.is_json else None
         if not isinstance(found, dict):
-            return TemporaryPartnerError("Google's answer cannot be read; try again", answer.status)
+            return explain_page(answer)
         if "error" not in found:
             return super().explain(answer)
         fallback = super().explain(answer)

@@ -23,6 +23,8 @@ from audience_sync.connector import (
     Statistics,
     TemporaryPartnerError,
     Upload,
+    explain_page,
+    page_changed_nothing,
 )
 from connectors import _meta_audiences as audiences
 from connectors._meta_graph import Graph
@@ -35,12 +37,12 @@ from connectors._meta_words import (
     SLOW_FROM,
     SLOWEST,
     TERMS,
-    TOO_LARGE,
     explained,
     leaves_doubt,
     usage,
 )
 
+SORRY = 400  # HTTP, with which a sick server of Meta's sends a web page, too
 OWN_IDS = 90  # days that Meta remembers an external id
 
 
@@ -146,15 +148,16 @@ class MetaConnector(Connector[MetaSettings]):
 
     def changed_nothing(self, answer: Answer) -> bool:
         """See `Connector.changed_nothing`; Meta's troubles of its own come as HTTP 400, too."""
+        if not answer.is_json:
+            return page_changed_nothing(answer)
         return super().changed_nothing(answer) and not leaves_doubt(self.explain(answer))
 
     def explain(self, answer: Answer) -> PartnerError | None:
         """See `Connector.explain`; Meta's code decides, since throttles come as HTTP 400."""
-        try:
-            found = answer.json()
-        except TemporaryPartnerError as unread:
-            # A web page is what a sick server of Meta sends, with any status.
-            return super().explain(answer) if answer.status in (401, 404, TOO_LARGE) else unread
+        if not answer.is_json:
+            sorry = TemporaryPartnerError("Meta answered with a web page; try again", SORRY)
+            return sorry if answer.status == SORRY else explain_page(answer)
+        found = answer.json()
         failed = isinstance(found, dict) and ("error" in found or found.get("success") is False)
         if not failed:
             return super().explain(answer)

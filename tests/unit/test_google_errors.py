@@ -230,6 +230,9 @@ def test_a_quota_names_its_wait(
         (b'{"requestId": "12', 200, AGAIN),
         (b"[]", 200, AGAIN),
         (b"", 401, STOP),
+        *((b"<html>no</html>", status, STOP) for status in (400, 403, 404, 405, 407, 411)),
+        *((b"<html>later</html>", status, AGAIN) for status in (408, 425, 429)),
+        (b"[]", 404, STOP),
         (b"<html>too large</html>", 413, NO),
     ],
 )
@@ -238,6 +241,14 @@ def test_what_is_not_googles_json_is_somebody_else(
 ) -> None:
     """A web page or a piece of an answer comes from something in trouble on the way."""
     assert type(_explained(answered(body, status))) is wanted
+
+
+def test_a_web_page_is_no_proof() -> None:
+    """Nobody knows what stood behind it, but where it says that the request is too large."""
+    statuses = (400, 401, 403, 404, 408, 413, 429, 503)
+    proofs = [CONNECTOR.changed_nothing(answered(b"<html>Sorry</html>", s)) for s in statuses]
+    assert proofs == [status in (401, 413) for status in statuses]
+    assert CONNECTOR.changed_nothing(answered({"error": {"status": "NOT_FOUND"}}, 404))
 
 
 def test_a_success_is_no_error() -> None:

@@ -149,8 +149,12 @@ def test_a_trouble_of_metas_own_is_no_proof(error: dict[str, Any], proof: bool) 
 
 
 def test_a_web_page_is_no_proof() -> None:
-    """Nobody knows what stood behind it."""
-    assert not CONNECTOR.changed_nothing(answered(b"<html>Sorry</html>", 400))
+    """Nobody knows what stood behind it, but where it says that the request is too large."""
+    proofs = [CONNECTOR.changed_nothing(answered(b"<html>Sorry</html>", s)) for s in PAGES]
+    assert proofs == [status in (401, 413) for status in PAGES]
+
+
+PAGES = (400, 401, 403, 404, 405, 408, 413, 429, 503)
 
 
 def test_success_false_is_no_success() -> None:
@@ -169,6 +173,8 @@ def test_success_false_is_no_success() -> None:
         (b'{"id": "2385', 200, AGAIN),
         (b"", 502, AGAIN),
         (b"", 401, STOP),
+        *((b"<html>no</html>", status, STOP) for status in (403, 404, 405, 407, 410, 451)),
+        *((b"<html>later</html>", status, AGAIN) for status in (408, 425, 429)),
         (b"<html>too large</html>", 413, NO),
     ],
 )
