@@ -65,6 +65,13 @@ class FannedWorld(World):
             now=self.now,
         )
 
+    def definition(self) -> str:
+        """What tells a job that the project is still the same; here it knows many partners."""
+        self.partners = frozenset({"meta", "google", "tiktok", "pinterest", "x"})
+        self.targets = [self.target]
+        wanted = self.wanted([[self.target.audience, self.target.destination]], self.time)
+        return str(self._starter().stages._definition(wanted))
+
     def begin(self, targets: Sequence[Target]) -> tuple[list[Outcome], list[PieceRef]]:
         """Begin a job for these lists."""
         self.targets = list(targets)
