@@ -137,7 +137,13 @@ class Lane:
         first = min(row.sequence for row in rows)
         open_ones = self.ledger.withdrawals(after=first - 1, through=head)
         found = {one.sequence: one for one in open_ones}
-        changed = [self._moved(row, found[row.sequence], steps) for row in rows]
+        theirs = {one.sequence: {one.sequence} for one in open_ones}
+        for one in open_ones:  # what the source has of its customers, or had so far
+            if one.parent in theirs:
+                theirs[one.parent].add(one.sequence)
+        changed = [
+            self._moved(row, found[row.sequence], theirs[row.sequence], steps) for row in rows
+        ]
         self.ledger.save_withdrawal_deliveries(changed)
 
     def _tried(self, remote: RemoteList, head: int) -> Step:
@@ -173,17 +179,24 @@ class Lane:
         return Step(acknowledged=took, reason=reason, again=again, failed=reason is not None)
 
     def _moved(
-        self, row: WithdrawalDelivery, withdrawal: Withdrawal, steps: Sequence[Step]
+        self,
+        row: WithdrawalDelivery,
+        withdrawal: Withdrawal,
+        theirs: set[int],
+        steps: Sequence[Step],
     ) -> WithdrawalDelivery:
-        """A delivery as its lists leave it."""
+        """A delivery as its lists leave it; `theirs` are the sequences that name its people."""
         now, reasons = self.now(), [step.reason for step in steps if step.reason]
-        if withdrawal.customers and withdrawal.resolved_by is None:
-            later = now + timedelta(seconds=_FIRST_PAUSE)
-            reason = "it waits until the customers can be read"
-            return replace(row, next_attempt_at=later, attempts=row.attempts + 1, reason=reason)
         through = max(withdrawal.sequence, withdrawal.resolved_by or 0)
-        theirs = {withdrawal.sequence, withdrawal.resolved_by}
         sent = any(step.sent >= through and theirs & step.named for step in steps)
+        if withdrawal.customers and withdrawal.resolved_by is None:
+            return replace(
+                row,
+                sent_at=row.sent_at or (now if sent else None),
+                next_attempt_at=now + timedelta(seconds=_FIRST_PAUSE),
+                attempts=row.attempts + 1,
+                reason="it waits until the customers can be read",
+            )
         taken = all(step.acknowledged >= through for step in steps)
         cleared = all(step.cleared >= through for step in steps)
         state = WithdrawalState.QUEUED

@@ -78,6 +78,8 @@ def test_whoever_stands_in_a_good_row_leaves_at_once(world: CsvWorld) -> None:
     assert world.lane_works().open == 0
     assert world.states() == [WithdrawalState.CONFIRMED]
     assert [one.missing for one in world.ledger.withdrawals() if one.customers] == [0]
+    [row] = world.ledger.withdrawal_deliveries()
+    assert row.sent_at is not None  # somebody was held, and it is told so
 
 
 def test_whoever_stands_in_the_broken_row_is_not_missing(world: CsvWorld) -> None:
