@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -62,14 +63,32 @@ class StrictPartner(MemoryPartner):
         self.fault("after", "delete")
 
 
-def strict(policy: OnRefusedRemoval, world: World | None = None, *, least: int = 9) -> World:
-    """Six people on a list that is too small for anybody to leave."""
-    here = World(fast_folder(), partitions=2) if world is None else world
+@cache
+def _six() -> World:
+    """Six people who were delivered; to copy."""
+    here = World(fast_folder(), partitions=2)
     here.partner = StrictPartner()
-    here.policy = policy
     here.write(PEOPLE)
     here.ran()
-    here.partner.least = least
+    here.ledger.close()
+    return here
+
+
+def strict(policy: OnRefusedRemoval, kind: type[World] = World, *, least: int = 9) -> World:
+    """Six people on a list that is too small for anybody to leave."""
+    return _again(_six(), policy, kind, least)
+
+
+def _again(
+    before: World, policy: OnRefusedRemoval, kind: type[World] = World, least: int = 9
+) -> World:
+    """The same world once more."""
+    folder = fast_folder()
+    shutil.copytree(before.folder, folder, dirs_exist_ok=True)
+    here = kind(folder, partitions=2)
+    here.partner, here.policy, here.time = StrictPartner(), policy, before.time
+    here.partner.holds, here.partner.least = set(before.partner.holds), least
+    here.partner.lists = list(before.partner.lists)
     return here
 
 
@@ -197,9 +216,9 @@ def test_who_was_on_the_list_for_too_long_does_not_come_back(policy: OnRefusedRe
 @pytest.mark.parametrize("policy", [EMPTY, DELETE])
 def test_nor_does_it_when_a_withdrawal_takes_the_list_away(policy: OnRefusedRemoval) -> None:
     """Whoever left by age before is still noted in the books; who withdrew is noted nowhere."""
-    here = strict(policy, WithdrawnWorld(fast_folder()))
+    here = strict(policy, WithdrawnWorld)
     assert isinstance(here, WithdrawnWorld)
-    here.policy, here.partner.least = policy, 0
+    here.partner.least = 0
     here.time += timedelta(days=30)
     here.write([*PEOPLE, NEWCOMER, PEOPLE[0] | {"email": "p8@example.com"}])
     here.ran()
@@ -254,27 +273,18 @@ def _mortal(here: World, when: int, patched: pytest.MonkeyPatch) -> list[int]:
     return left
 
 
-def _again(before: World) -> World:
-    folder = fast_folder()
-    shutil.copytree(before.folder, folder, dirs_exist_ok=True)
-    here = World(folder, partitions=1)
-    here.partner, here.policy, here.time = StrictPartner(), before.policy, before.time
-    here.partner.holds, here.partner.least = set(before.partner.holds), 9
-    return here
-
-
 @pytest.mark.parametrize(
     ("policy", "end"), [(EMPTY, "resume"), (DELETE, "resume"), (EMPTY, "cancel")]
 )
 def test_a_kill_at_any_moment_leaves_the_truth(policy: OnRefusedRemoval, end: str) -> None:
     """Between escalation and settlement, too: gone on with, or given up, nobody is lost."""
-    before = strict(policy, World(fast_folder(), partitions=1))
+    before = strict(policy)
     before.write(REFUSED)
     run = before.ran(deliver=False)
     before.ledger.close()
     moments = 0
     for when in range(5, 100):  # the run is approved before
-        here = _again(before)
+        here = _again(before, policy)
         with pytest.MonkeyPatch.context() as patched:
             left = _mortal(here, when, patched)
             try:
@@ -501,8 +511,8 @@ def test_a_run_that_many_workers_deliver_escalates_as_well(
 ) -> None:
     """Whoever met the refusal ends the run; away meanwhile, one process goes on with it alone."""
     monkeypatch.setattr(delivering, "BATCHES", 0)
-    here = FannedWorld(fast_folder())
-    strict(DELETE, here)
+    here = strict(DELETE, FannedWorld)
+    assert isinstance(here, FannedWorld)
     here.write(REFUSED)
     away = [TemporaryPartnerError("not now", 503)]
 
@@ -537,7 +547,7 @@ def test_only_who_withdrew_is_told_of_when_a_list_is_emptied() -> None:
             told.append({c for row in members.rows(members.kinds) for c in row if c})
             return Receipt(accepted=len(members))
 
-    here = strict(EMPTY, WithdrawnWorld(fast_folder()))
+    here = strict(EMPTY, WithdrawnWorld)
     assert isinstance(here, WithdrawnWorld)
     here.partner.__class__ = Telling
     here.withdraw(email="p0@example.com")
