@@ -13,7 +13,8 @@ from audience_sync.errors import AudienceSyncError
 from audience_sync.fanning import Opened
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Event, Run, RunState, TransferLine
-from audience_sync.ledger.withdrawals import Withdrawal, WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.runs.subject import Findings, Person, Subjects
 from audience_sync.runs.traces import prints_of
 from audience_sync.runs.withdraw import WithdrawalRequest

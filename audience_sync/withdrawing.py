@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.holder import alive, this_process
-from audience_sync.ledger.withdrawals import WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs.clock import Clocked, clocked, overdue_lines
 from audience_sync.runs.escalation import escalation_of
 from audience_sync.runs.lane import Lane, Worked

@@ -12,7 +12,7 @@ import polars as pl
 from pipeline_world import World, digest
 
 from audience_sync.connector import Members, Receipt, Upload
-from audience_sync.ledger.withdrawals import WithdrawalDelivery, WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
 from audience_sync.runs.resolve import Resolver

@@ -12,6 +12,7 @@ from audience_sync.ledger.jobs import Jobs
 from audience_sync.ledger.leases import Leases
 from audience_sync.ledger.list_removals import ListRemovals
 from audience_sync.ledger.lists import RemoteLists
+from audience_sync.ledger.receiving import Receiving
 from audience_sync.ledger.reported import ReportedLines
 from audience_sync.ledger.retained import Retained
 from audience_sync.ledger.runs import Runs
@@ -19,6 +20,8 @@ from audience_sync.ledger.schedules import Schedules
 from audience_sync.ledger.schema import migrate, prepare, version
 from audience_sync.ledger.traces import Traces
 from audience_sync.ledger.transfer_log import TransferLog
+from audience_sync.ledger.watched import Watched
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalDeliveries
 from audience_sync.ledger.withdrawal_files import WithdrawalFiles
 from audience_sync.ledger.withdrawals import Withdrawals
 
@@ -37,7 +40,10 @@ class Ledger(
     Intake,
     Traces,
     Withdrawals,
+    Receiving,
+    WithdrawalDeliveries,
     WithdrawalFiles,
+    Watched,
     ListRemovals,
 ):
     """Runs, leases, lists, fingerprints, jobs, order lines, the transfer log and what came in.

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database
 from audience_sync.ledger.list_removals import removals
+from audience_sync.ledger.receiving import keys
 from audience_sync.ledger.records import JobState, LineState, RunState
 from audience_sync.ledger.runs import ENDED
 from audience_sync.ledger.tables import (
@@ -25,7 +26,8 @@ from audience_sync.ledger.tables import (
     runs,
     schedules,
 )
-from audience_sync.ledger.withdrawals import deliveries, keys, withdrawals
+from audience_sync.ledger.withdrawal_deliveries import deliveries
+from audience_sync.ledger.withdrawals import withdrawals
 
 _MARKED_FOR = timedelta(days=30)  # until a fingerprint expires; see `Suppression`
 _DELIVERED = (RunState.DELIVERED, RunState.CONFIRMED)

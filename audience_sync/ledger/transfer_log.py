@@ -16,6 +16,7 @@ from audience_sync.ledger.chain import Head, check, seal
 from audience_sync.ledger.checkpoints import read_all
 from audience_sync.ledger.database import Clock, Database, storable
 from audience_sync.ledger.leases import fence
+from audience_sync.ledger.receiving import OvertakenError, refuse_overtaken
 from audience_sync.ledger.records import (
     Batch,
     Event,
@@ -31,7 +32,6 @@ from audience_sync.ledger.tables import checkpoints
 from audience_sync.ledger.tables import transfer_log as log
 from audience_sync.ledger.tables import transfer_log_head as head
 from audience_sync.ledger.trail import Trail
-from audience_sync.ledger.withdrawals import OvertakenError, refuse_overtaken
 
 PAGE = 1_000  # lines in memory at a time
 _LINE_FIELDS = tuple(field.name for field in fields(TransferLine))

@@ -27,11 +27,8 @@ from audience_sync.ledger.records import (
     Lease,
     RemoteList,
 )
-from audience_sync.ledger.withdrawals import (
-    Withdrawal,
-    WithdrawalDelivery,
-    WithdrawalState,
-)
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
+from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.at_list import SOON, AtList, Step

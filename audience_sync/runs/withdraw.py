@@ -17,7 +17,8 @@ from audience_sync.customers.policy import microseconds
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.withdrawals import OvertakenError, Withdrawal
+from audience_sync.ledger.receiving import OvertakenError
+from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.digests import Bytes, Mask, match
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from audience_sync.errors import ConfigurationError
-from audience_sync.ledger.withdrawals import Withdrawal, Withdrawals, WithdrawalState
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.ledger.withdrawals import Withdrawal
 
 _WAY = tuple(WithdrawalState)  # in the order in which they are reached
 
 
-def progress_of(ledger: Withdrawals, ids: Sequence[str]) -> dict[str, Any]:
+def progress_of(ledger: Ledger, ids: Sequence[str]) -> dict[str, Any]:
     """The state of each destination that they go to: of several withdrawals the least far one.
 
     Withdrawals whose time in the ledger is over are done; of whom nobody holds is so at once.
@@ -27,7 +29,7 @@ def progress_of(ledger: Withdrawals, ids: Sequence[str]) -> dict[str, Any]:
     return {"done": done, "destinations": {name: states[name].value for name in sorted(states)}}
 
 
-def _known(ledger: Withdrawals, name: str) -> Withdrawal | None:
+def _known(ledger: Ledger, name: str) -> Withdrawal | None:
     try:
         return ledger.withdrawal(name)
     except ConfigurationError:

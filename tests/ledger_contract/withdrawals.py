@@ -11,11 +11,9 @@ from ledger_contract.builders import NOON, Clock, LedgerContract
 from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.list_removals import ListRemoval, Unanswered
-from audience_sync.ledger.withdrawals import (
-    OvertakenError,
-    Withdrawal,
-    WithdrawalState,
-)
+from audience_sync.ledger.receiving import OvertakenError
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.ledger.withdrawals import Withdrawal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -161,7 +159,7 @@ class WithdrawalsContract(LedgerContract):
         self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each as it is alone: what was confirmed stays, and so does when it was first sent."""
-        monkeypatch.setattr("audience_sync.ledger.withdrawals._WRITTEN_AT_ONCE", 100)
+        monkeypatch.setattr("audience_sync.ledger.withdrawal_deliveries._AT_ONCE", 100)
         ledger.receive_withdrawals(
             [withdrawal("w1"), withdrawal("w2")],
             {"w1": [f"d{n:03}" for n in range(250)], "w2": ["a"]},

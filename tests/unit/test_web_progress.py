@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.withdrawals import Withdrawal, WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.web.progress import progress_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from withdrawn_world import WithdrawnWorld, written
 from audience_sync.connector import Connector, Members, Receipt, Rejection
 from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPartnerError
 from audience_sync.ledger.records import Event, Operation, RunState
-from audience_sync.ledger.withdrawals import WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.membership.held import Membership
 from audience_sync.runs import resolve, screen
 from audience_sync.runs.escalation import OnRefusedRemoval

@@ -38,13 +38,13 @@ def test_what_is_done_is_nowhere_a_row_of_python(
 ) -> None:
     """Neither a plan nor the watch nor a question of somebody reads all of them one by one."""
     made: list[int] = []
-    usual = room._withdrawal
+    usual = room.read_withdrawal
 
     def counted(row: Any) -> room.Withdrawal:
         made.append(row.sequence)
         return usual(row)
 
-    monkeypatch.setattr(room, "_withdrawal", counted)
+    monkeypatch.setattr(room, "read_withdrawal", counted)
     world.ran()
     standing = Standing(world.ledger, world.location, world.keyring)
     assert standing.naming(np.zeros((1, 32), dtype=np.uint8)) == []

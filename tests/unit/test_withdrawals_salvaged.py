@@ -12,7 +12,7 @@ import pytest
 from pipeline_world import COLUMNS, granted
 from withdrawn_world import WithdrawnWorld, written
 
-from audience_sync.ledger.withdrawals import WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs.targets import Selection
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(4)]
