@@ -19,6 +19,7 @@ from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Leaving, Removed, Remover, leaving, without_carried
+from audience_sync.runs.transfer import UnaccountedError
 from audience_sync.runs.under_way import UnderWay
 
 if TYPE_CHECKING:
@@ -145,10 +146,13 @@ class AtList:
         try:
             return remover.remove(link, remote, off, self.held, self.lease)
         except RefusedError as error:
-            if not self.alone or self.under_way.runs:
+            if not self.alone or self.under_way.runs or isinstance(error, UnaccountedError):
                 raise
+            if self.lane.escalation.decided(remote):  # first: it may end at any moment
+                self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
+            on, there = self.books.remote, self.books.membership()
             return self.lane.escalation.escalate(
-                remover, link, remote, self.books.membership(), error, self.held, self.lease
+                remover, link, on, there, error, self.held, self.lease
             )
 
     def _after(self, removed: Removed, held: Leaving, before: int) -> Step:
@@ -162,8 +166,6 @@ class AtList:
                 failed=True,
             )
         whole = removed.emptied or removed.gone
-        if whole and removed.pending:  # first: whoever asks counts on the doubt
-            self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
         if removed.pending or (self.removal.unanswered and not whole):
             self._note(self._told(removed, before=before, through=self.head))
             return Step(sent=self.head, acknowledged=self.head, again=self._again())

@@ -145,6 +145,10 @@ def test_who_granted_again_comes_back_whatever_the_lane_did(
     assert world.ran().reason == "nothing changed"
 
 
+def _cells(members: Members) -> set[str]:
+    return {cell for row in members.rows(members.kinds) for cell in row if cell}
+
+
 def _lane_once(world: WithdrawnWorld) -> None:
     world.on_add = lambda: None
     world.lane_works()
@@ -738,6 +742,42 @@ class TestRefused:
         world.partner.pending = False
         world.ran()
         assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
+
+    def test_nobody_counts_as_held_whom_a_broken_emptying_perhaps_took(
+        self, world: WithdrawnWorld
+    ) -> None:
+        """The partner goes away in the middle of it: the next sync sends everybody again."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+        removed = count()
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            if len(members) < 3:
+                raise RefusedError("the audience would be too small", 400, "40002")
+            if next(removed):
+                raise TemporaryPartnerError("the partner is away")
+            world.partner.holds -= _cells(members)
+            return Receipt(accepted=len(members))
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        world.withdraw(email="p1@example.com")
+        world.lane_works()
+        vars(world.partner).pop("remove")  # as every partner does
+        assert 0 < len(world.partner.holds) < len(EVERYBODY)
+        world.ran()
+        assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
+
+    def test_a_plugin_that_counts_wrongly_empties_no_list(self, world: WithdrawnWorld) -> None:
+        """Its own mistake is no word of the partner's."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            return Receipt(accepted=len(members) + 1)
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        world.withdraw(email="p1@example.com")
+        assert world.lane_works().open == 1
+        assert len([line for line in world.log() if line.operation == "withdraw"]) == 2
+        assert world.held() == EVERYBODY
 
     @pytest.mark.parametrize("deletes", [True, False])
     def test_a_list_that_is_not_emptied_either_is_deleted(
