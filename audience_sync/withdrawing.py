@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.holder import alive, this_process
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
-from audience_sync.runs.clock import Clocked, clocked, overdue_lines
+from audience_sync.runs.clock import aged, overdue_lines
 from audience_sync.runs.escalation import escalation_of
 from audience_sync.runs.lane import Lane, Worked
 from audience_sync.runs.merging import Merger
@@ -111,12 +111,9 @@ class Withdrawing:
 
     def warn(self) -> None:
         """Say in the log what will miss its deadline, or has, before and after."""
-        for level, line in overdue_lines(self.clock()):
+        found = aged(self.lane.ledger, self.now(), self.deadline())
+        for level, line in overdue_lines(found):
             _log.log(level, "%s", line)
-
-    def clock(self) -> Clocked:
-        """Ages: the oldest open one, how long the others took, what is near its deadline."""
-        return clocked(self.lane.ledger, self.now(), self.deadline())
 
     def progress(self, withdrawals: Sequence[str]) -> Mapping[str, Any]:
         """Counts and states of some withdrawals, by their ids; nothing about anybody.

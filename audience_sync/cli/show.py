@@ -58,7 +58,7 @@ def status(
             print_jobs(jobs_under_way(app))
             _tell_interrupted(app, places)
             tell_alerts(app.canaries())
-            tell_clock(app, only_open=True)
+            tell_clock(clock_object(app), only_open=True)
         _tell_failures(outcomes)
     return codes.of_outcomes([o for o in outcomes if o.error is not None])
 

@@ -51,7 +51,7 @@ def withdrawals(
 
             print_json({"clock": clock, "open": _open(app), "by_http": _by_http(app)})
         else:
-            tell_clock(app)
+            tell_clock(clock)
             for one in _open(app, _SHOWN):
                 told = f": {one['reason']}" if one["reason"] else ""
                 print(f"  {one['withdrawal']}  {one['destination']}  {one['state']}{told}")
@@ -70,11 +70,10 @@ def clock_object(app: App) -> dict[str, Any]:
     return app.discretion.counts(found, "open", "near", "late", "acknowledged")
 
 
-def tell_clock(app: App, *, only_open: bool = False) -> None:
-    """The ages of withdrawals, for people; with `only_open` nothing where none is open."""
+def tell_clock(found: Mapping[str, Any], *, only_open: bool = False) -> None:
+    """The same, for people; with `only_open` nothing where none is open."""
     from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
 
-    found = clock_object(app)
     if count := found["open"]:
         oldest = "" if found["oldest"] is None else f", the oldest for {_span(found['oldest'])}"
         they = "withdrawal is on its" if count == 1 else "withdrawals are on their"

@@ -69,16 +69,14 @@ class Withdrawals(Database):
         with self._reading() as connection:
             return int(connection.execute(NEWEST).scalar_one())
 
-    def withdrawals(
-        self, *, after: int = 0, through: int | None = None, limit: int | None = None
-    ) -> list[Withdrawal]:
+    def withdrawals(self, *, after: int = 0, through: int | None = None) -> list[Withdrawal]:
         """Withdrawals by sequence, oldest first."""
         query = sa.select(withdrawals).where(withdrawals.c.sequence > after)
         if through is not None:
             query = query.where(withdrawals.c.sequence <= through)
-        query = query.order_by(withdrawals.c.sequence).limit(limit)
         with self._reading() as connection:
-            return [read_withdrawal(row) for row in connection.execute(query)]
+            found = connection.execute(query.order_by(withdrawals.c.sequence))
+            return [read_withdrawal(row) for row in found]
 
     def withdrawal(self, id: str) -> Withdrawal:  # noqa: A002 - the word of the command line
         """The withdrawal of this id."""

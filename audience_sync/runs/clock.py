@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from audience_sync.ledger.ledger import Ledger
@@ -15,42 +15,55 @@ _WARN_AT = 0.75  # of the deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clocked:
-    """Ages in seconds, over all destinations; counts are of withdrawals at destinations."""
+class Ages:
+    """Ages of open ones in seconds, over all destinations; counts are of them at destinations."""
 
     open: int
     near: int  # older than three quarters of the deadline
     late: int  # older than the deadline
     deadline: float
     oldest: float | None
-    p50: float | None  # from receipt to the partner's acknowledgement, of the last 30 days
-    p95: float | None
-    acknowledged: int  # of the last 30 days
     waiting_for: tuple[str, ...]  # destinations that the near and late ones wait for
 
 
-def clocked(ledger: Ledger, now: datetime, deadline: float) -> Clocked:
-    """How old withdrawals are now; those that a partner acknowledged no longer age."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocked(Ages):
+    """Beside them, how long others took until the partner acknowledged, of the last 30 days."""
+
+    p50: float | None
+    p95: float | None
+    acknowledged: int
+
+
+def aged(ledger: Ledger, now: datetime, deadline: float) -> Ages:
+    """How old open withdrawals are now; those that a partner acknowledged no longer age."""
     rows = ledger.withdrawal_deliveries(only_open=True)
     waiting = [row for row in rows if row.acknowledged_at is None]
     ages = {row: (now - row.received_at).total_seconds() for row in waiting}
-    taken = [
-        (row.acknowledged_at - row.received_at).total_seconds()
-        for row in ledger.withdrawal_deliveries(since=now - _WINDOW)
-        if row.acknowledged_at is not None
-    ]
     late = [row for row, age in ages.items() if age > deadline]
     near = [row for row, age in ages.items() if _WARN_AT * deadline < age <= deadline]
-    return Clocked(
+    return Ages(
         open=len(rows),
         near=len(near),
         late=len(late),
         deadline=deadline,
         oldest=max(ages.values(), default=None),
+        waiting_for=tuple(dict.fromkeys(row.destination for row in (*late, *near))),
+    )
+
+
+def clocked(ledger: Ledger, now: datetime, deadline: float) -> Clocked:
+    """The same with those that are done, which takes a look at all that the ledger keeps."""
+    taken = [
+        (row.acknowledged_at - row.received_at).total_seconds()
+        for row in ledger.withdrawal_deliveries(since=now - _WINDOW)
+        if row.acknowledged_at is not None
+    ]
+    return Clocked(
+        **asdict(aged(ledger, now, deadline)),
         p50=_share(taken, 0.50),
         p95=_share(taken, 0.95),
         acknowledged=len(taken),
-        waiting_for=tuple(dict.fromkeys(row.destination for row in (*late, *near))),
     )
 
 
@@ -61,7 +74,7 @@ def _share(seconds: list[float], share: float) -> float | None:
     return sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)]
 
 
-def overdue_lines(found: Clocked) -> Iterator[tuple[int, str]]:
+def overdue_lines(found: Ages) -> Iterator[tuple[int, str]]:
     """What is to be said of deadlines, with the level of the log."""
     hours = found.deadline / 3600
     places = ", ".join(found.waiting_for)
