@@ -11,7 +11,6 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 
 from audience_sync.app import App
 from audience_sync.errors import StateError
@@ -49,6 +48,8 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - half a second of every collection
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -56,20 +57,38 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def client(endpoint: str) -> Iterator[Any]:
+    """The driver itself, as another program would use it; making one takes longer than a test."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patched.delenv(name)
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
+            patched.setenv(name, value)
+        _forget_clients()
+        yield fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
 @pytest.fixture
-def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The driver itself, as another program would use it, on an empty bucket."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    files = fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
-    files.mkdir(BUCKET)
-    yield files
-    if files.exists(BUCKET):
-        files.rm(BUCKET, recursive=True)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+def anew() -> Iterator[None]:
+    """Who opens the store makes a client of its own, by the environment as it is then."""
+    _forget_clients()
+    yield
+    _forget_clients()
+
+
+@pytest.fixture
+def store(client: Any) -> Iterator[Any]:
+    """The same on an empty bucket."""
+    client.mkdir(BUCKET)
+    yield client
+    if client.exists(BUCKET):
+        client.rm(BUCKET, recursive=True)
 
 
 @pytest.fixture
@@ -254,23 +273,25 @@ def test_a_missing_bucket_is_said(store: Any) -> None:
     assert not store.exists("audience-sync-typing-error")
 
 
-def test_missing_credentials_are_said(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_said(
+    store: Any, anew: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the variables to set."""
     for name in KEYS:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(StateError, match="AWS_ACCESS_KEY_ID"):
         put(open_location(URL), "a/file")
 
 
-def test_a_store_that_is_away_is_said(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_is_said(
+    store: Any, anew: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without its address."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
     fresh = open_location(f"{URL}/away")
     fresh._files.retries = 1  # type: ignore[attr-defined]  # the same
     with pytest.raises(StateError, match="does not answer") as caught:
