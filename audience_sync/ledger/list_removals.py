@@ -53,7 +53,8 @@ class Unanswered:
 class ListRemoval:
     """What a list was told: all withdrawals up to `through`, the newest by this run and then.
 
-    `unanswered` are the removals of which it is not known that they are done, oldest first.
+    `unanswered` are the removals of which it is not known that they are done, oldest first. The
+    partner has `refused` so many in a row that it had taken, the last one for this `reason`.
     """
 
     audience: str
@@ -61,6 +62,8 @@ class ListRemoval:
     through: int = 0
     run: str = ""
     sent_at: datetime
+    refused: int = 0
+    reason: str | None = None
     unanswered: Sequence[Unanswered] = field(default_factory=tuple)
 
     def sure(self, known: int) -> int:
@@ -114,6 +117,8 @@ removals = sa.Table(
     sa.Column("through", sa.BigInteger, nullable=False),
     sa.Column("run", sa.Text, nullable=False),
     sa.Column("sent_at", Moment, nullable=False),
+    sa.Column("refused", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text),
     sa.Column("unanswered", sa.JSON, nullable=False),
 )
 

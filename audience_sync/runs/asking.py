@@ -27,14 +27,21 @@ class Asking:
 
     def ask(self, removal: ListRemoval) -> ListRemoval:
         """The same with what the partner says now; what failed is told to the list no more."""
-        through, left = removal.through, []
+        now, told = self.now(), removal
         for one in removal.unanswered:
-            after = self._asked(one) if self._due(one) else one
-            if after is None:
-                through = min(through, one.after)
+            if not one.references or (one.ask_at > now and not self.early):
+                continue
+            answers = {reference: self._answer(reference) for reference in one.references}
+            failed = [answer for answer in answers.values() if _failed(answer)]
+            left = tuple(name for name, answer in answers.items() if answer.pending)
+            if failed:
+                told = _refused(told, one, failed[0].reason)
+            elif left and now - one.sent_at > _PATIENCE:
+                told = _forgotten(told, one)
             else:
-                left.append(after)
-        return replace(removal, through=through, unanswered=tuple(left))
+                pause = max(ASK_AGAIN, (now - one.sent_at) / _OF_ITS_AGE)
+                told = _answered(told, one, replace(one, references=left, ask_at=now + pause))
+        return told
 
     def again(self, removal: ListRemoval) -> float:
         """The seconds until it is time to ask."""
@@ -42,33 +49,32 @@ class Asking:
         now = self.now()
         return max(0.0, (min(times, default=now + ASK_AGAIN) - now).total_seconds())
 
-    def _due(self, one: Unanswered) -> bool:
-        return bool(one.references) and (self.early or one.ask_at <= self.now())
-
-    def _asked(self, one: Unanswered) -> Unanswered | None:
-        """With the references that still wait; None where it is to be sent again."""
-        now = self.now()
-        answers = [(reference, self._answer(reference)) for reference in one.references]
-        if any(answer is not None and not _done(answer) for _, answer in answers):
-            return None
-        left = tuple(reference for reference, answer in answers if answer is not None)
-        if left and now - one.sent_at > _PATIENCE:
-            return None
-        pause = max(ASK_AGAIN, (now - one.sent_at) / _OF_ITS_AGE)
-        return replace(one, references=left, ask_at=now + pause)
-
-    def _answer(self, reference: str) -> Receipt | None:
-        """What the partner says of a reference; None where it says that all is done."""
+    def _answer(self, reference: str) -> Receipt:
         connector = self.link().connector
         try:
             with faults_of(connector.name):
-                receipt = connector.poll(reference)
+                return connector.poll(reference)
         except TemporaryPartnerError:  # a removal is not held up by that nobody can be asked
             return Receipt(accepted=0, pending=True)
         except RefusedError as error:
             return Receipt(accepted=0, lost=True, reason=str(error))
-        return receipt if receipt.pending or not _done(receipt) else None
 
 
-def _done(receipt: Receipt) -> bool:
-    return not (receipt.lost or receipt.unattributed or receipt.rejected)
+def _failed(answer: Receipt) -> bool:
+    return bool(answer.lost or answer.unattributed or answer.rejected)
+
+
+def _answered(removal: ListRemoval, before: Unanswered, after: Unanswered) -> ListRemoval:
+    unanswered = [after if one is before else one for one in removal.unanswered]
+    told = replace(removal, unanswered=tuple(unanswered))
+    return told if after.references else replace(told, refused=0, reason=None)
+
+
+def _forgotten(removal: ListRemoval, failed: Unanswered) -> ListRemoval:
+    left = tuple(one for one in removal.unanswered if one is not failed)
+    return replace(removal, through=min(removal.through, failed.after), unanswered=left)
+
+
+def _refused(removal: ListRemoval, failed: Unanswered, reason: str | None) -> ListRemoval:
+    told = _forgotten(removal, failed)
+    return replace(told, refused=removal.refused + 1, reason=reason or "without a reason")

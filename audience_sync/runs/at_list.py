@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SOON = 1.0  # seconds until a list that is busy is looked at again
 _BUSY = 10.0  # seconds until the books are looked at again, which a run holds that is at work
+_REFUSALS = 3  # in a row of what a partner had taken; then it goes on as where it takes nothing
 _OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
 
 
@@ -102,6 +103,13 @@ class AtList:
 
     def go(self) -> Step:
         """Tell the list of whoever withdrew and was on it, as far as it goes now."""
+        step = self._go()
+        if self.removal.reason and step.cleared < self.head and step.reason is None:
+            why = f"the partner took a removal and refused it later, {self.removal.reason}"
+            return replace(step, reason=f"{why}; it is sent again")
+        return step
+
+    def _go(self) -> Step:
         if self.books.empty and not self.under_way.runs:
             return self._rid(self.head)
         each = self._each(self.removal.told_from(self.books.known), self.head)
@@ -143,17 +151,24 @@ class AtList:
         alive = [part for part in alive if len(part)]
         off = without_carried(alive, digests, lambda: self._others(digests))
         remover = Remover(ledger=self.ledger, now=self.lane.now)
+        mine = self.alone and not self.under_way.runs
+        if mine and self.removal.refused >= _REFUSALS and self.lane.escalation.decided(remote):
+            return self._escalated(remover, link, RefusedError(self.removal.reason or ""))
         try:
             return remover.remove(link, remote, off, self.held, self.lease)
         except RefusedError as error:
-            if not self.alone or self.under_way.runs or isinstance(error, UnaccountedError):
+            if not mine or isinstance(error, UnaccountedError):
                 raise
-            if self.lane.escalation.decided(remote):  # first: it may end at any moment
-                self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
-            on, there = self.books.remote, self.books.membership()
-            return self.lane.escalation.escalate(
-                remover, link, on, there, error, self.held, self.lease
-            )
+            return self._escalated(remover, link, error)
+
+    def _escalated(self, remover: Remover, link: Link, error: RefusedError) -> Removed:
+        """What the project file says for a partner that does not take them off."""
+        if self.lane.escalation.decided(self.books.remote):  # first: it may end at any moment
+            self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
+        remote, membership = self.books.remote, self.books.membership()
+        return self.lane.escalation.escalate(
+            remover, link, remote, membership, error, self.held, self.lease
+        )
 
     def _after(self, removed: Removed, held: Leaving, before: int) -> Step:
         """What a removal of all who withdrew since `before` leaves to be done."""
@@ -174,7 +189,8 @@ class AtList:
             return Step(sent=self.head, acknowledged=self.head, again=_BUSY)
         how = {"emptied": removed.emptied, "gone": removed.gone}
         self.books.write_off(held, self.head, self.held[self.name], **how)
-        self._note(replace(self._told(removed, through=self.head), unanswered=()))
+        told = self._told(removed, through=self.head)
+        self._note(replace(told, unanswered=(), refused=0, reason=None))
         return replace(self._rid(self.head), sent=self.head)
 
     def _told(self, removed: Removed, *, through: int, before: int | None = None) -> ListRemoval:

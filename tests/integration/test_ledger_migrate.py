@@ -109,6 +109,8 @@ def test_removals_that_wait_for_an_answer_outlast_an_upgrade(url: str) -> None:
     with engine.begin() as connection:
         for change in (
             "ALTER TABLE withdrawal_removals DROP COLUMN unanswered",
+            "ALTER TABLE withdrawal_removals DROP COLUMN refused",
+            "ALTER TABLE withdrawal_removals DROP COLUMN reason",
             "ALTER TABLE withdrawal_removals ADD COLUMN pending JSON DEFAULT '[]' NOT NULL",
             "ALTER TABLE withdrawal_removals ADD COLUMN ask_at TIMESTAMP WITH TIME ZONE",
             "UPDATE alembic_version SET version_num = '0010'",

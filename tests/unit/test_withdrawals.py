@@ -779,6 +779,40 @@ class TestRefused:
         assert len([line for line in world.log() if line.operation == "withdraw"]) == 2
         assert world.held() == EVERYBODY
 
+    @pytest.mark.parametrize("policy", list(OnRefusedRemoval))
+    def test_what_is_refused_after_it_was_taken_is_not_sent_forever(
+        self, world: WithdrawnWorld, policy: OnRefusedRemoval
+    ) -> None:
+        """The third time the project file decides; a person who is to decide reads the reason."""
+        vars(world.partner).pop("remove")
+        usual, kept = world.partner.remove, set(world.partner.holds)
+        world.policy, world.partner.pending = policy, True
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            receipt = usual(upload, members)
+            if world.partner.holds:  # it keeps whoever is to leave alone
+                world.partner.holds |= kept
+                lost = Receipt(accepted=0, unattributed=1, lost=True, reason="code 40002")
+                world.partner.answers[str(receipt.reference)] = lost
+                return receipt
+            return replace(receipt, pending=False, reference=None)
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        world.partner.limits = world.partner.limits.__class__(members_per_request=100)
+        world.partner.delete_audience = lambda _id: world.partner.holds.clear()  # type: ignore[method-assign]
+        world.withdraw(email="p1@example.com")
+        for _ in range(6):
+            world.time += timedelta(hours=1)
+            worked = world.lane_works()
+        if policy is OnRefusedRemoval.ALERT:
+            assert worked.open == 1
+            assert "refused it later, code 40002; it is sent again" in worked.reasons[0]
+            assert len(world.partner.removals) == 6
+        else:
+            assert world.partner.holds == world.held() == set()
+            assert world.states() == [CONFIRMED]
+            assert len(world.partner.removals) <= 4
+
     @pytest.mark.parametrize("deletes", [True, False])
     def test_a_list_that_is_not_emptied_either_is_deleted(
         self, world: WithdrawnWorld, *, deletes: bool

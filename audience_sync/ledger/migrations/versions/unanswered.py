@@ -29,6 +29,8 @@ _REMOVALS = sa.table(
 def upgrade() -> None:
     """What waited for an answer held all withdrawals up to the last; a list is asked at once."""
     op.add_column(_TABLE, sa.Column("unanswered", sa.JSON, nullable=False, server_default="[]"))
+    op.add_column(_TABLE, sa.Column("refused", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column(_TABLE, sa.Column("reason", sa.Text, nullable=True))
     here = _REMOVALS.c
     for row in op.get_bind().execute(sa.select(_REMOVALS)).all():
         if row.pending and row.through:
