@@ -120,15 +120,17 @@ def partition_of(keys: Bytes, partitions: int) -> NDArray[np.int64]:
 
 
 class DigestFilter:
-    """A fixed 16 MiB bitmap that says "surely not" or "perhaps" of a digest."""
+    """A fixed 16 MiB bitmap, once there is one, that says "surely not" or "perhaps" of a digest."""
 
     def __init__(self) -> None:
-        self._bits = np.zeros(_FILTER_BITS // 8, dtype=np.uint8)
+        self._bits = np.zeros(0, dtype=np.uint8)
         self.empty = True
 
     def add(self, digests: Bytes) -> None:
         """Make these digests pass."""
         if len(digests):
+            if self.empty:
+                self._bits = np.zeros(_FILTER_BITS // 8, dtype=np.uint8)
             place = self._places(digests)
             np.bitwise_or.at(self._bits, place >> 3, np.uint8(1) << (place & 7).astype(np.uint8))
             self.empty = False

@@ -90,12 +90,14 @@ class Spill:
         return None if self._reader is None else self._reader.read(partition, column)
 
     def discard(self) -> None:
-        """Forget all rows and delete the file."""
+        """Forget all rows and delete the file, where there is one: a store is asked for each."""
         self._open.close()
         self._waiting = []
         self._reader = None
-        location, path, _ = self._place
-        location.delete(path)
+        if self._writer is not None:
+            self._writer = None
+            location, path, _ = self._place
+            location.delete(path)
 
     def _flush(self) -> None:
         if self._writer is None:

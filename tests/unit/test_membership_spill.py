@@ -143,3 +143,21 @@ def test_discarded_rows_are_gone_from_the_disk(
     waiting.discard()
     assert waiting.read(0, "key") is None
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_was_never_written_is_not_deleted(tmp_path: Path, finished: bool) -> None:
+    """A store would be asked twice for nothing, ten times a sync."""
+    asked = []
+    waiting = spill(tmp_path, 4)
+    waiting._place[0].delete = asked.append  # type: ignore[method-assign]
+    if finished:
+        waiting.finish()
+    waiting.discard()
+    keys = array([key(1)])
+    written = Spill(waiting._place[0], "scratch/y.sealed", keyring(), 4)
+    written.put(keys, {"key": keys})
+    written.finish()
+    written.discard()
+    written.discard()
+    assert asked == ["scratch/y.sealed"]
