@@ -6,7 +6,7 @@ with the sequence of its withdrawal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audience_sync.identifiers.forms import FAMILIES
-from audience_sync.membership.digests import Bytes, Mask, rows_at, sort_order, starts
+from audience_sync.membership.digests import Bytes, Mask, as_void, rows_at, sort_order, starts
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
@@ -37,13 +37,6 @@ class Column:
     def take(self, rows: Mask) -> Column:
         """Some of them."""
         return Column(rows_at(self.values, rows), self.at[rows], self.of[rows])
-
-    def by_withdrawal(self) -> Iterator[tuple[int, Bytes]]:
-        """What each of them names."""
-        order = np.argsort(self.of, kind="stable")
-        numbers, first = np.unique(self.of[order], return_index=True)
-        for number, rows in zip(numbers.tolist(), np.split(order, first[1:]), strict=True):
-            yield number, rows_at(self.values, rows)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -116,6 +109,22 @@ def joined(parts: Iterable[Columns]) -> dict[str, Column]:
         order = sort_order(values)
         found[family] = Column(rows_at(values, order), whole.at[order], whole.of[order])
     return found
+
+
+def by_withdrawal(columns: Sequence[Column]) -> dict[int, Bytes]:
+    """What each withdrawal names in any of these: sorted, each once."""
+    if not columns:
+        return {}
+    values = np.concatenate([column.values for column in columns])
+    of = np.concatenate([column.of for column in columns])
+    order = sort_order(values)
+    order = order[np.argsort(of[order], kind="stable")]
+    values, of = rows_at(values, order), of[order]
+    again = np.zeros(len(of), dtype=np.bool_)
+    again[1:] = (of[1:] == of[:-1]) & (as_void(values[1:]) == as_void(values[:-1]))
+    values, of = rows_at(values, ~again), of[~again]
+    numbers, first = np.unique(of, return_index=True)
+    return dict(zip(numbers.tolist(), np.split(values, first[1:]), strict=True))
 
 
 def latest(parts: Sequence[tuple[Bytes, Times]]) -> tuple[Bytes, Times]:

@@ -82,9 +82,8 @@ class Settlement:
         The withdrawal lane works beside the run, and perhaps took them off.
         """
         before = known_withdrawals(remote)
-        withdrawals = self.ledger.withdrawals(after=before, through=known) if before < known else ()
         standing = Standing(self.ledger, self.location, self.keyring)
-        digests = standing.digests_of(withdrawals) if withdrawals else NOBODY
+        digests = standing.digests(before, known) if before < known else NOBODY
         there = Membership(self.location, self.keyring, manifest)
         files = dict(manifest.files)
         for partition in manifest.files if len(digests) else ():

@@ -33,6 +33,7 @@ from audience_sync.runs.named import (
     Columns,
     Named,
     Times,
+    by_withdrawal,
     joined,
     latest,
     read_file,
@@ -163,30 +164,28 @@ class Standing:
                 found.update(column.of[match(column.values, digests) >= 0].tolist())
         return self.ledger.withdrawals_numbered(found)
 
-    def digests(self, after: int, through: int, partner: str) -> Bytes:
-        """The identifiers withdrawn from a partner between two sequences, as `united` has them."""
-        return united(list(self.each(after, through, partner).values()))
+    def digests(self, after: int, through: int, partner: str | None = None) -> Bytes:
+        """The identifiers withdrawn between two sequences, as `united` has them.
+
+        That is from a partner, or from any when none is named.
+        """
+        files = self.ledger.filed_withdrawals(after=after, through=through)
+        mine = [one for one in files if partner is None or one.partner in (None, partner)]
+        return united([column.values for column in self._identifiers(mine)])
 
     def each(self, after: int, through: int, partner: str) -> dict[int, Bytes]:
         """The same by withdrawal; those that name no identifier are left out."""
-        found = self.ledger.withdrawals(after=after, through=through)
-        mine = [one for one in found if one.partner in (None, partner)]
-        parts: dict[int, list[Bytes]] = {}
-        for _, columns in self.read(mine):
-            for family, column in columns.items():
-                for number, values in column.by_withdrawal() if family != CUSTOMERS else ():
-                    parts.setdefault(number, []).append(values)
-        return {number: united(values) for number, values in sorted(parts.items())}
+        files = self.ledger.filed_withdrawals(after=after, through=through)
+        mine = [one for one in files if one.partner in (None, partner)]
+        return by_withdrawal(list(self._identifiers(mine)))
 
     def digests_of(self, withdrawals: Sequence[Withdrawal]) -> Bytes:
         """The identifiers of some withdrawals, without customer ids."""
-        parts = [
-            column.values
-            for _, columns in self.read(withdrawals)
-            for family, column in columns.items()
-            if family != CUSTOMERS
-        ]
-        return united(parts)
+        return united([column.values for column in self._identifiers(_filed(withdrawals))])
+
+    def _identifiers(self, files: Iterable[Filed]) -> Iterator[Column]:
+        for _, columns in self._read(files):
+            yield from (column for family, column in columns.items() if family != CUSTOMERS)
 
 
 def _filed(withdrawals: Sequence[Withdrawal]) -> list[Filed]:
