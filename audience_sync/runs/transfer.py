@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from audience_sync.connector import Consent, Receipt, Upload, status_changed_nothing
+from audience_sync.connector import Consent, Receipt, Upload
+from audience_sync.connector.answers import status_changed_nothing
 from audience_sync.delivery.circuit import WithheldError
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.errors import (

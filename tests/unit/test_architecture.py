@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from audience_sync import errors
+from audience_sync import connector, errors
 
 ROOT = Path(errors.__file__).parents[1]
 
@@ -100,6 +100,8 @@ def test_the_drawing_of_the_errors_is_the_tree_of_the_errors() -> None:
         ("connectors/a.py", "import requests", "imports requests"),
         ("connectors/a.py", "from audience_sync.errors import BusyError", "imports errors"),
         ("connectors/a/b.py", "import audience_sync.ledger", "imports ledger"),
+        ("connectors/a.py", "from audience_sync.connector import answers", "connector.answers"),
+        ("connectors/a.py", "import audience_sync.connector.base", "connector.base"),
         ("audience_sync/runs/utils.py", "", "says nothing"),
     ],
 )  # fmt: skip
@@ -128,7 +130,10 @@ def test_what_is_allowed_is_not_found(tmp_path: Path) -> None:
             ),
             "audience_sync/cli/a.py": "import audience_sync.sandbox, audience_sync.app, typer",
             "audience_sync/testing/a.py": "import polars, audience_sync.sandbox.google",
-            "connectors/a.py": "import audience_sync.connector, connectors.b, json",
+            "connectors/a.py": (
+                "import audience_sync.connector, connectors.b, json\n"
+                "from audience_sync.connector import Answer, Connector\n"
+            ),
         },
     )
 
@@ -156,14 +161,14 @@ def _broken(room: str, parts: tuple[str, ...], path: Path) -> Iterator[str]:
         if library == "audience_sync":
             other = inner.partition(".")[0]
             if other and not _may_import(room, other, inner):
-                yield f"imports {other}, which {room} may not know"
+                yield f"imports {inner}, which {room} may not know"
         elif room not in LIBRARIES.get(library, {room}):
             yield f"imports {library}, which belongs in {', '.join(sorted(LIBRARIES[library]))}"
 
 
 def _may_import(room: str, other: str, inner: str) -> bool:
     if room == "connectors":
-        return other == "connector"
+        return inner in {"connector", *(f"connector.{name}" for name in connector.__all__)}
     if room in BESIDE:
         return other in BESIDE or (other in STOREY and other not in PIPELINE)
     if other in BESIDE:

@@ -28,8 +28,8 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     UnreachedError,
     Upload,
-    explain_status,
 )
+from audience_sync.connector.answers import explain_status
 from audience_sync.delivery.client import HttpPartnerClient
 
 OK = Answer(200, {}, b"{}")
