@@ -13,10 +13,7 @@ another protocol than HTTP sets `over_http = False`: its partner then counts by 
 # ruff: noqa: S101 - a contract is made of assertions
 from __future__ import annotations
 
-import ast
-import inspect
 import pickle
-import sys
 import traceback
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -35,6 +32,7 @@ from audience_sync.connector import (
 )
 from audience_sync.orders import COLUMNS
 from audience_sync.testing.builders import answered, made_up_audience
+from audience_sync.testing.imported import imported
 from audience_sync.testing.listening import logged
 from audience_sync.testing.orders import (
     Counted,
@@ -86,8 +84,7 @@ class OrderContract:
 
     def test_only_the_interface_is_imported(self) -> None:
         """A connector's file imports nothing of audience_sync but `audience_sync.connector`."""
-        tree = ast.parse(inspect.getsource(sys.modules[self.connector_class.__module__]))
-        for module in _imported(tree):
+        for module in imported(self.connector_class):
             root = module.partition(".")[0]
             assert root != "audience_sync" or module == "audience_sync.connector", module
             assert root not in {"requests", "tenacity", "celery", "redis", "sqlalchemy"}, module
@@ -232,11 +229,3 @@ class OrderContract:
         for start in range(0, len(numbers), size):
             part = numbers[start : start + size]
             yield made_up_orders(part, lines=lines, batch=f"r1-{start}", **changes)
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
