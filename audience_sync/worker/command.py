@@ -57,6 +57,7 @@ def beat(argv: Sequence[str]) -> int:
     celery.conf.task_publish_retry_policy = {**celery.conf.task_publish_retry_policy} | {
         "max_retries": None
     }
+    signals.beat_init.connect(_end_when_told)
     _log.info("Beat sends for %d schedules", len(celery.conf.beat_schedule) - 1)
     celery.Beat(quiet=True, loglevel="WARNING").run()
     _log.info("Beat has stopped")
@@ -153,6 +154,20 @@ def _celery(settings: Settings) -> Celery:
     signals.setup_logging.connect(_leave_logging)
     signals.worker_ready.connect(_tell_ready)
     return celery
+
+
+def _end_when_told(sender: Any, **_details: object) -> None:
+    """Tell beat's loop, too: Python drops what a signal's handler raises inside of a destructor.
+
+    Celery's own handler only raises, and beat went on as if nobody had said anything.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        sender.stop()
+        raise SystemExit
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def _leave_logging(**_details: object) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,3 +121,18 @@ def test_wrong_options_are_refused(argv: list[str], capsys: pytest.CaptureFixtur
 
     assert ended.value.code == 2
     assert "usage: audience-sync worker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_beat_is_told_to_stop_besides_what_is_raised(number: signal.Signals) -> None:
+    """What is raised inside of a destructor is dropped, and the loop would go on for ever."""
+    told = []
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        command._end_when_told(SimpleNamespace(stop=lambda: told.append("stop")))
+        with pytest.raises(SystemExit):
+            signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert told == ["stop"]
