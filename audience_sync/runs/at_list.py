@@ -197,13 +197,14 @@ class AtList:
         """What the list was told, with this removal; it waits for its answer since `before`."""
         now, told = self.lane.now(), self.removal
         if before is not None:
+            wait = ASK_AGAIN if removed.wait is None else timedelta(seconds=removed.wait)
             one = Unanswered(
                 after=before,
                 through=through,
                 run=removed.run,
                 settled=self.books.settled,
                 sent_at=now,
-                ask_at=now + max(timedelta(seconds=removed.wait or 0), ASK_AGAIN),
+                ask_at=now + wait,
                 references=removed.pending,
             )
             told = replace(told, unanswered=(*told.unanswered, one))
