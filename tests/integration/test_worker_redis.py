@@ -25,6 +25,7 @@ import redis
 import requests
 
 from audience_sync.app import App
+from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, RunState
 from audience_sync.ledger.runs import ENDED
 from audience_sync.sandbox.server import RunningSandbox, running_sandbox
@@ -80,6 +81,7 @@ class Shop:
     folder: Path
     sandbox: RunningSandbox
     broker: str
+    ledger: Ledger
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def write_customers(self, granted: int, first: int = 0) -> None:
@@ -91,12 +93,16 @@ class Shop:
                 rows.writerow([number, email(number), word, "2026-01-01"])
         (self.folder / "new.csv").rename(self.folder / "customers.csv")
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def work(self, *words: str) -> subprocess.Popen[bytes]:
+        """Run what `worker` becomes once it has checked the project, which takes a second."""
+        return self.start(*words, module="audience_sync.worker")
+
+    def start(self, *words: str, module: str = "audience_sync.cli") -> subprocess.Popen[bytes]:
         """Run a command as an operator does, in the project's folder."""
         environ = {**os.environ, "AUDIENCE_SYNC_BROKER_URL": self.broker}
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
-                [sys.executable, "-m", "audience_sync.cli", *words],
+                [sys.executable, "-P", "-m", module, *words],
                 cwd=self.folder,
                 env=environ,
                 stdout=log,
@@ -116,27 +122,25 @@ class Shop:
         return App.open(self.folder)
 
     def runs(self) -> list[Run]:
-        with self.open() as app:
-            return app.ledger.runs()
+        return self.ledger.runs()
 
     def until_ended(self, count: int, ask: str | None = None) -> list[Run]:
         """All runs, once there are so many and each was delivered and confirmed.
 
         A task may be asked for again and again meanwhile, as beat does.
         """
-        with self.open() as app:
-            asked = 0.0
+        asked = 0.0
 
-            def found() -> list[Run]:
-                nonlocal asked
-                if ask and time.monotonic() > asked + 2:
-                    asked = time.monotonic()
-                    self.ask(ask)
-                runs = app.ledger.runs()
-                ended = all(run.state is RunState.CONFIRMED for run in runs)
-                return runs if ended and len(runs) >= count else []
+        def found() -> list[Run]:
+            nonlocal asked
+            if ask and time.monotonic() > asked + 2:
+                asked = time.monotonic()
+                self.ask(ask)
+            runs = self.runs()
+            ended = all(run.state is RunState.CONFIRMED for run in runs)
+            return runs if ended and len(runs) >= count else []
 
-            return self.until(found)
+        return self.until(found)
 
     def until(self, found: Callable[[], T]) -> T:
         """What is found, looked for until it is something."""
@@ -144,8 +148,15 @@ class Shop:
         while time.monotonic() < end:
             if answer := found():
                 return answer
-            time.sleep(0.05)
+            time.sleep(0.1)
         pytest.fail(f"waited in vain; the log says\n{self.log}")
+
+    def kill(self) -> None:
+        """Whatever still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     @property
     def log(self) -> str:
@@ -169,17 +180,15 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path, redis_url: str) -> Iterator[Shop]:
     with running_sandbox(google_processing_seconds=0.0) as sandbox:
-        shop = Shop(tmp_path, sandbox, redis_url)
         (tmp_path / "audience-sync.yaml").write_text(PROJECT.format(url=sandbox.url))
         write_demo_secrets(tmp_path, sandbox.url)
-        shop.write_customers(granted=100)
-        try:
-            yield shop
-        finally:
-            for process in shop.processes:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with App.open(tmp_path) as app:
+            shop = Shop(tmp_path, sandbox, redis_url, app.ledger)
+            shop.write_customers(granted=100)
+            try:
+                yield shop
+            finally:
+                shop.kill()
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
@@ -254,8 +263,7 @@ def test_audiences_reach_the_partners_through_a_worker(shop: Shop) -> None:
         assert not any(digest(number)[:16] in text for number in range(PEOPLE))
     with redis.Redis.from_url(shop.broker) as client:
         assert not client.exists(PLAN, DELIVER, POLL, "unacked", "unacked_index")
-    with shop.open() as app:
-        assert app.ledger.verify_log().sound
+    assert shop.ledger.verify_log().sound
 
 
 def test_beat_makes_up_for_a_missed_time_once(shop: Shop) -> None:
@@ -265,7 +273,7 @@ def test_beat_makes_up_for_a_missed_time_once(shop: Shop) -> None:
         replace(app, now=lambda: long_ago).sync(AUDIENCES, "meta-se")
     assert len(shop.runs()) == 3
 
-    worker, beat = shop.start("worker", "--concurrency=1"), shop.start("beat")
+    worker, beat = shop.work("--concurrency=1"), shop.start("beat")
     runs = shop.until_ended(3 + 4)
 
     assert ended(beat) == 0
@@ -287,7 +295,7 @@ def test_sigterm_hands_back_what_was_not_sent_yet(shop: Shop) -> None:
         app.sync(["vip"], "meta-se")
     shop.write_customers(granted=120, first=40)
     _slow(shop, milliseconds=1500)
-    worker = shop.start("worker", "--concurrency=1", "--queues", "plan", "deliver")
+    worker = shop.work("--concurrency=1", "--queues", "plan", "deliver")
     shop.ask(SYNC, ["vip"])
     shop.until(lambda: _batches(shop, BatchState.SENDING))
 
@@ -299,13 +307,12 @@ def test_sigterm_hands_back_what_was_not_sent_yet(shop: Shop) -> None:
     with redis.Redis.from_url(shop.broker) as client:
         assert client.llen(DELIVER) >= 1
     _slow(shop, milliseconds=0)
-    another = shop.start("worker", "--concurrency=1", "--queues", "deliver")
+    another = shop.work("--concurrency=1", "--queues", "deliver")
     shop.until(lambda: not _batches(shop, BatchState.WAITING))
     assert ended(another) == 0
     wanted = {digest(number) for number in range(40, 120)}
     assert shop.held()["worker-test vip meta"] == wanted
-    with shop.open() as app:
-        lines = [logged.line for logged in app.ledger.log_lines()]
+    lines = [logged.line for logged in shop.ledger.log_lines()]
     assert not [line for line in lines if line.event is Event.UNKNOWN]
     removed = [line for line in lines if line.operation == Operation.REMOVE]
     assert [line.event for line in removed if line.destination == "meta-se"] == [
@@ -325,7 +332,7 @@ def test_two_beats_and_a_lost_message_make_one_run(shop: Shop) -> None:
         client.flushdb()  # a Redis that was killed kept nothing
         shop.ask(SWEEP)
         shop.ask(SWEEP)
-        worker = shop.start("worker", "--concurrency=2")
+        worker = shop.work("--concurrency=2")
         shop.until_ended(2 + 4)
         shop.until(lambda: not client.exists(PLAN, DELIVER, POLL, "unacked"))
     assert [ended(process) for process in (first, second, worker)] == [0, 0, 0]
@@ -339,9 +346,8 @@ def test_two_beats_and_a_lost_message_make_one_run(shop: Shop) -> None:
 
 
 def _batches(shop: Shop, state: BatchState) -> list[Batch]:
-    with shop.open() as app:
-        newest = app.ledger.last_run("vip", "meta-se")
-        found = [] if newest is None else app.ledger.batches(newest.id)
+    newest = shop.ledger.last_run("vip", "meta-se")
+    found = [] if newest is None else shop.ledger.batches(newest.id)
     return [batch for batch in found if batch.state is state]
 
 
@@ -353,7 +359,7 @@ def test_one_tired_partner_blocks_nobody(shop: Shop) -> None:
     """
     fault = {"partner": "meta", "kind": "rate-limit", "times": None, "minutes": 10}
     requests.post(f"{shop.sandbox.url}/_control/faults", json=fault, timeout=5).raise_for_status()
-    worker = shop.start("worker", "--concurrency=1")
+    worker = shop.work("--concurrency=1")
     shop.ask(SYNC, list(AUDIENCES))
 
     def settled() -> list[Run]:
@@ -378,22 +384,21 @@ def test_one_tired_partner_blocks_nobody(shop: Shop) -> None:
 def test_a_killed_worker_costs_nothing_but_time(shop: Shop) -> None:
     """Another worker finds the run by the sweep, finishes it, and the partner holds the same."""
     _slow(shop, milliseconds=400)
-    worker = shop.start("worker", "--concurrency=1")
+    worker = shop.work("--concurrency=1")
     shop.ask(SYNC, ["vip"])
     shop.until(lambda: [run for run in shop.runs() if run.state is RunState.DELIVERING])
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait(PATIENCE)
     _slow(shop, milliseconds=0)
 
-    another = shop.start("worker", "--concurrency=2")
+    another = shop.work("--concurrency=1")
     shop.until_ended(2, ask=SWEEP)
 
     assert ended(another) == 0
     held = shop.held()
     assert len(held) == 2
     assert all(found == {digest(n) for n in range(100)} for found in held.values())
-    with shop.open() as app:
-        assert app.ledger.verify_log().sound
+    assert shop.ledger.verify_log().sound
 
 
 def _slow(shop: Shop, milliseconds: int) -> None:
