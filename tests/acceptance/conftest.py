@@ -16,6 +16,7 @@ from shop import Shop, new_shop, people
 from audience_sync import plugins
 from audience_sync.delivery import client
 from audience_sync.delivery.client import HttpPartnerClient
+from audience_sync.runs import lane
 from audience_sync.sandbox import RunningSandbox, running_sandbox
 
 
@@ -37,6 +38,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries happen as always, without the pauses between them."""
     hasty = partial(HttpPartnerClient, sleep=lambda _seconds: None)
     monkeypatch.setattr(client, "HttpPartnerClient", hasty)
+    monkeypatch.setattr(lane, "_FIRST_PAUSE", 0.01)  # seconds
 
 
 _entry_points = cache(plugins.entry_points)  # nothing is installed meanwhile
