@@ -16,10 +16,10 @@ from audience_sync.ledger.merkle import Tree, leaf, leaf_salt
 from audience_sync.ledger.records import Checkpoint
 from audience_sync.ledger.runs import ENDED
 from audience_sync.ledger.statements import digest, sign, statement
-from audience_sync.ledger.tables import checkpoints as table
-from audience_sync.ledger.tables import runs
-from audience_sync.ledger.tables import transfer_log as log
-from audience_sync.ledger.tables import transfer_log_head as head
+from audience_sync.ledger.tables.log import checkpoints as table
+from audience_sync.ledger.tables.log import transfer_log as log
+from audience_sync.ledger.tables.log import transfer_log_head as head
+from audience_sync.ledger.tables.runs import runs
 from audience_sync.signing import Signer
 
 MOST = 50_000  # lines under one checkpoint, since writers wait meanwhile

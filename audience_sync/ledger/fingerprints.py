@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from audience_sync.ledger.database import Database, upsert
-from audience_sync.ledger.tables import fingerprints as table
+from audience_sync.ledger.tables.fingerprints import fingerprints as table
 
 _WIDTH = 32  # bytes
 _CHUNK = 200_000  # fingerprints that a query brings

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database, storable, upsert
-from audience_sync.ledger.tables import intake_counts, intake_marks, intake_receipts
+from audience_sync.ledger.tables.intake import intake_counts, intake_marks, intake_receipts
 
 STALE = timedelta(seconds=120)  # a request that nobody answered for so long was lost in a crash
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from audience_sync.errors import BusyError
 from audience_sync.ledger.database import Database, upsert
 from audience_sync.ledger.records import Lease
-from audience_sync.ledger.tables import leases
+from audience_sync.ledger.tables.work import leases
 
 
 class Leases(Database):

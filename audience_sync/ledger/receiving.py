@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from audience_sync.errors import AudienceSyncError
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.tables import Moment, metadata
-from audience_sync.ledger.tables import transfer_log_head as head
+from audience_sync.ledger.tables.log import transfer_log_head as head
 from audience_sync.ledger.withdrawal_deliveries import deliveries, queued
 from audience_sync.ledger.withdrawals import (
     NEWEST,

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database, upsert
 from audience_sync.ledger.records import LineState, ReportedLine
-from audience_sync.ledger.tables import reported_lines as table
+from audience_sync.ledger.tables.fingerprints import reported_lines as table
 
 _CHUNK = 500  # orders asked for at a time
 _FIELDS = tuple(field.name for field in fields(ReportedLine))

@@ -13,19 +13,11 @@ from audience_sync.ledger.list_removals import removals
 from audience_sync.ledger.receiving import keys
 from audience_sync.ledger.records import JobState, LineState, RunState
 from audience_sync.ledger.runs import ENDED
-from audience_sync.ledger.tables import (
-    batches,
-    fingerprints,
-    intake_counts,
-    jobs,
-    leases,
-    metadata,
-    pieces,
-    remote_lists,
-    reported_lines,
-    runs,
-    schedules,
-)
+from audience_sync.ledger.tables import metadata
+from audience_sync.ledger.tables.fingerprints import fingerprints, reported_lines
+from audience_sync.ledger.tables.intake import intake_counts
+from audience_sync.ledger.tables.runs import batches, remote_lists, runs
+from audience_sync.ledger.tables.work import jobs, leases, pieces, schedules
 from audience_sync.ledger.withdrawal_deliveries import deliveries
 from audience_sync.ledger.withdrawals import withdrawals
 

@@ -14,7 +14,7 @@ from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
 from audience_sync.ledger.records import Batch, Lease, Run, RunState
-from audience_sync.ledger.tables import batches, runs
+from audience_sync.ledger.tables.runs import batches, runs
 
 # A delivering run may be taken over after a crash; a failed one is planned anew, not resumed.
 MOVES: Mapping[RunState, frozenset[RunState]] = {

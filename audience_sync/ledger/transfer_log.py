@@ -28,9 +28,9 @@ from audience_sync.ledger.records import (
 )
 from audience_sync.ledger.reported import write_reported
 from audience_sync.ledger.runs import write_batches
-from audience_sync.ledger.tables import checkpoints
-from audience_sync.ledger.tables import transfer_log as log
-from audience_sync.ledger.tables import transfer_log_head as head
+from audience_sync.ledger.tables.log import checkpoints
+from audience_sync.ledger.tables.log import transfer_log as log
+from audience_sync.ledger.tables.log import transfer_log_head as head
 from audience_sync.ledger.trail import Trail
 
 PAGE = 1_000  # lines in memory at a time

@@ -204,7 +204,7 @@ def test_orders_stay_known_by_the_key_they_were_reported_under(
 
 
 def _report(ledger: Ledger, app: App) -> None:
-    from audience_sync.ledger.tables import reported_lines  # noqa: PLC0415 - only here
+    from audience_sync.ledger.tables.fingerprints import reported_lines  # noqa: PLC0415 - only here
 
     line = ReportedLine(
         destination="rakuten-se", line=b"l" * 32, of_order=b"o" * 32, revision=b"r" * 32,

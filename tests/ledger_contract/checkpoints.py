@@ -14,9 +14,9 @@ from audience_sync.ledger import checkpoints
 from audience_sync.ledger.chain import GENESIS, seal
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Checkpoint, RunState
-from audience_sync.ledger.tables import checkpoints as table
-from audience_sync.ledger.tables import transfer_log as log
-from audience_sync.ledger.tables import transfer_log_head as head
+from audience_sync.ledger.tables.log import checkpoints as table
+from audience_sync.ledger.tables.log import transfer_log as log
+from audience_sync.ledger.tables.log import transfer_log_head as head
 from audience_sync.signing import Signer
 
 OURS = Signer(b"\x01" * 32)

@@ -26,7 +26,7 @@ from audience_sync.ledger import transfer_log
 from audience_sync.ledger.chain import GENESIS, seal
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import BatchState, Event, Verification
-from audience_sync.ledger.tables import transfer_log as table
+from audience_sync.ledger.tables.log import transfer_log as table
 
 LINES = 7  # in the log that is tampered with
 VICTIM = 4  # the line that is changed, in the middle
