@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from audience_sync.connector import Connector
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.list_removals import ListRemoval, Unanswered
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records import Lease, Run, RunState
 from audience_sync.membership.digests import Bytes
 from audience_sync.membership.lines import Lines
 from audience_sync.runs.asking import ASK_AGAIN, Asking
@@ -93,13 +93,29 @@ class AtList:
         return self._rid(min(sure, self.books.known)).cleared
 
     def _write_off(self, known: int, sure: int) -> None:
-        """Those whom the partner took off; whom a run kept since then, it perhaps sent again."""
-        held = self._held(united(list(self._each(known, sure).values())))
+        """Those whom the partner took off; whom a run sent again since then are in doubt."""
         told = [one for one in self.removal.unanswered if one.after < sure]
-        if held and any(one.settled != self.books.settled for one in told):
-            self.books.doubt(held, sure, self.held[self.name])
-        else:
-            self.books.write_off(held, sure, self.held[self.name])
+        again = known
+        if any(one.settled != self.books.settled for one in told):
+            again = max(known, min(sure, self._granted_through()))
+        if known < again:
+            self._off(known, again, self.books.doubt)
+        if again < sure:
+            self._off(again, sure, self.books.write_off)
+
+    def _off(self, after: int, through: int, how: Callable[[Leaving, int, Lease], None]) -> None:
+        held = self._held(united(list(self._each(after, through).values())))
+        how(held, through, self.held[self.name])
+
+    def _granted_through(self) -> int:
+        """Up to which withdrawal a later grant counted in the run that our books know of last.
+
+        It was planned before the others, and sent nobody of these.
+        """
+        try:
+            return self.ledger.run(self.books.settled).withdrawals
+        except ConfigurationError:  # it is long ago
+            return self.head
 
     def go(self) -> Step:
         """Tell the list of whoever withdrew and was on it, as far as it goes now."""

@@ -109,7 +109,12 @@ class Books:
 
     def doubt(self, held: Leaving, known: int, lease: Lease) -> None:
         """These were perhaps taken off: the next run sends them again, or takes them off."""
-        self._doubt(held.partitions, lambda lines: lines.alive & held.names(lines), known, lease)
+        if held:
+            self._doubt(
+                held.partitions, lambda lines: lines.alive & held.names(lines), known, lease
+            )
+        else:
+            self.note(known, lease)
 
     def _doubt(
         self, partitions: Collection[int], whom: Callable[[Lines], Mask], known: int, lease: Lease

@@ -561,6 +561,32 @@ def test_who_was_sent_anew_while_an_answer_came_is_not_forgotten(world: Withdraw
     assert digest("p1@example.com") not in world.partner.holds
 
 
+def test_who_withdrew_beside_a_run_is_out_of_the_books_when_it_is_confirmed(
+    world: WithdrawnWorld,
+) -> None:
+    """The run was planned before, so that it sent them no more: nothing is in doubt."""
+    world.ran()
+    world.partner.pending = True
+    world.write([*PEOPLE, granted("c9", email="p9@example.com")])
+    left = iter([lambda: world.withdraw(email="p1@example.com"), world.lane_works])
+
+    def on_add() -> None:
+        for step in left:
+            step()
+
+    world.on_add = on_add
+    run = world.ran()
+    assert run.state is RunState.DELIVERED
+    assert digest("p1@example.com") in world.held()  # the run was planned with them
+    for batch in world.ledger.batches(run.id):
+        answer(world, [str(batch.reference)], accepted=1)
+    world.pipeline().poll_due()
+    answer(world, world.partner.removals)
+    world.lane_works()
+    assert world.states() == [CONFIRMED]
+    assert world.held() == world.partner.holds
+
+
 def test_books_that_a_run_holds_are_put_right_soon_after_it(world: WithdrawnWorld) -> None:
     """The partner has answered: nobody asks it again, and seconds after the run all is over."""
     world.ran()
