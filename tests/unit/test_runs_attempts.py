@@ -21,7 +21,7 @@ from connectors.google import GoogleConnector, GoogleSettings
 ANNA = digest("anna@example.com")
 LATER = Answer(429, {"retry-after": "3600"}, b"")
 BUSY = Answer(503, {}, b"")
-NO = Answer(400, {}, b"")
+NO = Answer(400, {}, b"{}")
 FINE = Answer(200, {}, b"{}")
 LOST = TemporaryPartnerError("the partner did not answer in time; try again later")
 
