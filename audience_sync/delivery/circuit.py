@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from audience_sync.connector import TemporaryPartnerError
+from collections.abc import Callable
+from typing import TypeVar
+
+from audience_sync.connector import PartnerError, TemporaryPartnerError
 from audience_sync.delivery.board import Board
 
 FAILURES = 5  # calls in a row, each of which had tried several times
@@ -11,6 +14,8 @@ LONGEST = 300.0  # seconds, unless the settings say otherwise
 _REMEMBERED = 3600.0  # seconds; a failure that long ago says nothing any more
 _PROBE = 120.0  # seconds; a probe that takes longer died with its worker
 _ASK_AGAIN = 10.0  # seconds until the others look whether the probe has ended
+
+T = TypeVar("T")
 
 
 class WithheldError(TemporaryPartnerError):
@@ -30,6 +35,28 @@ class Circuit:
         self._open = f"{key}:open"
         self._tripped = f"{key}:tripped"
         self._probe = f"{key}:probe"
+
+    def through(self, call: Callable[[], T], patience: float) -> T:
+        """Make a call if it is let through, and take note of how it ended.
+
+        A wait that the partner announced, longer than `patience` seconds, is no failure.
+        """
+        self.permit()
+        end = self.untold
+        try:
+            made = call()
+            end = self.succeeded
+        except TemporaryPartnerError as error:
+            announced = error.retry_after is not None and error.retry_after > patience
+            if not announced and not isinstance(error, WithheldError):
+                end = self.failed
+            raise
+        except PartnerError as error:
+            end = self.untold if error.status is None else self.succeeded
+            raise
+        finally:
+            end()
+        return made
 
     def permit(self) -> None:
         """Let a call through, or raise a `WithheldError` with the time to come back."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from shop import Shop, expected, people
 
-from audience_sync.delivery.client import ATTEMPTS
+from audience_sync.delivery.retries import ATTEMPTS
 from connectors.meta import MetaConnector
 
 DEAD = "http://127.0.0.1:9"  # nobody listens at the discard port

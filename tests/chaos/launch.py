@@ -93,7 +93,7 @@ def _hasten_work(**_details: object) -> None:
     _set("audience_sync.delivery.slots", LEASE=3 * AGAIN)
     _set("audience_sync.delivery.redis_board", AWAY_FOR=AGAIN)
     _default("audience_sync.delivery.client", "HttpPartnerClient.__init__", timeout=(ANSWER,) * 2)
-    _set("audience_sync.delivery.client", _growing=lambda _state: 0.1)
+    _set("audience_sync.delivery.retries", _growing=lambda _state: 0.1)
 
 
 def _set(module: str, **changed: Any) -> None:
