@@ -58,6 +58,7 @@ deliveries = sa.Table(
     sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Index("withdrawal_deliveries_by_state", "state", "destination"),
+    sa.Index("withdrawal_deliveries_by_time", "received_at"),
 )
 
 _FIELDS = tuple(one.name for one in fields(WithdrawalDelivery))

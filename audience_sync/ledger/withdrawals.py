@@ -55,6 +55,7 @@ withdrawals = sa.Table(
     sa.Column("file", sa.Text, nullable=False),
     sa.Column("parent", sa.BigInteger),
     sa.Column("resolved_by", sa.BigInteger),
+    sa.Index("withdrawals_by_parent", "parent"),
 )
 
 NEWEST = sa.select(sa.func.coalesce(sa.func.max(withdrawals.c.sequence), 0))
@@ -92,16 +93,20 @@ class Withdrawals(Database):
 
     def withdrawals_numbered(self, sequences: Collection[int]) -> list[Withdrawal]:
         """Those of these sequences that are still there, oldest first."""
+        return self._of(withdrawals.c.sequence, sequences)
+
+    def withdrawals_under(self, parents: Collection[int]) -> list[Withdrawal]:
+        """What the source had, by and by, of the customers of these, oldest first."""
+        return self._of(withdrawals.c.parent, parents)
+
+    def _of(self, column: sa.Column[Any], values: Collection[int]) -> list[Withdrawal]:
         with self._reading() as connection:
-            return [
+            found = [
                 read_withdrawal(row)
-                for some in at_a_time(sequences)
-                for row in connection.execute(
-                    sa.select(withdrawals)
-                    .where(withdrawals.c.sequence.in_(some))
-                    .order_by(withdrawals.c.sequence)
-                )
+                for some in at_a_time(values)
+                for row in connection.execute(sa.select(withdrawals).where(column.in_(some)))
             ]
+        return sorted(found, key=lambda one: one.sequence)
 
     def withdrawals_from(
         self, source: str, partner: str | None, since: datetime, or_by: str

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from audience_sync.connector import Connector
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.list_removals import ListRemoval, Unanswered
 from audience_sync.ledger.records import Lease, Run, RunState
-from audience_sync.membership.digests import Bytes
+from audience_sync.membership.digests import Bytes, match
 from audience_sync.membership.lines import Lines
 from audience_sync.runs.asking import ASK_AGAIN, Asking
 from audience_sync.runs.books import Books
@@ -245,8 +247,7 @@ class AtList:
 
     def _rid(self, through: int) -> Step:
         """How far nobody who withdrew is held; noted where the list is ours to note."""
-        known = self.books.sure if self.delivered.runs else self.books.known
-        each = self._each(known, through)
+        each = self._each(self.books.sure, through) if self.delivered.runs else {}
         unsure = self.delivered.unsure(united(list(each.values())))
         named = _naming(each, unsure)  # for the partner's last word on what a run took off
         coming = self._coming_back(through)
@@ -293,12 +294,13 @@ class AtList:
 
 def _naming(each: Mapping[int, Bytes], lines: Sequence[Lines]) -> frozenset[int]:
     """The withdrawals that name any of these members, of whom the partner has something."""
-    alive = [part.take(part.alive) for part in lines]
-    return frozenset(
-        sequence
-        for sequence, digests in each.items()
-        if any(members_with(part, digests).any() for part in alive)
-    )
+    alive = [part.take(part.alive) for part in lines] if each else []
+    there = united([values for part in alive for values in (part.keys, *part.columns.values())])
+    if not len(there):
+        return frozenset()
+    numbers = np.repeat(list(each), [len(digests) for digests in each.values()])
+    named = match(np.concatenate(list(each.values())), there) >= 0
+    return frozenset(np.unique(numbers[named]).tolist())
 
 
 def _has_state(connector: Connector[Any]) -> bool:

@@ -131,13 +131,14 @@ class Lane:
         head = self.ledger.newest_withdrawal()
         lists = [r for r in self.ledger.remote_lists() if r.destination == destination]
         steps = [self._tried(remote, head) for remote in lists]
-        first = min(row.sequence for row in rows)
-        open_ones = self.ledger.withdrawals(after=first - 1, through=head)
-        found = {one.sequence: one for one in open_ones}
-        theirs = {one.sequence: {one.sequence} for one in open_ones}
-        for one in open_ones:  # what the source has of its customers, or had so far
-            if one.parent in theirs:
-                theirs[one.parent].add(one.sequence)
+        found = {
+            one.sequence: one
+            for one in self.ledger.withdrawals_numbered([row.sequence for row in rows])
+        }
+        theirs = {number: {number} for number in found}
+        by_customer = [one.sequence for one in found.values() if one.customers]
+        for one in self.ledger.withdrawals_under(by_customer):
+            theirs[one.parent or 0].add(one.sequence)  # what the source has of them, or had so far
         changed = [
             self._moved(row, found[row.sequence], theirs[row.sequence], steps) for row in rows
         ]

@@ -128,9 +128,8 @@ class Resolver:
     def _found(self, waiting: Sequence[Withdrawal], gathered: Mapping[int, Gathered]) -> None:
         """Write down what was found for those that wait on; each identifier once."""
         later: dict[int, list[Withdrawal]] = {}
-        for one in self.ledger.withdrawals(after=waiting[0].sequence):
-            if one.parent is not None:
-                later.setdefault(one.parent, []).append(one)
+        for one in self.ledger.withdrawals_under([one.sequence for one in waiting]):
+            later.setdefault(one.parent or 0, []).append(one)
         for one in waiting:
             told = gathered[one.sequence].told()
             known = self._standing.digests_of(later.get(one.sequence, ()))

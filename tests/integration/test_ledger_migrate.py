@@ -108,6 +108,8 @@ def test_removals_that_wait_for_an_answer_outlast_an_upgrade(url: str) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         for change in (
+            "DROP INDEX withdrawals_by_parent",
+            "DROP INDEX withdrawal_deliveries_by_time",
             "ALTER TABLE withdrawal_removals DROP COLUMN unanswered",
             "ALTER TABLE withdrawal_removals DROP COLUMN refused",
             "ALTER TABLE withdrawal_removals DROP COLUMN reason",

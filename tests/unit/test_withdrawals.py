@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -644,7 +644,9 @@ def test_an_acknowledgement_outlasts_that_nobody_can_ask(world: WithdrawnWorld) 
     assert (after.state, after.acknowledged_at) == (ACKNOWLEDGED, before.acknowledged_at)
 
 
-def test_what_is_done_is_not_read_again(world: WithdrawnWorld) -> None:
+def test_what_is_done_is_not_read_again(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lane reads the withdrawals that are open, however many there were before."""
     world.ran()
     for number in range(3):
@@ -652,15 +654,21 @@ def test_what_is_done_is_not_read_again(world: WithdrawnWorld) -> None:
     world.lane_works()
     world.withdraw(email="p3@example.com")
     read: list[int] = []
-    usual = world.ledger.withdrawals
+    filed, numbered = world.ledger.filed_withdrawals, world.ledger.withdrawals_numbered
 
-    def withdrawals(*, after: int = 0, **more: Any) -> list[Any]:
-        read.append(after)
-        return usual(after=after, **more)
+    def filed_withdrawals(*, after: int = 0, **more: Any) -> list[Any]:
+        read.append(after + 1)
+        return filed(after=after, **more)
 
-    world.ledger.withdrawals = withdrawals  # type: ignore[method-assign]
+    def withdrawals_numbered(sequences: Collection[int]) -> list[Any]:
+        read.extend(sequences)
+        return numbered(sequences)
+
+    monkeypatch.setattr(world.ledger, "filed_withdrawals", filed_withdrawals)
+    monkeypatch.setattr(world.ledger, "withdrawals_numbered", withdrawals_numbered)
+    monkeypatch.setattr(world.ledger, "withdrawals", pytest.fail)  # one row of each
     world.lane_works()
-    assert min(read) == 3
+    assert min(read) == 4
     assert world.states() == [CONFIRMED] * 4
 
 

@@ -1,4 +1,4 @@
-"""Each removal for withdrawals that a partner answers later, on its own."""
+"""Each removal that a partner answers later on its own; old withdrawals are found by index."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def upgrade() -> None:
             op.execute(change.values(unanswered=[_unanswered(row)]))
     op.drop_column(_TABLE, "pending")
     op.drop_column(_TABLE, "ask_at")
+    op.create_index("withdrawals_by_parent", "withdrawals", ["parent"])
+    op.create_index("withdrawal_deliveries_by_time", "withdrawal_deliveries", ["received_at"])
 
 
 def _unanswered(row: sa.Row[Any]) -> dict[str, Any]:
