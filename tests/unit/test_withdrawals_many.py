@@ -16,6 +16,10 @@ from audience_sync.app import App
 from audience_sync.cli import withdrawals
 from audience_sync.customers.policy import microseconds
 from audience_sync.ledger import withdrawals as room
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.membership.digests import Bytes, Mask
+from audience_sync.membership.lines import Lines
+from audience_sync.runs import holding
 from audience_sync.runs.standing import Standing
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com") for n in range(6)]
@@ -53,3 +57,25 @@ def test_what_is_done_is_nowhere_a_row_of_python(
     assert world.recorder().receive_decisions(said, None, world.time).people == 1
     assert withdrawals._open(cast(App, SimpleNamespace(ledger=world.ledger)))[0]["sequence"] == 4
     assert set(made) == {4}
+
+
+def test_members_are_compared_with_all_who_withdrew_at_once(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage many wait: a look is not as many comparisons as they are."""
+    looks: list[int] = []
+    usual = holding.lines_with
+
+    def counted(lines: Lines, digests: Bytes) -> Mask:
+        looks[-1] += 1
+        return usual(lines, digests)
+
+    monkeypatch.setattr(holding, "lines_with", counted)
+    for together in ([3], [4, 5]):
+        for number in together:
+            world.withdraw(email=f"p{number}@example.com")
+        looks.append(0)
+        world.lane_works()
+    assert world.states() == [WithdrawalState.CONFIRMED] * 6
+    assert all(row.sent_at for row in world.ledger.withdrawal_deliveries())
+    assert looks[0] == looks[1]
