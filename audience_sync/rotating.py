@@ -19,7 +19,8 @@ from audience_sync.checking import (
 )
 from audience_sync.errors import ConfigurationError
 from audience_sync.holder import alive, this_process
-from audience_sync.keys import KEY_FILE, Keys, StateKeys, keep_keys, new_key, with_new_key
+from audience_sync.keys import KEY_FILE, Keys, StateKeys, new_key, with_new_key
+from audience_sync.keys.beside import keep_keys
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring

@@ -14,16 +14,11 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from audience_sync.errors import ConfigurationError
-from audience_sync.keys import (
-    KEY_FILE,
-    Keys,
-    Watched,
-    load_or_make_keys,
-    load_or_make_signing_keys,
-    parse_keys,
-    parse_signing_keys,
-    referred_file,
-)
+from audience_sync.keys import KEY_FILE, Keys
+from audience_sync.keys.beside import load_or_make_keys
+from audience_sync.keys.signing import load_or_make_signing_keys, parse_signing_keys
+from audience_sync.keys.watched import Watched
+from audience_sync.keys.written import parse_keys, referred_file
 
 PREFIX = "AUDIENCE_SYNC_"
 PROJECT_FILES = ("audience-sync.yaml", "audience-sync.yml")

@@ -13,7 +13,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from audience_sync.errors import ConfigurationError
-from audience_sync.keys import load_or_make_keys, parse_keys
+from audience_sync.keys.beside import load_or_make_keys
+from audience_sync.keys.written import parse_keys
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.settings import environment, load_settings
 
