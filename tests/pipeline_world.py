@@ -35,6 +35,7 @@ from audience_sync.customers.description import (
     SourceDescription,
 )
 from audience_sync.delivery.exchange import Exchange
+from audience_sync.ledger.database import Clock
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Run, TransferLine
 from audience_sync.membership.guard import GuardLimits
@@ -102,11 +103,17 @@ def fast_folder() -> Path:
 
 
 @cache
-def _new_ledger() -> Path:
-    """A ledger just made, to copy: making one takes longer than many a sync of this world."""
+def _made_ledger() -> Path:
     path = fast_folder() / "ledger.sqlite"
     Ledger.open(f"sqlite:///{path}").close()
     return path
+
+
+def new_ledger(path: Path, clock: Clock | None = None) -> Ledger:
+    """A ledger in a file, copied where there is none: making one takes longer than many a test."""
+    if not path.exists():
+        shutil.copy(_made_ledger(), path)
+    return Ledger.open(f"sqlite:///{path}", clock=clock)
 
 
 class MemoryPartner(Connector[ConnectorSettings]):
@@ -189,9 +196,7 @@ class World:
     ) -> None:
         self.folder = folder
         self.time = START
-        if not (folder / "ledger.sqlite").exists():
-            shutil.copy(_new_ledger(), folder / "ledger.sqlite")
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.sqlite")
+        self.ledger = new_ledger(folder / "ledger.sqlite")
         self.location = open_location(str(folder / "state"))
         self.keyring = Keyring("k1", {"k1": bytes(range(32))})
         self.partner = MemoryPartner()

@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fanned_world import FannedWorld
-from pipeline_world import granted
+from pipeline_world import granted, new_ledger
 
 from audience_sync.errors import BusyError
-from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Job, JobState, Run, RunState
 from audience_sync.runs.calendar import RETRY_AFTER, Calendar
 from audience_sync.runs.fanout import delivering, planning
@@ -30,7 +29,7 @@ class Office:
 
     def __init__(self, folder: Path) -> None:
         self.time = NIGHT - timedelta(hours=5)
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", clock=lambda: self.time)
+        self.ledger = new_ledger(folder / "ledger.db", lambda: self.time)
         self.audience: Any = SimpleNamespace(
             name="vip", schedule="0 3 * * *", timezone=ZoneInfo("UTC")
         )

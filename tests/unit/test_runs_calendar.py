@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_world import new_ledger
 
 from audience_sync.cron import last_due, next_due
 from audience_sync.errors import ConfigurationError, SourceError
-from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records import Run, RunState
 from audience_sync.runs.calendar import RETRY_AFTER, Calendar
 from audience_sync.stopping import StoppedError
@@ -35,7 +35,7 @@ class Office:
 
     def __init__(self, folder: Path) -> None:
         self.time = EVENING
-        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", clock=lambda: self.time)
+        self.ledger = new_ledger(folder / "ledger.db", lambda: self.time)
         self.dead: set[str] = set()
         self.served: list[tuple[str, datetime]] = []
 

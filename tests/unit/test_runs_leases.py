@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pipeline_world import World, fast_folder, granted
+from pipeline_world import World, fast_folder, granted, new_ledger
 
 from audience_sync.errors import BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
@@ -59,7 +59,7 @@ def held_by(
 
 
 def ledger() -> Ledger:
-    return Ledger.open(f"sqlite:///{fast_folder()}/ledger.sqlite")
+    return new_ledger(fast_folder() / "ledger.sqlite")
 
 
 def running() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline_world import new_ledger
 from pydantic import SecretStr
 from web_world import BASIC, KEY, MARKETING, META_ONLY, NOW, STATISTICS, Door, webhooks
 
@@ -26,7 +27,7 @@ PURPOSES: dict[str, Any] = {MARKETING: "all", META_ONLY: ["meta"], STATISTICS: "
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger whose clock stands still."""
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", clock=lambda: NOW) as ledger:
+    with new_ledger(tmp_path / "ledger.db", lambda: NOW) as ledger:
         yield ledger
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pipeline_world import new_ledger
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
@@ -20,7 +21,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger with two withdrawals on their way."""
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", clock=lambda: NOW) as ledger:
+    with new_ledger(tmp_path / "ledger.db", lambda: NOW) as ledger:
         shown = {"source": "web", "channel": "webhook", "people": 1, "identifiers": 1, "file": "f"}
         received = [Withdrawal(id=name, received_at=NOW, **shown) for name in ("wa", "wb")]  # type: ignore[arg-type]  # words and numbers
         ledger.receive_withdrawals(received, {"wa": ["meta-se", "google-se"], "wb": ["meta-se"]})
