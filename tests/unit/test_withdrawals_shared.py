@@ -26,6 +26,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedWor
     monkeypatch.setattr(delivering, "UPLOADS", 1)
     monkeypatch.setattr(screen, "PATIENCE", 0.0)
     world = SharedWorld(tmp_path)
+    world.split_rows = 8
     world.write(PEOPLE)
     yield world
     world.ledger.close()
