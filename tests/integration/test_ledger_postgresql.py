@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -39,14 +41,21 @@ def migrated(postgresql_module_url: str) -> str:
     return postgresql_module_url
 
 
+@pytest.fixture(scope="module")
+def beside(migrated: str) -> Iterator[psycopg.Connection]:
+    """A connection that stays: the server starts a process for each."""
+    address = sa.make_url(migrated).set(drivername="postgresql")
+    words = address.render_as_string(hide_password=False)
+    with psycopg.connect(words, autocommit=True) as connection:
+        yield connection
+
+
 class OnPostgresql:
     """The same database for all tests, empty for each."""
 
     @pytest.fixture
-    def url(self, migrated: str) -> str:
-        address = sa.make_url(migrated).set(drivername="postgresql")
-        with psycopg.connect(address.render_as_string(hide_password=False)) as connection:
-            connection.execute(_TIDY)
+    def url(self, migrated: str, beside: psycopg.Connection) -> str:
+        beside.execute(_TIDY)
         return migrated
 
 

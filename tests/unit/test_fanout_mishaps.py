@@ -192,6 +192,7 @@ def test_a_source_that_is_away_for_a_moment_is_asked_again(
 ) -> None:
     """It would else be a day until the next plan; a source that never answers ends the job."""
     here = FannedWorld(tmp_path)
+    here.split_rows = 10
     here.write(FORTY)
     _, wake = here.begin([here.target])
 
@@ -219,6 +220,7 @@ def test_a_worker_told_to_stop_while_it_closes_a_plan_loses_nothing_of_it(
     """What others wrote for the list is there for whoever closes it in the end."""
     monkeypatch.setattr(listplan, "_MEMBERS_PER_FILE", 1)
     here = FannedWorld(tmp_path, partitions=16)
+    here.split_rows = 10
     here.write(FORTY)
     _, wake = here.begin([here.target])
     while wake[0].stage != planning.CONCLUDE:
@@ -235,6 +237,7 @@ def test_a_worker_told_to_stop_while_it_closes_a_plan_loses_nothing_of_it(
 def test_who_slept_while_closing_a_plan_harms_nothing_of_who_took_over(tmp_path: Path) -> None:
     """Neither overwritten nor deleted is what belongs to the run that stands in the ledger."""
     here = FannedWorld(tmp_path)
+    here.split_rows = 10
     here.write(FORTY)
     _, wake = here.begin([here.target])
     while wake[0].stage != planning.CONCLUDE:
