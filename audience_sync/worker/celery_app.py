@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
 
 from audience_sync.errors import ConfigurationError
@@ -45,45 +47,69 @@ def make_celery(settings: Settings) -> Celery:
         amqp=broker.SteadyAMQP,
         set_as_current=False,
     )
-    celery.conf.update(
-        accept_content=["json"],
-        result_accept_content=["json"],
-        task_serializer="json",
-        result_serializer="json",
-        event_serializer="json",
-        task_ignore_result=True,
-        result_backend=None,
-        result_expires=None,
-        enable_utc=True,
-        timezone="UTC",
-        task_queues={name: {"exchange": _EXCHANGE, "routing_key": name} for name in QUEUES},
-        task_default_queue=PLAN,
-        task_create_missing_queues=False,
-        task_publish_retry_policy=_PUBLISH_PATIENCE,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-        task_time_limit=STUCK,
-        task_soft_time_limit=STUCK - GRACE,
-        task_publish_retry=True,
-        worker_prefetch_multiplier=1,
-        worker_max_tasks_per_child=TASKS_PER_CHILD,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_enable_remote_control=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        worker_send_task_events=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={
+    celery.conf.update(_messages() | _tasks() | _processes() | _redis() | _beat())
+    return celery
+
+
+def _messages() -> dict[str, Any]:
+    return {
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "enable_utc": True,
+        "timezone": "UTC",
+        "task_queues": {name: {"exchange": _EXCHANGE, "routing_key": name} for name in QUEUES},
+        "task_default_queue": PLAN,
+        "task_create_missing_queues": False,
+        "task_publish_retry": True,
+        "task_publish_retry_policy": _PUBLISH_PATIENCE,
+    }
+
+
+def _tasks() -> dict[str, Any]:
+    return {
+        "task_ignore_result": True,
+        "result_backend": None,
+        "result_expires": None,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_time_limit": STUCK,
+        "task_soft_time_limit": STUCK - GRACE,
+    }
+
+
+def _processes() -> dict[str, Any]:
+    return {
+        "worker_prefetch_multiplier": 1,
+        "worker_max_tasks_per_child": TASKS_PER_CHILD,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_remote_control": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+    }
+
+
+def _redis() -> dict[str, Any]:
+    return {
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "socket_keepalive": True,
             **_BROKER_PATIENCE,
         },
+    }
+
+
+def _beat() -> dict[str, Any]:
+    return {
         # Celery's usual one keeps its times in a pickled file; ours are in the ledger.
-        beat_scheduler="celery.beat:Scheduler",
-        beat_max_loop_interval=30,  # seconds; a clock that was set is noticed so soon
-    )
-    return celery
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_max_loop_interval": 30,  # seconds; a clock that was set is noticed so soon
+    }
 
 
 def broker_url(settings: Settings) -> str:
