@@ -74,9 +74,9 @@ def _hasten_messages() -> None:
     celery_app.STUCK_PLAN = 60
     celery_app.GRACE = 2
     schedule.SWEEP_EVERY = SWEEP
-    from audience_sync.worker import tasks  # noqa: PLC0415 - after them
+    from audience_sync.worker import guarding  # noqa: PLC0415 - after them
 
-    tasks._AFTER_CRASH = AGAIN
+    guarding._AFTER_CRASH = AGAIN
 
 
 def _hasten_work(**_details: object) -> None:

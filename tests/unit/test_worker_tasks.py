@@ -27,7 +27,7 @@ from audience_sync.ledger.records import Run, RunState
 from audience_sync.runs.outcome import Outcome
 from audience_sync.settings import Settings
 from audience_sync.stopping import StoppedError
-from audience_sync.worker import tasks
+from audience_sync.worker import guarding, tasks
 from audience_sync.worker.celery_app import (
     QUEUES,
     TURN,
@@ -384,11 +384,11 @@ def test_an_unknown_error_tells_its_class_and_place_only(
 
 def test_a_message_whose_process_died_is_tried_again_a_few_times(office: Office) -> None:
     """With a pause that doubles, so that a task that kills its process kills no machine."""
-    for retries in range(tasks.CRASHES + 1):
+    for retries in range(guarding.CRASHES + 1):
         redelivered = {"delivery_info": {"redelivered": True}, "retries": retries}
         office.call(StandIn(error=AssertionError("not begun")), SYNC, ["vip"], **redelivered)
 
-    assert [(name, args) for name, args, _ in office.sent] == [(SYNC, [["vip"]])] * tasks.CRASHES
+    assert [(name, args) for name, args, _ in office.sent] == [(SYNC, [["vip"]])] * guarding.CRASHES
     assert office.countdowns == [10.0, 20.0, 40.0]
     assert [options["retries"] for _, _, options in office.sent] == [1, 2, 3]
 
