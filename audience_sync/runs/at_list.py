@@ -122,7 +122,9 @@ class AtList:
     def go(self) -> Step:
         """Tell the list of whoever withdrew and was on it, as far as it goes now."""
         step = self._go()
-        if self.removal.reason and step.cleared < self.head and step.reason is None:
+        if step.cleared >= self.head:  # the partner keeps nobody any more, whoever took them off
+            self._note(replace(self.removal, refused=0, reason=None))
+        elif self.removal.reason and step.reason is None:
             why = f"the partner took a removal and refused it later, {self.removal.reason}"
             return replace(step, reason=f"{why}; it is sent again")
         return step

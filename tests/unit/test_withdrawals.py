@@ -847,6 +847,28 @@ class TestRefused:
             assert world.states() == [CONFIRMED]
             assert len(world.partner.removals) <= 4
 
+    def test_refusals_are_no_longer_counted_once_nobody_who_withdrew_is_held(
+        self, world: WithdrawnWorld
+    ) -> None:
+        """A run took them off in the end: the next withdrawal is asked for, not escalated."""
+        vars(world.partner).pop("remove")
+        world.partner.pending = True
+        world.withdraw(email="p1@example.com")
+        for _ in range(4):
+            world.lane_works()
+            lost = {"accepted": 0, "unattributed": 1, "lost": True}
+            answer(world, world.partner.removals, **lost)
+        world.partner.pending = False
+        world.ran()
+        world.lane_works()
+        assert world.states() == [CONFIRMED]
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+        world.withdraw(email="p2@example.com")
+        world.lane_works()
+        assert world.states() == [CONFIRMED] * 2
+        left = EVERYBODY - written("p1@example.com", "+46700000001")
+        assert world.partner.holds == left - written("p2@example.com", "+46700000002")
+
     @pytest.mark.parametrize("deletes", [True, False])
     def test_a_list_that_is_not_emptied_either_is_deleted(
         self, world: WithdrawnWorld, *, deletes: bool
