@@ -75,27 +75,12 @@ def targets_of(
     An audience that is gone may be named as long as a list of it is left. No list at all is an
     error, unless the command is not `alone` about lists.
     """
-    left = {target.audience for target in retired}
-    for name in audiences:
-        if name not in project.audiences and name not in left:
-            raise ConfigurationError(
-                f"no audience {name} in {project.path.name}; there are "
-                f"{', '.join(project.audiences) or 'none'}"
-            )
-    if destination is not None and destination not in project.destinations:
-        raise ConfigurationError(
-            f"no destination {destination} in {project.path.name}; there are "
-            f"{', '.join(project.destinations) or 'none'}"
-        )
-    chosen = [
-        project.audiences[name]
+    _check_named(project, audiences, destination, {target.audience for target in retired})
+    targets = [
+        _target(project, connectors, project.audiences[name], used, now)
         for name in dict.fromkeys(audiences or project.audiences)
         if name in project.audiences
-    ]
-    targets = [
-        _target(project, connectors, audience, used, now)
-        for audience in chosen
-        for used in audience.destinations
+        for used in project.audiences[name].destinations
         if destination in (None, used)
     ]
     targets += [
@@ -111,6 +96,23 @@ def targets_of(
             else f"{project.path.name} has no audiences; add one under `audiences:`"
         )
     return targets
+
+
+def _check_named(
+    project: Project, audiences: Sequence[str], destination: str | None, left: Collection[str]
+) -> None:
+    """Refuse a name that the project does not know; audiences that are gone may be `left`."""
+    for name in audiences:
+        if name not in project.audiences and name not in left:
+            raise ConfigurationError(
+                f"no audience {name} in {project.path.name}; there are "
+                f"{', '.join(project.audiences) or 'none'}"
+            )
+    if destination is not None and destination not in project.destinations:
+        raise ConfigurationError(
+            f"no destination {destination} in {project.path.name}; there are "
+            f"{', '.join(project.destinations) or 'none'}"
+        )
 
 
 def retired_of(
