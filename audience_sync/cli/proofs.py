@@ -29,6 +29,22 @@ _TOLD = (
 )
 _SHOWN = ("event", "at", "audience", "destination", "recipient", "operation", "sent", "accepted")
 
+Exported = Annotated[
+    Path | None,
+    typer.Argument(
+        help="What `log export` or `log prove` wrote; it needs no project. "
+        "Without it, the project's own log.",
+        show_default=False,
+    ),
+]
+Signers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The public key that must have signed, as you were told it in another way; "
+        "may be given several times.",
+        show_default=False,
+    ),
+]
 Since = Annotated[
     str | None,
     typer.Option(help="From this time on: 2026-05-01, 12h, 7d, 4w.", show_default=False),
@@ -41,22 +57,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write;
 
 def verify(
     context: typer.Context,
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="What `log export` or `log prove` wrote; it needs no project. "
-            "Without it, the project's own log.",
-            show_default=False,
-        ),
-    ] = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The public key that must have signed, as you were told it in another way; "
-            "may be given several times.",
-            show_default=False,
-        ),
-    ] = None,
+    file: Exported = None,
+    key: Signers = None,
     as_json: options.Json = False,
 ) -> int:
     """Verify that the log is as it was written.
