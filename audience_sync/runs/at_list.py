@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 SOON = 1.0  # seconds until a list that is busy is looked at again
 _BUSY = 10.0  # seconds until the books are looked at again, which a run holds that is at work
-_REFUSALS = 3  # in a row of what a partner had taken; then it goes on as where it takes nothing
+# In a row of what a partner had taken; then it goes on as where it takes nothing. After as many
+# more it is not asked to empty the list again, if it can delete it.
+_REFUSALS = 3
 _OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
 
 
@@ -186,9 +188,8 @@ class AtList:
         if self.lane.escalation.decided(self.books.remote):  # first: it may end at any moment
             self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
         remote, membership = self.books.remote, self.books.membership()
-        return self.lane.escalation.escalate(
-            remover, link, remote, membership, error, self.held, self.lease
-        )
+        what = remover, link, remote, membership, error, self.held, self.lease
+        return self.lane.escalation.escalate(*what, empties=self.removal.refused < 2 * _REFUSALS)
 
     def _after(self, removed: Removed, held: Leaving, before: int) -> Step:
         """What a removal of all who withdrew since `before` leaves to be done."""

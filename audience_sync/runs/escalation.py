@@ -62,8 +62,12 @@ class Escalation:
         lease: str,
         *,
         whom: str = "people who withdrew",
+        empties: bool = True,
     ) -> Removed:
-        """Take everybody off, or the list away; raises where nothing could be done."""
+        """Take everybody off, or the list away; raises where nothing could be done.
+
+        A list that can be deleted is not emptied where it is known that this is of no use.
+        """
         policy = self.policy(remote.destination)
         where = f"{remote.audience} at {remote.destination}"
         _log.error("The partner keeps %s on %s (%s): %s", whom, where, error, policy)
@@ -75,11 +79,12 @@ class Escalation:
                 error.status,
                 error.code,
             )
-        if policy is OnRefusedRemoval.EMPTY_AND_REBUILD:
+        deletes = type(link.connector).delete_audience is not Connector.delete_audience
+        if policy is OnRefusedRemoval.EMPTY_AND_REBUILD and (empties or not deletes):
             try:
                 return self._emptied(remover, link, remote, membership, held, lease)
             except RefusedError as refusal:  # a list that may not shrink may not be empty either
-                if type(link.connector).delete_audience is Connector.delete_audience:
+                if not deletes:
                     raise
                 _log.error("The partner does not empty %s (%s): it is deleted", where, refusal)
         return self._deleted(remover, link, remote, held, lease)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pipeline_world import digest, granted
@@ -868,6 +868,40 @@ class TestRefused:
         assert world.states() == [CONFIRMED] * 2
         left = EVERYBODY - written("p1@example.com", "+46700000001")
         assert world.partner.holds == left - written("p2@example.com", "+46700000002")
+
+    @pytest.mark.parametrize("deletes", [True, False])
+    def test_an_emptying_that_is_refused_later_is_not_sent_forever(
+        self, world: WithdrawnWorld, *, deletes: bool
+    ) -> None:
+        """The third time the list is deleted, where it can be; else a person reads the reason."""
+        vars(world.partner).pop("remove")
+        world.policy, world.partner.pending = OnRefusedRemoval.EMPTY_AND_REBUILD, True
+        world.partner.limits = world.partner.limits.__class__(members_per_request=100)
+
+        class Keeping(type(world.partner)):  # type: ignore[misc]
+            def remove(self, upload: Any, members: Members) -> Receipt:
+                found = set(self.holds)
+                receipt = super().remove(upload, members)
+                self.holds |= found
+                return cast("Receipt", receipt)
+
+        class Deleting(Keeping):
+            def delete_audience(self, remote_id: str) -> None:
+                self.holds.clear()
+
+        world.partner.__class__ = Deleting if deletes else Keeping
+        world.withdraw(email="p1@example.com")
+        for _ in range(7):
+            worked = world.lane_works()
+            answer(world, world.partner.removals, accepted=0, unattributed=1, lost=True)
+        if deletes:
+            assert world.states() == [CONFIRMED]
+            assert world.partner.holds == world.held() == set()
+            assert len(world.partner.removals) == 6
+        else:
+            assert worked.open == 1
+            assert "refused it later" in worked.reasons[0]
+            assert world.held() == world.partner.holds == EVERYBODY
 
     @pytest.mark.parametrize("deletes", [True, False])
     def test_a_list_that_is_not_emptied_either_is_deleted(
