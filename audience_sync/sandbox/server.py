@@ -82,7 +82,7 @@ def build_app(options: SandboxOptions | None = None) -> SandboxApp:
     reset()
     routes = [_partner_route(world, partners, name) for name in partners]
     app = SandboxApp(routes=[*routes, *control_routes(world, partners, reset)])
-    app.state.world = world
+    app.state.world, app.state.partners = world, partners
     return app
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ledger_template import spare_migrations
+from prepared import PreparedShops
 from redteam.attack import Attack, attacked
 from redteam.target import environment
 from shop import Shop, new_shop, people
@@ -59,6 +60,24 @@ def open_shop(tmp_path: Path, sandbox: RunningSandbox) -> Callable[..., Shop]:
         return new_shop(
             tmp_path / "shop", sandbox.url, people(24) if rows is None else rows, **more
         )
+
+    return open_one
+
+
+@pytest.fixture(scope="session")
+def _prepared(_sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFactory) -> PreparedShops:
+    return PreparedShops(_sandbox, tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def synced_shop(
+    tmp_path: Path, sandbox: RunningSandbox, _prepared: PreparedShops
+) -> Callable[..., Shop]:
+    """The same after a first sync, which is made once for all tests that ask for the same shop."""
+    assert sandbox is _prepared.sandbox
+
+    def open_one(rows: Sequence[Sequence[Any]] | None = None, **more: Any) -> Shop:
+        return _prepared.open(tmp_path / "shop", people(24) if rows is None else rows, **more)
 
     return open_one
 

@@ -88,12 +88,11 @@ def test_an_option_without_its_value_points_at_its_command(open_shop: Open) -> N
 
 
 def test_what_is_piped_is_as_wide_as_it_needs(
-    open_shop: Open, monkeypatch: pytest.MonkeyPatch
+    synced_shop: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No line is padded, none is folded, so that grep finds whole ids and whole lists."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    shop = open_shop(people(3), change=lambda text: text.replace("everyone:", f"{'e' * 60}:"))
-    shop.must("sync")
+    shop = synced_shop(people(3), change=lambda text: text.replace("everyone:", f"{'e' * 60}:"))
     runs = shop.must("runs").out
     for run in shop.must("runs", "--json").json["runs"]:
         assert f"{run['audience']}, {run['destination']}" in runs
@@ -111,11 +110,12 @@ def test_what_is_piped_is_as_wide_as_it_needs(
     assert red[0].endswith("There are: id, email, phone, consent, market")
 
 
-def test_columns_says_how_wide_a_pipe_is(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_says_how_wide_a_pipe_is(
+    synced_shop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sentences are folded there between words; ids are whole all the same."""
     monkeypatch.setenv("COLUMNS", "60")
-    shop = open_shop(people(3))
-    shop.must("sync")
+    shop = synced_shop(people(3))
     ids = [run["id"] for run in shop.must("runs", "--json").json["runs"]]
     assert [run for run in ids if run not in shop.must("runs").out] == []
     planned = shop.must("plan", "everyone", "--json").json["outcomes"]

@@ -44,11 +44,10 @@ def test_a_sync_ends_with_a_signature(open_shop: Callable[..., Shop]) -> None:
 
 
 def test_a_bundle_is_verified_without_the_project(
-    open_shop: Callable[..., Shop], tmp_path: Path
+    synced_shop: Callable[..., Shop], tmp_path: Path
 ) -> None:
     """On another machine, with the public key told in another way; a change in it is found."""
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     bundle = tmp_path / "bundle.jsonl"
     told = shop.must("log", "export", "--since", "7d", "--output", str(bundle))
     key = shop.must("log", "verify", "--json").json["public_key"]
@@ -69,10 +68,9 @@ def test_a_bundle_is_verified_without_the_project(
     assert "exists already" in again.err
 
 
-def test_one_line_is_proved_alone(open_shop: Callable[..., Shop], tmp_path: Path) -> None:
+def test_one_line_is_proved_alone(synced_shop: Callable[..., Shop], tmp_path: Path) -> None:
     """The proof shows that line and no other audience."""
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     lines = shop.must("log", "--json").json["lines"]
     shown = next(entry for entry in lines if entry["line"]["audience"] == "swedes")
     proof = tmp_path / "proof.json"

@@ -28,19 +28,17 @@ def _counts(shop: Shop, *more: str) -> dict[str, int]:
     return {purged["what"]: purged["count"] for purged in found}
 
 
-def test_nothing_young_goes(open_shop: Callable[..., Shop]) -> None:
+def test_nothing_young_goes(synced_shop: Callable[..., Shop]) -> None:
     """A purge right after a sync deletes nothing."""
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     assert not any(_counts(shop).values())
 
 
 def test_a_year_later_the_log_is_purged_and_still_verifiable(
-    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dry run tells the same and deletes nothing; a new sync goes on where the log ended."""
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     before = shop.must("log", "verify", "--json").json["lines"]
     _later(monkeypatch, 400)
     told = _counts(shop, "--dry-run")
@@ -61,13 +59,12 @@ def test_a_year_later_the_log_is_purged_and_still_verifiable(
 
 
 def test_a_log_that_was_tampered_with_is_not_purged(
-    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The evidence stays."""
     import sqlite3  # noqa: PLC0415 - only here
 
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     with sqlite3.connect(shop.folder / ".audience-sync" / "ledger.sqlite") as ledger:
         ledger.execute("DROP TRIGGER transfer_log_no_update")
         ledger.execute("UPDATE transfer_log SET sent = 1 WHERE sequence = 2")
@@ -92,10 +89,9 @@ def test_a_plan_that_nobody_approves_is_cancelled(
     assert list((shop.folder / ".audience-sync" / "outbox").glob("*")) == []
 
 
-def test_every_folder_and_file_of_the_state_has_a_limit(open_shop: Callable[..., Shop]) -> None:
+def test_every_folder_and_file_of_the_state_has_a_limit(synced_shop: Callable[..., Shop]) -> None:
     """Whatever a sync, a plan and a withdrawal leave is named."""
-    shop = open_shop(people(12), destinations="[meta-se, google-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se, google-se]")
     shop.must("plan", "everyone")
     named = {limit.name for limit in retention.FILES}
     for found in (shop.folder / ".audience-sync").iterdir():
@@ -104,12 +100,11 @@ def test_every_folder_and_file_of_the_state_has_a_limit(open_shop: Callable[...,
 
 
 def test_withdrawals_go_years_after_every_partner_confirmed(
-    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With their files and keys; until then the block holds, and the newest holds on."""
     rows = people(24)
-    shop = open_shop(rows, destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(rows, destinations="[meta-se]")
     shop.must("withdraw", "--email", rows[0][1])
     shop.must("withdraw", "--customer-id", str(rows[1][0]))
     shop.must("withdraw", "--email", rows[2][1])

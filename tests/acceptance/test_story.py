@@ -75,11 +75,10 @@ def test_only_what_changed_travels_and_a_withdrawal_removes(
 
 
 def test_the_log_tells_every_transfer_and_tampering_is_found(
-    open_shop: Callable[..., Shop],
+    synced_shop: Callable[..., Shop],
 ) -> None:
     """What the log says was sent is what the partner saw; a changed line is named."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     lines = shop.must("log", "--json").json["lines"]
     outcomes = [entry["line"] for entry in lines if entry["line"]["event"] == "outcome"]
     seen = {entry["body_sha256"] for entry in shop.journal()}

@@ -19,11 +19,9 @@ ROW = (CUSTOMER, EMAIL, PHONE, "granted", "SE")
 
 
 @pytest.fixture
-def shop(open_shop: Callable[..., Shop]) -> Shop:
+def shop(synced_shop: Callable[..., Shop]) -> Shop:
     """Two lists at two partners, the person on all four."""
-    made = open_shop([*people(24), ROW])
-    made.must("sync")
-    return made
+    return synced_shop([*people(24), ROW])
 
 
 def _leaks(shop: Shop, *ended: Ended) -> list[tuple[str, str]]:

@@ -71,13 +71,11 @@ class Server:
 
 
 @pytest.fixture
-def shop(open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch) -> Shop:
     """A shop whose customers are on every list, and whose project file says who may withdraw."""
     monkeypatch.setenv("WEBHOOK_KEY", KEY)
     monkeypatch.setenv("USERCENTRICS", BASIC)
-    shop = open_shop(ROWS, change=lambda text: text + SECTION)
-    shop.must("sync")
-    return shop
+    return synced_shop(ROWS, change=lambda text: text + SECTION)
 
 
 @contextmanager

@@ -13,12 +13,11 @@ from audience_sync.app import App
 
 
 def test_a_withdrawal_reaches_every_list_without_a_sync(
-    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its value is read from stdin and shown nowhere; the person is added by no later sync."""
     rows = people(12)
-    shop = open_shop(rows)
-    shop.must("sync")
+    shop = synced_shop(rows)
     email = rows[3][1]
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{email}\n"))
     told = shop.run("withdraw", "--email", "-")
@@ -39,11 +38,10 @@ def test_a_withdrawal_reaches_every_list_without_a_sync(
     assert shop.must("log", "verify").code == 0
 
 
-def test_a_file_and_a_customer_id(open_shop: Callable[..., Shop]) -> None:
+def test_a_file_and_a_customer_id(synced_shop: Callable[..., Shop]) -> None:
     """Many at once by any column, and one by the shop's own key."""
     rows = people(12)
-    shop = open_shop(rows)
-    shop.must("sync")
+    shop = synced_shop(rows)
     written = "".join(f"{row[1]},\n" for row in rows[:3]) + f",{rows[3][2]}\n,nonsense\n"
     (shop.folder / "leaving.csv").write_text("email,phone\n" + written)
     told = shop.run("withdraw", "--file", str(shop.folder / "leaving.csv"), "--json")
@@ -55,10 +53,9 @@ def test_a_file_and_a_customer_id(open_shop: Callable[..., Shop]) -> None:
     assert shop.held("everyone", "google")["email"] == expected(rows[5:])["email"]
 
 
-def test_rows_that_cannot_be_read_are_named(open_shop: Callable[..., Shop]) -> None:
+def test_rows_that_cannot_be_read_are_named(synced_shop: Callable[..., Shop]) -> None:
     """Not as something that is tried again; the others are taken in, and no value is told."""
-    shop = open_shop(people(12))
-    shop.must("sync")
+    shop = synced_shop(people(12))
     leaving = shop.folder / "leaving.csv"
     for bad, sentence in (
         (1, "Row 3 holds no identifier that can be read and was left out: mend it"),
@@ -101,11 +98,10 @@ def test_who_withdrew_after_the_plan_is_told_as_withheld(
     assert shop.held("everyone") == expected(rows[1:])
 
 
-def test_one_partner_only(open_shop: Callable[..., Shop]) -> None:
+def test_one_partner_only(synced_shop: Callable[..., Shop]) -> None:
     """The other keeps the person, now and after a sync."""
     rows = people(12)
-    shop = open_shop(rows)
-    shop.must("sync")
+    shop = synced_shop(rows)
     assert shop.run("withdraw", "--email", rows[0][1], "--partner", "meta").code == 0
     shop.must("sync")
     assert shop.held("everyone") == expected(rows[1:])
@@ -151,12 +147,11 @@ def test_it_counts_only_destinations_that_held_somebody(open_shop: Callable[...,
 
 @pytest.mark.parametrize("by", [("--email", "stranger@example.com"), ("--customer-id", "4711")])
 def test_a_delivery_that_is_not_confirmed_holds_no_stranger(
-    open_shop: Callable[..., Shop], by: tuple[str, str]
+    synced_shop: Callable[..., Shop], by: tuple[str, str]
 ) -> None:
     """Others' removals that a partner has not confirmed concern nobody who was never there."""
     rows = people(12)
-    shop = open_shop(rows)
-    shop.must("sync")
+    shop = synced_shop(rows)
     shop.must("status", "--poll")
     shop.fault("slow-processing", operation="*", partner="google", seconds=600, times=None)
     shop.customers(rows[1:])
@@ -171,10 +166,9 @@ def test_a_delivery_that_is_not_confirmed_holds_no_stranger(
     assert shop.must("withdraw", "--email", rows[1][1], "--json").json["held"] == 2
 
 
-def test_a_customer_id_that_the_source_does_not_have(open_shop: Callable[..., Shop]) -> None:
+def test_a_customer_id_that_the_source_does_not_have(synced_shop: Callable[..., Shop]) -> None:
     """Only the id can be blocked then, and the answer says so."""
-    shop = open_shop(people(12))
-    shop.must("sync")
+    shop = synced_shop(people(12))
     told = shop.must("withdraw", "--customer-id", "4711").out
     assert "the source has no customer with this id" in told
     assert shop.must("withdraw", "--customer-id", "4711", "--json").json["missing"] == 1
