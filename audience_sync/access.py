@@ -12,7 +12,8 @@ from audience_sync.customers.look_up import customer_row
 from audience_sync.errors import AudienceSyncError
 from audience_sync.fanning import Opened
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, Run, RunState, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.runs.subject import Findings, Person, Subjects

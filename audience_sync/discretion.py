@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from audience_sync.ledger.records import Batch, Run
+from audience_sync.ledger.records.runs import Batch, Run
 
 HIDDEN = "hidden"
 _BESIDE = "unknown_consent_values"  # part of a drop, not of the sum

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.holder import alive, this_process
-from audience_sync.ledger.records import Job, JobState, Run
+from audience_sync.ledger.records.runs import Run
+from audience_sync.ledger.records.work import Job, JobState
 from audience_sync.runs.due import is_due
 from audience_sync.runs.fanout import delivering, planning
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, Worked, holder_of

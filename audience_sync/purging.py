@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from audience_sync.errors import BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import OPEN_STATES, Run
+from audience_sync.ledger.records.runs import OPEN_STATES, Run
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 from audience_sync.project import Project

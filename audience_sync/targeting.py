@@ -12,7 +12,7 @@ from audience_sync.connector import Connector
 from audience_sync.customers import description
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.ledger.records import RemoteList
+from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.held import Manifest
 from audience_sync.project import Audience, Guards, Project

@@ -25,7 +25,7 @@ from chaos.cluster import Cluster, cluster  # noqa: E402 - the tests' harness, f
 from chaos.mortal import descendants, until  # noqa: E402 - the same
 from chaos.shop import Shop  # noqa: E402 - the same
 
-from audience_sync.ledger.records import Run, RunState  # noqa: E402 - the same
+from audience_sync.ledger.records.runs import Run, RunState  # noqa: E402 - the same
 
 SLOW = 250  # milliseconds that the partner takes to answer
 PEOPLE = 8_000  # in the race of one worker with two

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline_world import World, fast_folder, granted
 
-from audience_sync.ledger.records import JobState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import delivering
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
 from audience_sync.runs.fanout.delivering import DeliveryStages

@@ -37,7 +37,8 @@ from audience_sync.customers.description import (
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.ledger.database import Clock
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Run, TransferLine
+from audience_sync.ledger.records.log import TransferLine
+from audience_sync.ledger.records.runs import Run
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.location import open_location

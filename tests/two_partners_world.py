@@ -17,7 +17,8 @@ from audience_sync.connector import Members, Receipt, Upload
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.errors import BusyError
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.ledger.records import JobState, Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.lane import Lane

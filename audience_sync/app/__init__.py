@@ -15,7 +15,7 @@ from audience_sync.app.rounds import Rounds
 from audience_sync.app.state import sign_log
 from audience_sync.app.syncs import Syncs
 from audience_sync.app.watching import Watching
-from audience_sync.ledger.records import Run
+from audience_sync.ledger.records.runs import Run
 from audience_sync.plugins import installed_connectors
 from audience_sync.project import load_project
 from audience_sync.runs.progress import Progress, Silent

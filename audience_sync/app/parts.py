@@ -19,7 +19,7 @@ from audience_sync.errors import ConfigurationError
 from audience_sync.holder import alive, this_process
 from audience_sync.keys import FINGERPRINT_KEY
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Operation, Run, RunState
+from audience_sync.ledger.records.runs import Operation, Run, RunState
 from audience_sync.plugins import Installed
 from audience_sync.project import Project
 from audience_sync.runs.progress import Progress, Silent

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from audience_sync.app.parts import Parts, operator
 from audience_sync.holder import alive, this_process
-from audience_sync.ledger.records import Job, Lease, Run
+from audience_sync.ledger.records.runs import Run
+from audience_sync.ledger.records.work import Job, Lease
 from audience_sync.runs.forget import forget_list
 from audience_sync.runs.leases import LEASE_SECONDS
 

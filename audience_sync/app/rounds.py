@@ -11,7 +11,7 @@ from audience_sync.app.state import sign_log
 from audience_sync.app.syncs import Syncs
 from audience_sync.app.watching import Watching
 from audience_sync.holder import alive, this_process
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.stopping import StoppedError
 
 if TYPE_CHECKING:

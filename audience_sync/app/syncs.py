@@ -15,7 +15,7 @@ from audience_sync.app.state import sign_log
 from audience_sync.app.watching import Watching
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 from audience_sync.holder import alive
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 if TYPE_CHECKING:
     from audience_sync.runs.outcome import Outcome

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from audience_sync.app.aims import Aims
 from audience_sync.app.parts import Parts
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.runs.reported import read_statistics
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from audience_sync.project import ORDERS
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records import RemoteList
+    from audience_sync.ledger.records.runs import RemoteList
 
 _COLUMNS = {"email": "e-mails", "phone": "phones", DEVICE: "devices", "external_id": "own ids"}
 _MIXED = ("pinterest",)  # shows all records of a list under one kind

@@ -13,7 +13,7 @@ from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records import Run
+    from audience_sync.ledger.records.runs import Run
 
 
 def register(application: typer.Typer) -> None:

@@ -14,7 +14,7 @@ from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records import Run
+    from audience_sync.ledger.records.runs import Run
     from audience_sync.runs.outcome import Outcome
 
 _FUNNELS = 6  # of more audiences at once, `run RUN` shows each
@@ -119,7 +119,7 @@ def withheld(app: App, outcomes: Sequence[Outcome]) -> dict[str, int | str]:
 
 
 def _print_next(outcomes: Sequence[Outcome]) -> None:
-    from audience_sync.ledger.records import RunState  # noqa: PLC0415 - keeps --help light
+    from audience_sync.ledger.records.runs import RunState  # noqa: PLC0415 - keeps --help light
 
     planned = [
         outcome.run

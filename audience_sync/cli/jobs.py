@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records import Job
+    from audience_sync.ledger.records.work import Job
 
 _STAGES = {
     "read": "reading customers",

@@ -10,10 +10,10 @@ from rich.markup import escape
 
 from audience_sync.cli.lists import plain_table
 from audience_sync.cli.written import console, in_zone, keep_whole, number
-from audience_sync.ledger.records import Event
+from audience_sync.ledger.records.log import Event
 
 if TYPE_CHECKING:
-    from audience_sync.ledger.records import LoggedLine, TransferLine
+    from audience_sync.ledger.records.log import LoggedLine, TransferLine
 
 _WIDE = 110  # characters
 _USUAL = 200  # HTTP

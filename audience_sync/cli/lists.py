@@ -21,10 +21,10 @@ from audience_sync.cli.written import (
     number,
     short,
 )
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 if TYPE_CHECKING:
-    from audience_sync.ledger.records import Batch, Run
+    from audience_sync.ledger.records.runs import Batch, Run
 
 _BATCHES = 12  # shown; the others are counted
 _WORD = {

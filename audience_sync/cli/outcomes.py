@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from audience_sync.cli.written import console, keep_whole, number
 from audience_sync.errors import AudienceSyncError, BusyError
-from audience_sync.ledger.records import BatchState, RunState
+from audience_sync.ledger.records.runs import BatchState, RunState
 
 if TYPE_CHECKING:
-    from audience_sync.ledger.records import Batch, RemoteList, Run
+    from audience_sync.ledger.records.runs import Batch, RemoteList, Run
     from audience_sync.runs.outcome import Outcome
 
 _SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns

@@ -15,7 +15,7 @@ from audience_sync.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from audience_sync.ledger.offline import Evidence
-    from audience_sync.ledger.records import Verification
+    from audience_sync.ledger.records.log import Verification
 
 _TOLD = (
     "lines",

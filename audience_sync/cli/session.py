@@ -58,7 +58,7 @@ def _tell_of_new_keys(app: App) -> None:
 def _interrupted(app: App) -> None:
     """Name the deliveries that were under way in this process."""
     from audience_sync.holder import this_process  # noqa: PLC0415 - only at such an end
-    from audience_sync.ledger.records import RunState  # noqa: PLC0415 - the same
+    from audience_sync.ledger.records.runs import RunState  # noqa: PLC0415 - the same
 
     if "ledger" not in vars(app):
         ending.say("interrupted; nothing was sent")

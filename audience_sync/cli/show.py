@@ -15,7 +15,7 @@ from audience_sync.cli.withdrawals import clock_object, tell_clock
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records import Run
+    from audience_sync.ledger.records.runs import Run
     from audience_sync.project import Audience
     from audience_sync.project.model import Scheduled
 
@@ -67,7 +67,7 @@ def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
     """Deliveries that no process is at work on, and how they go on."""
     from audience_sync.cli.written import clock  # noqa: PLC0415 - the same
     from audience_sync.holder import alive  # noqa: PLC0415 - keeps --help light
-    from audience_sync.ledger.records import RunState  # noqa: PLC0415 - the same
+    from audience_sync.ledger.records.runs import RunState  # noqa: PLC0415 - the same
 
     busy = {lease.name for lease in app.ledger.leases_held("") if alive(lease.holder)}
     for place in places:
@@ -99,7 +99,7 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
     last = app.ledger.last_run(audience.name, destination)
     changed = last
     if last is not None and last.outbox is None:
-        from audience_sync.ledger.records import RunState  # noqa: PLC0415 - keeps --help light
+        from audience_sync.ledger.records.runs import RunState  # noqa: PLC0415 - keeps --help light
 
         ended = [RunState.DELIVERED, RunState.CONFIRMED]
         changed = next(

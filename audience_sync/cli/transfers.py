@@ -14,7 +14,7 @@ from audience_sync.cli.session import opened
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records import LoggedLine
+    from audience_sync.ledger.records.log import LoggedLine
 
 _SHOWN = 40  # lines
 _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}

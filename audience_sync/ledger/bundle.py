@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.chain import canonical
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Checkpoint, LoggedLine
+from audience_sync.ledger.records.log import Checkpoint, LoggedLine
 from audience_sync.signing import Signer
 
 FORMAT = "audience-sync transfer log, bundle, version 1"

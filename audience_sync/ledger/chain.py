@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from audience_sync.ledger.records import Verification
+from audience_sync.ledger.records.log import Verification
 
 GENESIS = "0" * 64  # what the first line follows
 

@@ -13,7 +13,7 @@ from audience_sync.errors import StateError
 from audience_sync.ledger.chain import GENESIS, Chain
 from audience_sync.ledger.database import Database
 from audience_sync.ledger.merkle import Tree, leaf, leaf_salt
-from audience_sync.ledger.records import Checkpoint
+from audience_sync.ledger.records.log import Checkpoint
 from audience_sync.ledger.runs import ENDED
 from audience_sync.ledger.statements import digest, sign, statement
 from audience_sync.ledger.tables.log import checkpoints as table

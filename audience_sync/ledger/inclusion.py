@@ -12,7 +12,7 @@ from audience_sync.ledger.bundle import columns_of
 from audience_sync.ledger.chain import seal
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.merkle import leaf, leaf_salt, path, root_by
-from audience_sync.ledger.records import Checkpoint, Verification
+from audience_sync.ledger.records.log import Checkpoint, Verification
 from audience_sync.ledger.statements import ABOUT, STATED, is_sound, statement
 from audience_sync.ledger.trail import FOREIGN
 from audience_sync.signing import Signer

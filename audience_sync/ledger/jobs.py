@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.database import Database, storable
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Job, JobState, Lease, Piece
+from audience_sync.ledger.records.work import Job, JobState, Lease, Piece
 from audience_sync.ledger.tables.work import jobs, leases, pieces
 
 _JOB_FIELDS = tuple(field.name for field in fields(Job))

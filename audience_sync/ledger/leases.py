@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from audience_sync.errors import BusyError
 from audience_sync.ledger.database import Database, upsert
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.tables.work import leases
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.tables import Moment, metadata
 
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from audience_sync.errors import BusyError
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Lease, RemoteList
+from audience_sync.ledger.records.runs import RemoteList
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.tables.runs import remote_lists
 
 _FIELDS = tuple(field.name for field in fields(RemoteList))

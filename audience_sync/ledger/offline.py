@@ -13,7 +13,7 @@ from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.bundle import FORMAT, end_message
 from audience_sync.ledger.chain import canonical
 from audience_sync.ledger.inclusion import tells_our_words, verify_proof
-from audience_sync.ledger.records import Checkpoint, Verification
+from audience_sync.ledger.records.log import Checkpoint, Verification
 from audience_sync.ledger.statements import read_checkpoint
 from audience_sync.ledger.trail import FOREIGN, Trail
 from audience_sync.signing import is_signed

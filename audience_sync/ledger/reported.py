@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database, upsert
-from audience_sync.ledger.records import LineState, ReportedLine
+from audience_sync.ledger.records.orders import LineState, ReportedLine
 from audience_sync.ledger.tables.fingerprints import reported_lines as table
 
 _CHUNK = 500  # orders asked for at a time

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from audience_sync.ledger.database import Database
 from audience_sync.ledger.list_removals import removals
 from audience_sync.ledger.receiving import keys
-from audience_sync.ledger.records import JobState, LineState, RunState
+from audience_sync.ledger.records.orders import LineState
+from audience_sync.ledger.records.runs import RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.ledger.runs import ENDED
 from audience_sync.ledger.tables import metadata
 from audience_sync.ledger.tables.fingerprints import fingerprints, reported_lines

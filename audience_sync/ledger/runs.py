@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Batch, Lease, Run, RunState
+from audience_sync.ledger.records.runs import Batch, Run, RunState
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.tables.runs import batches, runs
 
 # A delivering run may be taken over after a crash; a failed one is planned anew, not resumed.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Lease, Served
+from audience_sync.ledger.records.work import Lease, Served
 from audience_sync.ledger.tables.work import schedules
 
 _FIELDS = tuple(field.name for field in fields(Served))

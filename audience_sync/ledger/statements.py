@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from audience_sync.ledger.chain import canonical
-from audience_sync.ledger.records import Checkpoint
+from audience_sync.ledger.records.log import Checkpoint
 from audience_sync.signing import Signer, is_signed
 
 ABOUT = "audience-sync transfer log, checkpoint, version 1"

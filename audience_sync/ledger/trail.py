@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from audience_sync.ledger.chain import GENESIS, Chain, span
 from audience_sync.ledger.merkle import EMPTY, Tree, leaf, leaf_salt
-from audience_sync.ledger.records import Checkpoint, Verification
+from audience_sync.ledger.records.log import Checkpoint, Verification
 from audience_sync.ledger.statements import digest, is_sound, statement
 
 FOREIGN = "it is signed with a key that is not this project's"

@@ -17,15 +17,10 @@ from audience_sync.ledger.checkpoints import read_all
 from audience_sync.ledger.database import Clock, Database, storable
 from audience_sync.ledger.leases import fence
 from audience_sync.ledger.receiving import OvertakenError, refuse_overtaken
-from audience_sync.ledger.records import (
-    Batch,
-    Event,
-    Lease,
-    LoggedLine,
-    ReportedLine,
-    TransferLine,
-    Verification,
-)
+from audience_sync.ledger.records.log import Event, LoggedLine, TransferLine, Verification
+from audience_sync.ledger.records.orders import ReportedLine
+from audience_sync.ledger.records.runs import Batch
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.reported import write_reported
 from audience_sync.ledger.runs import write_batches
 from audience_sync.ledger.tables.log import checkpoints

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audience_sync.ledger.database import Database
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.withdrawals import withdrawals
 
 _SECOND = 1_000_000  # microseconds

@@ -12,7 +12,8 @@ import numpy as np
 from audience_sync.connector import Connector
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.list_removals import ListRemoval, Unanswered
-from audience_sync.ledger.records import Lease, Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
+from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.digests import Bytes, match
 from audience_sync.membership.lines import Lines
 from audience_sync.runs.asking import ASK_AGAIN, Asking

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import chain
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease, RemoteList
+from audience_sync.ledger.records.runs import RemoteList
+from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.digests import Mask
 from audience_sync.membership.held import Manifest, Membership, write_lines
 from audience_sync.membership.lines import Lines

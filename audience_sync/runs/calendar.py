@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from audience_sync.cron import last_due, next_due
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease, Served
+from audience_sync.ledger.records.work import Lease, Served
 from audience_sync.project.model import Scheduled
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.stopping import StoppedError

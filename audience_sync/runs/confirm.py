@@ -15,15 +15,8 @@ from audience_sync.errors import (
     StateError,
 )
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
-    Batch,
-    BatchState,
-    Event,
-    Operation,
-    Run,
-    RunState,
-    TransferLine,
-)
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring

@@ -18,7 +18,8 @@ from audience_sync.errors import (
     TemporaryPartnerError,
 )
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, Lease, Operation, Run, RunState
+from audience_sync.ledger.records.runs import BatchState, Operation, Run, RunState
+from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 
 
 def is_due(run: Run, now: datetime) -> bool:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from audience_sync.connector import Connector
 from audience_sync.errors import AudienceSyncError, RefusedError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, RemoteList, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.membership.held import Membership
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.forget import cure

@@ -11,7 +11,7 @@ import numpy as np
 from audience_sync.errors import StateError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import RemoteList, Run, RunState
+from audience_sync.ledger.records.runs import RemoteList, Run, RunState
 from audience_sync.membership.digests import Bytes, partition_of, present
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import DOUBTFUL, EXPIRED

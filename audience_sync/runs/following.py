@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 
 from audience_sync.errors import StateError
-from audience_sync.ledger.records import Run
+from audience_sync.ledger.records.runs import Run
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter

@@ -6,7 +6,9 @@ from datetime import datetime
 
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, Lease, RemoteList, RunState, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import RemoteList, RunState
+from audience_sync.ledger.records.work import Lease
 from audience_sync.runs.link import Link
 
 _UNDER_WAY = [RunState.DELIVERING, RunState.DELIVERED]

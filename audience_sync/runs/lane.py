@@ -23,10 +23,8 @@ from audience_sync.errors import (
 )
 from audience_sync.journal import carried as in_context
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
-    Lease,
-    RemoteList,
-)
+from audience_sync.ledger.records.runs import RemoteList
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.location import StateLocation

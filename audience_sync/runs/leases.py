@@ -9,7 +9,7 @@ from typing import Self
 
 from audience_sync.errors import AudienceSyncError, BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.stopping import refuse_to_go_on
 
 LEASE_SECONDS = 600.0  # a holder that died is replaced after so long

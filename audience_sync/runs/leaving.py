@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import RemoteList
+from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.ledger.traces import Trace
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.lines import Lines

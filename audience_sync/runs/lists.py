@@ -10,7 +10,7 @@ from audience_sync.connector import AudienceRequest
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import RemoteList, Run
+from audience_sync.ledger.records.runs import RemoteList, Run
 from audience_sync.membership.held import Manifest
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held

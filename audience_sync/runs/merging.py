@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from math import log
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.withdrawal_files import WithdrawalFile
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from audience_sync.errors import AudienceSyncError, BusyError, TemporaryPartnerError
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 
 NO_ROWS = "the source has no rows"  # where nothing differs, but for a reason that is no good news
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
+from audience_sync.ledger.records.runs import (
     Batch,
     BatchState,
     Operation,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from audience_sync.errors import ConfigurationError
-from audience_sync.ledger.records import Batch, Operation, Run
+from audience_sync.ledger.records.runs import Batch, Operation, Run
 from audience_sync.runs.sending import OPEN
 
 LONGEST_WAIT = timedelta(days=7)  # of a plan: people may refuse meanwhile, which it does not know

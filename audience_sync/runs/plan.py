@@ -15,7 +15,8 @@ from audience_sync.customers.source import open_source
 from audience_sync.errors import AudienceSyncError, StateError
 from audience_sync.identifiers.forms import versioned
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, Lease, Operation, Run, RunState
+from audience_sync.ledger.records.runs import Batch, Operation, Run, RunState
+from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.digests import partitions_for
 from audience_sync.membership.guard import GuardFacts, findings
 from audience_sync.membership.held import Manifest, Membership

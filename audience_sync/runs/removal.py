@@ -19,15 +19,14 @@ from audience_sync.connector import Connector, Receipt
 from audience_sync.errors import AudienceSyncError, PartnerError, RefusedError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import (
     Batch,
     BatchState,
-    Event,
     Operation,
     RemoteList,
     Run,
     RunState,
-    TransferLine,
 )
 from audience_sync.members import Members
 from audience_sync.membership.digests import Bytes, Mask, match, rows_at

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from audience_sync.errors import AudienceSyncError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import RemoteList
+from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.runs.link import Link
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from audience_sync.connector import Limits, Upload
 from audience_sync.errors import AudienceSyncError
 from audience_sync.journal import carried
 from audience_sync.ledger.receiving import OvertakenError
-from audience_sync.ledger.records import Batch, BatchState, Operation
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation
 from audience_sync.runs.transfer import Intent, Outcome, Transfer
 
 OPEN = frozenset({BatchState.WAITING, BatchState.SENDING, BatchState.UNKNOWN})

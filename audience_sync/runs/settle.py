@@ -9,7 +9,14 @@ import numpy as np
 
 from audience_sync.errors import AwayError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Operation, RemoteList, Run, RunState
+from audience_sync.ledger.records.runs import (
+    Batch,
+    BatchState,
+    Operation,
+    RemoteList,
+    Run,
+    RunState,
+)
 from audience_sync.membership.digests import starts
 from audience_sync.membership.held import (
     Manifest,

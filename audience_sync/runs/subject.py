@@ -18,7 +18,7 @@ from audience_sync.errors import ConfigurationError, StateError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.identifiers.writing import write_forms
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import OPEN_STATES, Operation, RemoteList, Run, RunState
+from audience_sync.ledger.records.runs import OPEN_STATES, Operation, RemoteList, Run, RunState
 from audience_sync.ledger.traces import Trace
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.digests import Bytes, partition_of

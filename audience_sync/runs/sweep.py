@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import OPEN_STATES, RunState
+from audience_sync.ledger.records.runs import OPEN_STATES, RunState
 from audience_sync.membership.held import Manifest
 from audience_sync.membership.location import StateLocation
 

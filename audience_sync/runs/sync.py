@@ -18,7 +18,9 @@ from audience_sync.errors import (
 )
 from audience_sync.journal import about
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, Lease, Run, RunState, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Run, RunState
+from audience_sync.ledger.records.work import Lease
 from audience_sync.runs.confirm import ASK_AGAIN, Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from audience_sync.identifiers.kinds import DIGEST_WIDTH
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Run
+from audience_sync.ledger.records.runs import Run
 from audience_sync.ledger.traces import WIDTH, Prints
 from audience_sync.membership.digests import Bytes, present, rows_at
 from audience_sync.membership.lines import Lines

@@ -22,7 +22,8 @@ from audience_sync.errors import (
 )
 from audience_sync.identifiers.kinds import DEVICE_WIDTH
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run
 from audience_sync.members import Members
 from audience_sync.membership.outbox import Outbox
 from audience_sync.runs.faults import faults_of

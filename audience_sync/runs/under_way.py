@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Operation, Run
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run
 from audience_sync.membership.digests import Bytes
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation

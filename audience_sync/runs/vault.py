@@ -15,7 +15,7 @@ import numpy as np
 
 from audience_sync.errors import BusyError, TemporaryPartnerError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 

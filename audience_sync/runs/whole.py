@@ -10,7 +10,8 @@ from audience_sync.connector import Connector
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.errors import AudienceSyncError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Event, RemoteList, Run, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Batch, BatchState, RemoteList, Run
 from audience_sync.membership.held import Manifest
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held

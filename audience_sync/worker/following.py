@@ -9,7 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from audience_sync.errors import AudienceSyncError, BusyError
-from audience_sync.ledger.records import Job, JobState, Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
+from audience_sync.ledger.records.work import Job, JobState
 from audience_sync.stopping import StoppedError
 from audience_sync.worker.messages import (
     DELIVER_PIECE,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from audience_sync.errors import BusyError, TemporaryPartnerError
-from audience_sync.ledger.records import Run
+from audience_sync.ledger.records.runs import Run
 from audience_sync.stopping import within
 from audience_sync.worker.celery_app import GRACE, PLAN, STUCK_PLAN, TURN
 from audience_sync.worker.following import (

@@ -17,7 +17,7 @@ from audience_sync.app import App
 from audience_sync.checking import fingerprint_mark, order_key
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import LineState, ReportedLine
+from audience_sync.ledger.records.orders import LineState, ReportedLine
 from audience_sync.membership.sealed import SealedReader, key_of, write_anew
 from audience_sync.runs import rekey
 from audience_sync.runs.rekey import sealed_files

@@ -20,7 +20,7 @@ from audience_sync.delivery.circuit import LONGEST
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.delivery.limits import Gate
 from audience_sync.errors import TemporaryPartnerError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.sandbox import RunningSandbox
 
 PULLED = 600.0  # seconds

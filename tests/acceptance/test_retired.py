@@ -10,7 +10,7 @@ import pytest
 from shop import Ended, Shop, expected, people
 
 from audience_sync.app import App
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 
 def _held(ended: Ended) -> dict[tuple[str, str], str]:

@@ -12,7 +12,8 @@ from chaos.cluster import Cluster
 from chaos.shop import LISTS
 
 from audience_sync.app import App
-from audience_sync.ledger.records import Event, RunState, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.membership.held import Manifest, Membership
 
 _CHANGES = ("add", "remove")

@@ -16,7 +16,7 @@ from chaos.rounds import Report
 from chaos.shop import LISTS, Shop
 
 from audience_sync.app import App
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 
 PATIENCE = 1_800.0  # seconds
 SLOW = 200  # milliseconds that the partners take to answer

@@ -20,7 +20,7 @@ from chaos.shop import LISTS, Shop
 
 from audience_sync.app import App
 from audience_sync.errors import AudienceSyncError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 REST = 120.0  # seconds until everything that was begun has ended
 ASK_AGAIN = 4.0  # seconds; the schedule asks every minute anyway

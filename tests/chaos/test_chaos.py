@@ -17,7 +17,8 @@ from chaos.rounds import is_current, is_rested, play
 from chaos.shop import Shop
 from chaos.wire import wires
 
-from audience_sync.ledger.records import Event, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.settings import PREFIX
 
 pytestmark = [pytest.mark.chaos, pytest.mark.redis, pytest.mark.postgres]

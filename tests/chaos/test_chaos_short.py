@@ -20,7 +20,8 @@ from chaos.shop import Shop
 
 from audience_sync.app import App
 from audience_sync.errors import AudienceSyncError
-from audience_sync.ledger.records import Event, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import RunState
 
 pytestmark = [pytest.mark.redis, pytest.mark.postgres]
 

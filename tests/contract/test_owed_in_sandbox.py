@@ -10,7 +10,8 @@ from partner_bench import NOBODY, Bench, control
 from pipeline_world import World, fast_folder, granted
 
 from audience_sync.connector import Kind
-from audience_sync.ledger.records import BatchState, Event, Operation, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import BatchState, Operation, RunState
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.link import Link
 from audience_sync.sandbox.server import running_sandbox

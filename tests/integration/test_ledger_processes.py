@@ -17,7 +17,7 @@ LINES = 30
 WRITER = f"""
 import sys
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
 line = TransferLine(event=Event.INTENT, run="r1", audience="vip", destination="meta-se",
                     recipient="Meta", recipient_country="IE", purpose="advertising")
 Ledger.migrate(sys.argv[1])

@@ -26,7 +26,8 @@ import requests
 
 from audience_sync.app import App
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Event, Operation, Run, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
 from audience_sync.ledger.runs import ENDED
 from audience_sync.sandbox.server import RunningSandbox, running_sandbox
 from audience_sync.settings import Settings

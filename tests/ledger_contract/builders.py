@@ -10,15 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
-    Batch,
-    BatchState,
-    Event,
-    Operation,
-    Run,
-    RunState,
-    TransferLine,
-)
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 

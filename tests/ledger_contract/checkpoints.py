@@ -13,7 +13,8 @@ from audience_sync.errors import StateError
 from audience_sync.ledger import checkpoints
 from audience_sync.ledger.chain import GENESIS, seal
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Checkpoint, RunState
+from audience_sync.ledger.records.log import Checkpoint
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.ledger.tables.log import checkpoints as table
 from audience_sync.ledger.tables.log import transfer_log as log
 from audience_sync.ledger.tables.log import transfer_log_head as head

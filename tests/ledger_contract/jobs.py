@@ -11,7 +11,7 @@ from ledger_contract.builders import NOON, Clock, LedgerContract
 from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Job, JobState, Lease, Piece
+from audience_sync.ledger.records.work import Job, JobState, Lease, Piece
 
 
 def job(id: str = "j1", **changes: Any) -> Job:  # noqa: A002 - as in the record

@@ -25,7 +25,8 @@ from audience_sync.errors import StateError
 from audience_sync.ledger import transfer_log
 from audience_sync.ledger.chain import GENESIS, seal
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, Event, Verification
+from audience_sync.ledger.records.log import Event, Verification
+from audience_sync.ledger.records.runs import BatchState
 from audience_sync.ledger.tables.log import transfer_log as table
 
 LINES = 7  # in the log that is tampered with

@@ -10,7 +10,7 @@ from ledger_contract.builders import NOON, LedgerContract, line, run
 
 from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import LineState, ReportedLine
+from audience_sync.ledger.records.orders import LineState, ReportedLine
 from audience_sync.ledger.reported import UnknownOrders
 
 LATER = NOON + timedelta(days=90)

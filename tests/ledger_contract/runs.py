@@ -11,7 +11,7 @@ from ledger_contract.builders import NOON, Clock, LedgerContract, batch, full_ba
 
 from audience_sync.errors import BusyError, ConfigurationError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import BatchState, RemoteList, RunState
+from audience_sync.ledger.records.runs import BatchState, RemoteList, RunState
 from audience_sync.ledger.runs import MOVES
 
 

@@ -10,7 +10,7 @@ from ledger_contract.builders import NOON, Clock, LedgerContract
 
 from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Served
+from audience_sync.ledger.records.work import Served
 
 SERVED = Served(
     audience="vip",

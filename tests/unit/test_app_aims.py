@@ -9,7 +9,7 @@ import pytest
 from audience_sync.app import App
 from audience_sync.cli import codes
 from audience_sync.errors import ConfigurationError
-from audience_sync.ledger.records import RemoteList, RunState
+from audience_sync.ledger.records.runs import RemoteList, RunState
 from audience_sync.runs.outcome import Outcome
 
 PROJECT = """\

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline_world import World, digest, fast_folder, granted
 
 from audience_sync.identifiers.kinds import Kind
-from audience_sync.ledger.records import Run
+from audience_sync.ledger.records.runs import Run
 from audience_sync.runs.canaries import Canary
 
 EMAIL = "bird@shop.example"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from audience_sync.cli.outcomes import print_funnels
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

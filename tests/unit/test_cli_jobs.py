@@ -15,7 +15,8 @@ from audience_sync.cli.jobs import jobs_under_way, print_jobs
 from audience_sync.discretion import Discretion
 from audience_sync.fanning import Fanout
 from audience_sync.ledger.jobs import piece_lease
-from audience_sync.ledger.records import JobState, RunState
+from audience_sync.ledger.records.runs import RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import delivering
 
 

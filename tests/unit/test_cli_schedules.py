@@ -12,7 +12,7 @@ import pytest
 
 from audience_sync.cli.start import run as command
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Served
+from audience_sync.ledger.records.work import Served
 from audience_sync.testing.project_template import write_demo_secrets
 
 PROJECT = """\

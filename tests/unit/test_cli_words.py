@@ -24,7 +24,7 @@ from audience_sync.cli.show import next_run
 from audience_sync.cli.transfers import moment
 from audience_sync.cron import next_due
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
+from audience_sync.ledger.records.runs import (
     Batch,
     BatchState,
     Operation,

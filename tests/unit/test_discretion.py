@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ledger_contract.builders import batch, run
 
 from audience_sync.discretion import HIDDEN, Discretion, _sums
-from audience_sync.ledger.records import Run
+from audience_sync.ledger.records.runs import Run
 
 LEAST = 10
 SMALL = f"fewer than {LEAST}"

@@ -14,7 +14,8 @@ from fanned_world import FannedWorld
 from pipeline_world import granted, new_ledger
 
 from audience_sync.errors import BusyError
-from audience_sync.ledger.records import Job, JobState, Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
+from audience_sync.ledger.records.work import Job, JobState
 from audience_sync.runs.calendar import RETRY_AFTER, Calendar
 from audience_sync.runs.fanout import delivering, planning
 from audience_sync.runs.fanout.again import TRIES, Again

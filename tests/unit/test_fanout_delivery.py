@@ -11,7 +11,9 @@ from fanned_world import FORTY, FannedWorld, forty_planned
 from audience_sync.connector import RefusedError, TemporaryPartnerError
 from audience_sync.errors import AuthenticationError, BusyError
 from audience_sync.ledger.jobs import piece_lease
-from audience_sync.ledger.records import BatchState, Event, JobState, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import BatchState, RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import delivering
 from audience_sync.runs.fanout.coordinator import TAKES, PieceRef
 from audience_sync.runs.fanout.delivering import CancelledError, job_of

@@ -15,7 +15,8 @@ from pipeline_world import granted
 from audience_sync.connector import RefusedError
 from audience_sync.errors import AwayError, BusyError, SourceError
 from audience_sync.ledger.jobs import piece_lease
-from audience_sync.ledger.records import JobState, RunState
+from audience_sync.ledger.records.runs import RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.runs import listplan
 from audience_sync.runs.due import is_due
 from audience_sync.runs.fanout import coordinator, delivering, planning

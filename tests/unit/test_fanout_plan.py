@@ -18,7 +18,8 @@ from test_runs_reference import DECISIONS, EXAMPLES, ROWS, SLOW, counted
 
 from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.jobs import piece_lease
-from audience_sync.ledger.records import JobState, RunState
+from audience_sync.ledger.records.runs import RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import coordinator, planning
 from audience_sync.runs.leases import LEASE_SECONDS
 

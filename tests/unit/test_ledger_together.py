@@ -11,7 +11,7 @@ import pytest
 
 from audience_sync.errors import BusyError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
 from audience_sync.ledger.transfer_log import _Call
 
 

@@ -14,7 +14,8 @@ from ledger_contract.builders import NOON, Clock, batch, run
 
 from audience_sync import retention
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Job, JobState, RemoteList, RunState, Served
+from audience_sync.ledger.records.runs import RemoteList, RunState
+from audience_sync.ledger.records.work import Job, JobState, Served
 from audience_sync.ledger.tables import metadata
 from audience_sync.project.privacy import Retention
 

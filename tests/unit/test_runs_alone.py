@@ -10,7 +10,7 @@ import pytest
 from pipeline_world import World, granted
 
 from audience_sync.errors import AudienceSyncError, BusyError, StateError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.runs import plan, reading
 from audience_sync.runs.leases import Held
 from audience_sync.runs.listplan import ListPlan

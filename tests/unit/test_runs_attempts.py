@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from audience_sync.connector import Answer, Kind, Members, Receipt, RefusedError, Upload
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.errors import AudienceSyncError, TemporaryPartnerError
-from audience_sync.ledger.records import BatchState, RunState
+from audience_sync.ledger.records.runs import BatchState, RunState
 from audience_sync.runs.link import Link
 from audience_sync.testing.builders import made_up_upload
 from connectors.google import GoogleConnector, GoogleSettings

@@ -17,7 +17,7 @@ from pipeline_world import new_ledger
 
 from audience_sync.cron import last_due, next_due
 from audience_sync.errors import ConfigurationError, SourceError
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.runs.calendar import RETRY_AFTER, Calendar
 from audience_sync.stopping import StoppedError
 

@@ -12,7 +12,8 @@ import pytest
 from pipeline_world import World, digest, fast_folder, granted
 
 from audience_sync.errors import BusyError
-from audience_sync.ledger.records import BatchState, Event, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import BatchState, RunState
 
 EMAILS = [f"p{i}@example.com" for i in range(9)]
 

@@ -19,7 +19,8 @@ from audience_sync.errors import (
     StateError,
     TemporaryPartnerError,
 )
-from audience_sync.ledger.records import BatchState, Event, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import BatchState, RunState
 
 
 def email(number: int) -> str:

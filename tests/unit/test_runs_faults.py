@@ -10,7 +10,7 @@ import pytest
 from pipeline_world import World, digest, fast_folder, granted
 
 from audience_sync.errors import AudienceSyncError, TemporaryPartnerError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 CANARY = "anna.canary@example.com"
 

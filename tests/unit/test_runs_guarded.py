@@ -10,7 +10,9 @@ from pipeline_world import NO_GUARDS, World, digest, fast_folder, granted
 
 from audience_sync.connector import Kind
 from audience_sync.errors import AudienceSyncError, ConfigurationError, GuardError, StateError
-from audience_sync.ledger.records import Batch, Event, Lease, Run, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import Batch, Run, RunState
+from audience_sync.ledger.records.work import Lease
 
 
 def email(number: int) -> str:

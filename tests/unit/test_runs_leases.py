@@ -13,7 +13,7 @@ from pipeline_world import World, fast_folder, granted, new_ledger
 
 from audience_sync.errors import BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Lease
+from audience_sync.ledger.records.work import Lease
 from audience_sync.runs import sync
 from audience_sync.runs.leases import Held
 from audience_sync.runs.plan import Planner

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audience_sync.errors import StateError
-from audience_sync.ledger.records import LineState, ReportedLine
+from audience_sync.ledger.records.orders import LineState, ReportedLine
 from audience_sync.runs.orders.compare import Counts, Rules, compare, lines_of
 from audience_sync.runs.orders.keys import OrderKeys
 

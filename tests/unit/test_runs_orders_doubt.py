@@ -25,7 +25,8 @@ from audience_sync.connector import (
 )
 from audience_sync.delivery.exchange import current, recording
 from audience_sync.errors import AudienceSyncError
-from audience_sync.ledger.records import Batch, LineState, Operation, Run, RunState
+from audience_sync.ledger.records.orders import LineState
+from audience_sync.ledger.records.runs import Batch, Operation, Run, RunState
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.orders.deliver import OrderDeliverer

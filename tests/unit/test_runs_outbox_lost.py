@@ -6,7 +6,7 @@ import pytest
 from pipeline_world import World, digest, fast_folder, granted
 
 from audience_sync.errors import StateError, TemporaryPartnerError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 
 def email(number: int) -> str:

@@ -18,7 +18,8 @@ from withdrawn_world import WithdrawnWorld
 from audience_sync.connector import Limits, Members, Receipt, RefusedError, Upload
 from audience_sync.delivery.exchange import Exchange
 from audience_sync.errors import GuardError, TemporaryPartnerError
-from audience_sync.ledger.records import Event, Run, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import DOUBTFUL
 from audience_sync.runs.escalation import OnRefusedRemoval

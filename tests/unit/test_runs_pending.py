@@ -19,7 +19,8 @@ from audience_sync.errors import (
     RefusedError,
     TemporaryPartnerError,
 )
-from audience_sync.ledger.records import Batch, BatchState, Event, Run, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import Batch, BatchState, Run, RunState
 from audience_sync.runs.outcome import late_failures
 
 LOST = Receipt(accepted=0, unattributed=3, reason="job failed")

@@ -11,7 +11,7 @@ import pytest
 from pipeline_world import World, digest, fast_folder, granted
 
 from audience_sync.connector import Kind
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.runs.compare import held_out
 from audience_sync.runs.suppression import fingerprints
 

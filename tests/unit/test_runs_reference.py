@@ -13,7 +13,7 @@ from pipeline_world import World, fast_folder, granted
 from reference import KNOWN, wanted
 
 from audience_sync.errors import RefusedError, TemporaryPartnerError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 EMAILS = [f"person{i}@example.com" for i in range(4)]
 PHONES = [f"+4670123456{i}" for i in range(4)]

@@ -13,7 +13,8 @@ from pipeline_world import MemoryPartner, World, digest, granted
 
 from audience_sync.connector import Receipt, RefusedError, TemporaryPartnerError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.ledger.schema import MIGRATIONS
 
 AGE = timedelta(days=500)

@@ -10,7 +10,7 @@ import pytest
 from pipeline_world import NO_GUARDS, World, fast_folder, granted
 
 from audience_sync.errors import StateError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 from audience_sync.membership.delta import Delta, diff
 from audience_sync.runs import compare
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pipeline_world import START, World, digest, granted
 
-from audience_sync.ledger.records import RemoteList
+from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.membership.held import Manifest
 
 

@@ -12,7 +12,7 @@ from pipeline_world import World, digest, granted
 
 from audience_sync.connector import Kind
 from audience_sync.errors import RefusedError
-from audience_sync.ledger.records import RunState
+from audience_sync.ledger.records.runs import RunState
 
 RAW = {Kind.IDFA: "device/raw"}
 HASHED = {Kind.IDFA: "device/lower"}

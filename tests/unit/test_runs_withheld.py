@@ -13,7 +13,8 @@ from audience_sync.connector import Limits
 from audience_sync.delivery.board import LocalBoard
 from audience_sync.delivery.circuit import WithheldError
 from audience_sync.delivery.limits import Gate
-from audience_sync.ledger.records import BatchState, Event, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import BatchState, RunState
 
 
 def world(people: int) -> World:

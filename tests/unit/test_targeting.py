@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from audience_sync.ledger.records import RemoteList
+from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.project import load_project
 from audience_sync.targeting import retired_of, targets_of
 from connectors.google import GoogleConnector

@@ -15,7 +15,8 @@ from withdrawn_world import WithdrawnWorld, written
 
 from audience_sync.connector import Connector, Members, Receipt, Rejection
 from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPartnerError
-from audience_sync.ledger.records import Event, Operation, RunState
+from audience_sync.ledger.records.log import Event
+from audience_sync.ledger.records.runs import Operation, RunState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.membership.held import Membership
 from audience_sync.runs import resolve, screen

@@ -21,7 +21,8 @@ from pipeline_world import fast_folder, granted
 from two_partners_world import PARTNERS, SharedWorld, TwoPartnersWorld, written_for
 
 from audience_sync.errors import TemporaryPartnerError
-from audience_sync.ledger.records import JobState, RunState
+from audience_sync.ledger.records.runs import RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.runs import screen
 from audience_sync.runs.fanout import delivering
 

@@ -9,7 +9,8 @@ import pytest
 from pipeline_world import granted
 from two_partners_world import PARTNERS, SharedWorld, written_for
 
-from audience_sync.ledger.records import JobState, RunState
+from audience_sync.ledger.records.runs import RunState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs import screen
 from audience_sync.runs.fanout import delivering

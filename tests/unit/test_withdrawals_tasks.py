@@ -17,7 +17,7 @@ from withdrawn_world import WithdrawnWorld, written
 
 from audience_sync.discretion import Discretion
 from audience_sync.errors import TemporaryPartnerError
-from audience_sync.ledger.records import Job
+from audience_sync.ledger.records.work import Job
 from audience_sync.runs.clock import clocked, overdue_lines
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.merging import Merger

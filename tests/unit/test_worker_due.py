@@ -10,7 +10,7 @@ import pytest
 from pipeline_world import World, granted
 
 from audience_sync.errors import AuthenticationError, BusyError, TemporaryPartnerError
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.runs.due import due_runs, is_due
 
 Fault = Callable[[str, str], None]

@@ -23,7 +23,7 @@ from audience_sync.errors import (
     SourceError,
     TemporaryPartnerError,
 )
-from audience_sync.ledger.records import Run, RunState
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.runs.outcome import Outcome
 from audience_sync.settings import Settings
 from audience_sync.stopping import StoppedError

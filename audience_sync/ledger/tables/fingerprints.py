@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from audience_sync.ledger.records import LineState
+from audience_sync.ledger.records.orders import LineState
 from audience_sync.ledger.tables import Moment, Word, count, metadata, text
 
 reported_lines = sa.Table(

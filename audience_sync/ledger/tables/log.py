@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from audience_sync.ledger.records import Event
+from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.tables import Moment, Word, count, flag, maybe, metadata, text
 
 transfer_log = sa.Table(

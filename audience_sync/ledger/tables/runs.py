@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from audience_sync.ledger.records import BatchState, Operation, RunState
+from audience_sync.ledger.records.runs import BatchState, Operation, RunState
 from audience_sync.ledger.tables import Moment, Word, count, flag, maybe, metadata, structure, text
 
 runs = sa.Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from audience_sync.ledger.records import JobState
+from audience_sync.ledger.records.work import JobState
 from audience_sync.ledger.tables import Moment, Word, count, flag, maybe, metadata, structure, text
 
 leases = sa.Table(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from audience_sync.cron import last_due
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Job, JobState
+from audience_sync.ledger.records.work import Job, JobState
 from audience_sync.project.model import Scheduled
 from audience_sync.runs.calendar import Calendar
 from audience_sync.runs.fanout.planning import KIND

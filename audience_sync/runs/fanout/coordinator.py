@@ -26,7 +26,7 @@ from audience_sync.errors import (
 )
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Job, JobState, Lease, Piece
+from audience_sync.ledger.records.work import Job, JobState, Lease, Piece
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.stopping import StoppedError
 

@@ -15,16 +15,8 @@ from audience_sync.connector import Connector
 from audience_sync.errors import AudienceSyncError, BusyError, RefusedError, StateError
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
-    Batch,
-    Job,
-    JobState,
-    Lease,
-    Operation,
-    Piece,
-    Run,
-    RunState,
-)
+from audience_sync.ledger.records.runs import Batch, Operation, Run, RunState
+from audience_sync.ledger.records.work import Job, JobState, Lease, Piece
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.fanout.coordinator import Coordinator, Next, PieceRef
 from audience_sync.runs.leases import Held

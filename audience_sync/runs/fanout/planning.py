@@ -31,7 +31,7 @@ from audience_sync.errors import (
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Job, Piece
+from audience_sync.ledger.records.work import Job, Piece
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.runs.compare import Comparison, sizes_of
 from audience_sync.runs.decided import DecisionJoin

@@ -10,7 +10,7 @@ from audience_sync.customers.source import open_source
 from audience_sync.customers.table import Split
 from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Job, Lease
+from audience_sync.ledger.records.work import Job, Lease
 from audience_sync.membership.digests import partitions_for
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
 from audience_sync.runs.fanout.planning import KIND, READ, PlanStages, Wanted

@@ -14,7 +14,7 @@ from typing import Self
 import polars as pl
 
 from audience_sync.errors import StateError
-from audience_sync.ledger.records import LineState, ReportedLine
+from audience_sync.ledger.records.orders import LineState, ReportedLine
 from audience_sync.orders import COLUMNS
 from audience_sync.runs.orders.keys import OrderKeys
 

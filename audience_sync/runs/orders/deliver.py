@@ -18,7 +18,7 @@ from audience_sync.errors import (
     TemporaryPartnerError,
 )
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, BatchState, Run, RunState
+from audience_sync.ledger.records.runs import Batch, BatchState, Run, RunState
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import destroy_outbox
 from audience_sync.membership.sealed import Keyring

@@ -13,7 +13,7 @@ from audience_sync.customers.orders import OrdersDescription, open_orders
 from audience_sync.customers.source import open_source
 from audience_sync.errors import AudienceSyncError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Batch, Operation, Run, RunState
+from audience_sync.ledger.records.runs import Batch, Operation, Run, RunState
 from audience_sync.membership.digests import partitions_for
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import destroy_outbox

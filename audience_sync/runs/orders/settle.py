@@ -6,7 +6,9 @@ from datetime import datetime
 
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import Event, Lease, Run, TransferLine
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.runs import Run
+from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.runs import ENDED
 from audience_sync.runs.link import Link
 

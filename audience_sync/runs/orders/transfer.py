@@ -25,15 +25,9 @@ from audience_sync.errors import (
     UnreachedError,
 )
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records import (
-    Batch,
-    BatchState,
-    Event,
-    LineState,
-    ReportedLine,
-    Run,
-    TransferLine,
-)
+from audience_sync.ledger.records.log import Event, TransferLine
+from audience_sync.ledger.records.orders import LineState, ReportedLine
+from audience_sync.ledger.records.runs import Batch, BatchState, Run
 from audience_sync.orders import COLUMNS
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held

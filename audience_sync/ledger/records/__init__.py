@@ -1,0 +1,1 @@
+"""What the ledger remembers, as frozen values: runs, batches, lists, leases, transfer lines."""
