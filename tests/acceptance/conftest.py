@@ -17,6 +17,7 @@ from shop import Shop, new_shop, people
 from audience_sync import plugins
 from audience_sync.delivery import client
 from audience_sync.delivery.client import HttpPartnerClient
+from audience_sync.identifiers import selftest
 from audience_sync.runs import lane
 from audience_sync.sandbox import RunningSandbox, running_sandbox
 
@@ -43,12 +44,14 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _entry_points = cache(plugins.entry_points)  # nothing is installed meanwhile
+_tested_once = cache(selftest._test)  # nor does any rule change
 
 
 @pytest.fixture(autouse=True)
 def _no_repeating(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would come out the same for each command, or each new shop, is found out once."""
     monkeypatch.setattr(plugins, "entry_points", _entry_points)
+    monkeypatch.setattr(selftest, "_test", lambda kind, forms: _tested_once(kind, tuple(forms)))
     spare_migrations(monkeypatch)
 
 

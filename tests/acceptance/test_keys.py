@@ -36,10 +36,9 @@ def _used(shop: Shop) -> set[str]:
         return {key for _, key in sealed_files(app.location)}
 
 
-def test_everything_is_written_anew_and_the_old_key_goes(open_shop: Callable[..., Shop]) -> None:
+def test_everything_is_written_anew_and_the_old_key_goes(synced_shop: Callable[..., Shop]) -> None:
     """After a rotation no file needs the old key, and a sync sends nothing that it had not."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     shop.must("plan", "swedes")
     before = _keys(shop)
 
@@ -74,11 +73,10 @@ def test_a_plan_that_waits_is_delivered_after_a_rotation(open_shop: Callable[...
 
 
 def test_a_stopped_rotation_goes_on_without_a_further_key(
-    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever calls it again finishes what was begun."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     seen: list[str] = []
 
     def stops(location: object, path: str, keyring: object) -> None:
@@ -100,10 +98,9 @@ def test_a_stopped_rotation_goes_on_without_a_further_key(
     assert _used(shop) == {begun[0]}
 
 
-def test_a_reader_goes_on_while_its_file_is_written_anew(open_shop: Callable[..., Shop]) -> None:
+def test_a_reader_goes_on_while_its_file_is_written_anew(synced_shop: Callable[..., Shop]) -> None:
     """Whoever reads a file block by block never notices that its key was changed."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     with App.open(shop.project) as app:
         keyring = app.keyring_and_fingerprint_key[0]
         path = next(path for path, _ in sealed_files(app.location) if path.startswith("lists/"))
@@ -118,10 +115,9 @@ def test_a_reader_goes_on_while_its_file_is_written_anew(open_shop: Callable[...
         assert email.read(0, "email") is not None
 
 
-def test_a_destroyed_key_makes_old_files_unreadable(open_shop: Callable[..., Shop]) -> None:
+def test_a_destroyed_key_makes_old_files_unreadable(synced_shop: Callable[..., Shop]) -> None:
     """Nothing is sent by a sync that cannot read what partners hold."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     path = shop.folder / ".audience-sync/state.key"
     with App.open(shop.project) as app:
         from audience_sync.keys import with_new_key  # noqa: PLC0415 - only here
@@ -147,11 +143,10 @@ def test_a_destroyed_key_makes_old_files_unreadable(open_shop: Callable[..., Sho
 
 
 def test_with_a_wrong_key_nothing_is_sent(
-    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key of the right name and the wrong content is refused before anything is read."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     sent = len(shop.journal())
     monkeypatch.setenv("AUDIENCE_SYNC_STATE_KEYS", f"first:{OTHER}")
     monkeypatch.setenv("AUDIENCE_SYNC_FINGERPRINT_KEY", OTHER)
@@ -164,10 +159,9 @@ def test_with_a_wrong_key_nothing_is_sent(
     assert len(shop.journal()) == sent
 
 
-def test_show_tells_names_and_ages_and_no_key(open_shop: Callable[..., Shop]) -> None:
+def test_show_tells_names_and_ages_and_no_key(synced_shop: Callable[..., Shop]) -> None:
     """Neither the table nor the document holds a key, and times are those of the state."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     shop.must("keys", "rotate", "--fingerprint")
     ended = [shop.must("keys", "show"), shop.must("keys", "show", "--json")]
 
@@ -185,11 +179,10 @@ def test_show_tells_names_and_ages_and_no_key(open_shop: Callable[..., Shop]) ->
 
 
 def test_orders_stay_known_by_the_key_they_were_reported_under(
-    open_shop: Callable[..., Shop],
+    synced_shop: Callable[..., Shop],
 ) -> None:
     """Rotating the fingerprint key counts no order twice, and the old key cannot go before."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     with App.open(shop.project) as app:
         first = app.order_key
         _report(app.ledger, app)
@@ -239,10 +232,9 @@ def test_keys_from_the_environment_are_not_changed(
     assert counts(shop.must("sync", "--json"))["unchanged"] == 24
 
 
-def test_syncs_go_on_while_keys_are_rotated(open_shop: Callable[..., Shop]) -> None:
+def test_syncs_go_on_while_keys_are_rotated(synced_shop: Callable[..., Shop]) -> None:
     """Deliveries in other processes and rotations beside them: nobody fails, nothing is lost."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     shop.customers([(*one[:2], f"070 {7_000_000 + number}", *one[3:])
                     for number, one in enumerate(people(24))])  # fmt: skip
     running = shop.started("sync")
@@ -264,10 +256,9 @@ def test_syncs_go_on_while_keys_are_rotated(open_shop: Callable[..., Shop]) -> N
     assert len(shop.held()["phone"]) == 24
 
 
-def test_looking_for_keys_leaves_the_ledger_locked(open_shop: Callable[..., Shop]) -> None:
+def test_looking_for_keys_leaves_the_ledger_locked(synced_shop: Callable[..., Shop]) -> None:
     """Opening and closing SQLite's file beside its own connection would give up its locks."""
-    shop = open_shop()
-    shop.must("sync")
+    shop = synced_shop()
     words = "sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
     other = f"import sqlite3, sys; {words}"
     with App.open(shop.project) as app, app.ledger._writing():

@@ -28,12 +28,11 @@ def _renamed(text: str) -> str:
 
 
 def test_a_renamed_audience_leaves_its_old_list_when_approved(
-    open_shop: Callable[..., Shop],
+    synced_shop: Callable[..., Shop],
 ) -> None:
     """The new list is filled at once; the old one waits for a person, and then holds nobody."""
     rows = people(12)
-    shop = open_shop(rows)
-    shop.must("sync")
+    shop = synced_shop(rows)
     shop.write(change=_renamed)
     held = _held(shop.run("sync", "--json"))
     assert set(held) == {("everyone", "meta-se"), ("everyone", "google-se")}
@@ -55,12 +54,11 @@ def test_a_renamed_audience_leaves_its_old_list_when_approved(
 
 @pytest.mark.parametrize("names", [[], ["everyone"]])
 def test_a_destination_taken_off_an_audience_is_emptied(
-    open_shop: Callable[..., Shop], names: list[str]
+    synced_shop: Callable[..., Shop], names: list[str]
 ) -> None:
     """The audience stays where it is still named; `plan` shows what would leave."""
     rows = people(12)
-    shop = open_shop(rows)
-    shop.must("sync")
+    shop = synced_shop(rows)
     shop.write(destinations="[google-se]")
     held = _held(shop.run("plan", "everyone", "--json"))
     assert set(held) == {("everyone", "meta-se")}
@@ -71,10 +69,9 @@ def test_a_destination_taken_off_an_audience_is_emptied(
     assert len(shop.held("everyone", "google")) == len(expected(rows))
 
 
-def test_a_list_that_is_left_can_be_named(open_shop: Callable[..., Shop]) -> None:
+def test_a_list_that_is_left_can_be_named(synced_shop: Callable[..., Shop]) -> None:
     """A gone audience is unknown as soon as its lists are empty, and not before."""
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     shop.write(destinations="[meta-se]", change=_renamed)
     [run] = _held(shop.run("plan", "everyone", "--json")).values()
     shop.must("approve", run)
@@ -83,10 +80,9 @@ def test_a_list_that_is_left_can_be_named(open_shop: Callable[..., Shop]) -> Non
     assert "no audience everyone" in refused.err
 
 
-def test_a_worker_asks_for_approval_once_a_day(open_shop: Callable[..., Shop]) -> None:
+def test_a_worker_asks_for_approval_once_a_day(synced_shop: Callable[..., Shop]) -> None:
     """No schedule names a gone audience, so its list comes with the others'; the run stays."""
-    shop = open_shop(people(12), destinations="[meta-se]")
-    shop.must("sync")
+    shop = synced_shop(people(12), destinations="[meta-se]")
     shop.write(destinations="[meta-se]", change=_renamed)
     start = datetime.now(UTC)
     found = []
