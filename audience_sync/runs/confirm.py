@@ -20,10 +20,11 @@ from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run,
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.answers import needs_taking_back
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
-from audience_sync.runs.settle import Settlement, needs_taking_back
+from audience_sync.runs.settle import Settlement
 from audience_sync.runs.transfer import in_batch
 from audience_sync.runs.whole import STRANGERS, drop_stale
 
@@ -129,7 +130,7 @@ class Confirmer:
         except StateError as error:
             if not lenient or isinstance(error, AwayError):
                 raise
-            self.settlement.doubt_everybody(run, held)
+            self.settlement.doubts.everybody(run, held)
             return True
         return False
 

@@ -23,10 +23,12 @@ from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.answers import ANSWERED
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.following import following_folder
 from audience_sync.runs.forget import cure
+from audience_sync.runs.generations import planned_on
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.lists import Lists
@@ -34,7 +36,7 @@ from audience_sync.runs.owed import Owed
 from audience_sync.runs.progress import Progress
 from audience_sync.runs.screen import Screen
 from audience_sync.runs.sending import OPEN, send_batches
-from audience_sync.runs.settle import ANSWERED, Settlement, planned_on
+from audience_sync.runs.settle import Settlement
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.transfer import Transfer, unknown_lines
 from audience_sync.runs.whole import STRANGERS, drop_stale, starts_afresh
@@ -192,7 +194,7 @@ class Deliverer:
         except AwayError:
             raise  # nothing is lost; it is read when it answers again
         except StateError:
-            return _LOST if self.settlement.doubt_everybody(run, held) else _ALL_LOST
+            return _LOST if self.settlement.doubts.everybody(run, held) else _ALL_LOST
         return None
 
     def refuse_outdated(self, run: Run) -> None:
@@ -254,7 +256,7 @@ class Deliverer:
         The id is saved last; after a crash in between the parts are found again.
         """
         if self.ledger.remote_list(run.audience, run.destination).remote_id != remote_id:
-            self.settlement.doubt_everybody(run, held)
+            self.settlement.doubts.everybody(run, held)
             remote = self.ledger.remote_list(run.audience, run.destination)
             found = replace(remote, remote_id=remote_id)
             self._lists.save(found, remote.generation, run, held)

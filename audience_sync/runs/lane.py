@@ -31,9 +31,9 @@ from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.at_list import SOON, AtList, Step
 from audience_sync.runs.escalation import Escalation
+from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
-from audience_sync.runs.settle import known_withdrawals
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.traces import Leavers

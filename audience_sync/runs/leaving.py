@@ -11,8 +11,8 @@ from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.ledger.traces import Trace
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.lines import Lines
+from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.holding import members_with
-from audience_sync.runs.settle import known_withdrawals
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.traces import OF_WITHDRAWALS
 

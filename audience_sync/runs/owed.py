@@ -21,11 +21,12 @@ from audience_sync.ledger.records.runs import (
     RunState,
 )
 from audience_sync.membership.held import Manifest, Membership
+from audience_sync.runs.answers import ANSWERED
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Remover
-from audience_sync.runs.settle import ANSWERED, Settlement
+from audience_sync.runs.settle import Settlement
 from audience_sync.runs.transfer import UnaccountedError
 
 _OPERATION = "remove everybody"
@@ -98,7 +99,7 @@ class Owed:
         remote = self._remote(run)
         decided = self.escalation.decided(remote)
         if decided:
-            self.settlement.doubt_held(run, held)
+            self.settlement.doubts.all_held(run, held)
             remote = self._remote(run)
         remover = Remover(
             ledger=self._ledger,

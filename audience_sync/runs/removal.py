@@ -33,6 +33,7 @@ from audience_sync.membership.digests import Bytes, Mask, match, rows_at
 from audience_sync.membership.held import Membership
 from audience_sync.membership.lines import Lines, join
 from audience_sync.membership.outbox import Outbox
+from audience_sync.runs.answers import of_members
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.holding import (
     NOBODY,
@@ -44,7 +45,6 @@ from audience_sync.runs.holding import (
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.sending import send_batches
-from audience_sync.runs.settle import of_members
 from audience_sync.runs.transfer import Transfer
 
 OPERATION = "withdraw"

@@ -13,8 +13,8 @@ from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.answers import of_members, was_sent_before
 from audience_sync.runs.holding import members_with
-from audience_sync.runs.settle import of_members, was_sent_before
 
 
 @dataclass(frozen=True)
