@@ -209,7 +209,8 @@ class AtList:
         if not self.alone:
             self._note(self._told(removed, through=self.head))
             return Step(sent=self.head, acknowledged=self.head, again=_BUSY)
-        how = {"emptied": removed.emptied, "gone": removed.gone}
+        coming = bool(self.delivered.runs) and not removed.gone  # perhaps: they stay in doubt
+        how = {"emptied": removed.emptied and not coming, "gone": removed.gone}
         self.books.write_off(held, self.head, self.held[self.name], **how)
         told = self._told(removed, through=self.head)
         self._note(replace(told, unanswered=(), refused=0, reason=None))

@@ -778,6 +778,26 @@ class TestRefused:
         world.ran()
         assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
 
+    def test_nobody_is_forgotten_whom_the_partner_may_still_add_to_an_emptied_list(
+        self, world: WithdrawnWorld
+    ) -> None:
+        """It is at work on what a run sent: they are in doubt, but for who withdrew."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+        world.partner.limits = world.partner.limits.__class__(members_per_request=100)
+        world.write([*PEOPLE, granted("c9", email="p9@example.com")])
+        world.partner.pending = True
+        assert world.ran().state is RunState.DELIVERED
+        world.partner.pending = False
+        world.withdraw(email="p1@example.com")
+        world.lane_works()
+        assert world.partner.holds == set()
+        world.partner.holds.add(digest("p9@example.com"))  # now it has done it
+        assert world.held() >= world.partner.holds
+        assert digest("p1@example.com") not in world.held()
+        world.ran()
+        left = EVERYBODY - written("p1@example.com", "+46700000001")
+        assert world.partner.holds == left | {digest("p9@example.com")}
+
     def test_nobody_counts_as_held_whom_a_broken_emptying_perhaps_took(
         self, world: WithdrawnWorld
     ) -> None:
