@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -290,13 +290,3 @@ def _note(receipt: Receipt) -> str | None:
     if receipt.reason:
         reasons.append(receipt.reason)
     return ", ".join(reasons) or None
-
-
-def unknown_lines(ledger: Ledger, run: Run, now: datetime) -> list[TransferLine]:
-    """A line for each intent whose answer we never saw, because we stopped in between."""
-    lines = []
-    for logged in ledger.unanswered(run.id):
-        found: dict[str, Any] = {"event": Event.UNKNOWN, "finished_at": now}
-        note = "no answer was seen; the batch is sent again"
-        lines.append(replace(logged.line, **found, unattributed=logged.line.sent, note=note))
-    return lines

@@ -28,7 +28,7 @@ from audience_sync.runs.orders.outbox import OrderOutbox
 from audience_sync.runs.orders.plan import VANISHED
 from audience_sync.runs.orders.transfer import OrderTransfer
 from audience_sync.runs.progress import Progress
-from audience_sync.runs.transfer import unknown_lines
+from audience_sync.runs.unanswered import unknown_lines
 
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
 _UNSEEN = "no answer was seen; nobody knows yet whether the orders arrived"
