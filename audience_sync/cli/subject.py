@@ -5,7 +5,6 @@ Values are read from stdin where `-` stands in their place; none is ever printed
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
+from audience_sync.cli.stdin import read_values
 from audience_sync.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from audience_sync.app import App
     from audience_sync.runs.subject import Findings, Person
 
-_STDIN = "-"
 _HIDDEN = "as a value, or - to read it from stdin (the next line)."
 
 Email = Annotated[
@@ -123,17 +122,13 @@ def _access(app: App) -> Any:
 def _person(*given: str | None) -> Person:
     from audience_sync.runs.subject import Person  # noqa: PLC0415 - keeps --help light
 
-    email, phone, device, customer_id, country = (_read(value) for value in given)
+    email, phone, device, customer_id, country = read_values(given)
     if not any((email, phone, device, customer_id)):
         raise ConfigurationError(
             "name the person: --email, --phone, --device or --customer-id, each with - to read it "
             "from stdin"
         )
     return Person(email=email, phone=phone, device=device, customer_id=customer_id, country=country)
-
-
-def _read(value: str | None) -> str | None:
-    return sys.stdin.readline().strip() or None if value == _STDIN else value
 
 
 def _document(app: App, found: Findings) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import typer
 
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
+from audience_sync.cli.stdin import STDIN, read_values
 
 if TYPE_CHECKING:
     from audience_sync.app import App
     from audience_sync.runs.lane import Worked
     from audience_sync.runs.withdraw import Received
 
-_STDIN = "-"
 WAIT = 10.0  # seconds that a command stays with what is nearly done
 
 CustomerId = Annotated[
@@ -77,13 +77,13 @@ def _received(
     if file is None:
         from audience_sync.withdrawing import one_person  # noqa: PLC0415 - keeps --help light
 
-        given = {name: _given(value) for name, value in named.items()}
+        given = dict(zip(named, read_values(list(named.values())), strict=True))
         return app.withdrawals.receive([one_person(**given, partner=partner)])
     if any(named.values()):
         from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - as above
 
         raise ConfigurationError("name one person, or a --file of many, not both")
-    if file == _STDIN:
+    if file == STDIN:
         return app.withdrawals.receive_stream(sys.stdin.buffer.read(), partner)
     return app.withdrawals.receive_file(Path(file), partner)
 
@@ -97,10 +97,6 @@ def _print_json(app: App, received: Received, progress: dict[str, Any], worked: 
         "reasons": worked.reasons,
     }
     print_json(app.discretion.counts(told, "people", "missing", "unusable"))
-
-
-def _given(value: str | None) -> str | None:
-    return sys.stdin.readline().strip() if value == _STDIN else value
 
 
 def _unacknowledged(progress: dict[str, Any]) -> int:

@@ -38,6 +38,22 @@ def test_a_withdrawal_reaches_every_list_without_a_sync(
     assert shop.must("log", "verify").code == 0
 
 
+def test_a_second_line_on_stdin_is_not_forgotten(
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One option reads one line: where there are more, nothing is done instead of a part."""
+    rows = people(12)
+    shop = synced_shop(rows)
+    for command in (("withdraw",), ("subject", "find"), ("subject", "erase")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{rows[3][1]}\n\n{rows[4][1]}\n"))
+        told = shop.run(*command, "--email", "-")
+        assert told.code == 2, told
+        assert "more lines" in told.err
+        assert "withdraw --file" in told.err
+        assert not any(row[1] in told.out + told.err for row in rows)
+    assert shop.held("everyone") == expected(rows)
+
+
 def test_a_file_and_a_customer_id(synced_shop: Callable[..., Shop]) -> None:
     """Many at once by any column, and one by the shop's own key."""
     rows = people(12)

@@ -1,0 +1,29 @@
+"""Identifiers that are read from stdin, so that no list of processes and no history has them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+STDIN = "-"
+
+
+def read_values(given: Sequence[str | None]) -> list[str | None]:
+    """The values of options, a line of stdin for each that is `-`; what is blank is None.
+
+    Lines that no option reads are refused: whoever stands in them would be forgotten. Of a
+    terminal no end is waited for.
+    """
+    values = [_line() if value == STDIN else value for value in given]
+    if STDIN in given and not sys.stdin.isatty() and sys.stdin.read().strip():
+        from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - keeps --help light
+
+        raise ConfigurationError(
+            "stdin holds more lines than options read; nothing was done: give one line for each "
+            "option that is -, and name many people with `audience-sync withdraw --file`"
+        )
+    return values
+
+
+def _line() -> str | None:
+    return sys.stdin.readline().strip() or None
