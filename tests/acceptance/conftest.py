@@ -18,7 +18,6 @@ from audience_sync import plugins
 from audience_sync.delivery import client
 from audience_sync.delivery.client import HttpPartnerClient
 from audience_sync.identifiers import selftest
-from audience_sync.runs import lane
 from audience_sync.sandbox import RunningSandbox, running_sandbox
 
 
@@ -40,7 +39,6 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries happen as always, without the pauses between them."""
     hasty = partial(HttpPartnerClient, sleep=lambda _seconds: None)
     monkeypatch.setattr(client, "HttpPartnerClient", hasty)
-    monkeypatch.setattr(lane, "_FIRST_PAUSE", 0.01)  # seconds
 
 
 _entry_points = cache(plugins.entry_points)  # nothing is installed meanwhile
