@@ -16,7 +16,8 @@ from audience_sync.runs.due import is_due
 from audience_sync.runs.fanout import delivering, planning
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, Worked, holder_of
 from audience_sync.runs.fanout.delivering import CancelledError, DeliveryStages, job_of
-from audience_sync.runs.fanout.planning import PlanStages, Wanted
+from audience_sync.runs.fanout.planning import PlanStages
+from audience_sync.runs.fanout.stages import Wanted
 from audience_sync.runs.fanout.start import Starter
 from audience_sync.runs.leases import LEASE_SECONDS
 from audience_sync.runs.outcome import Outcome

@@ -16,7 +16,8 @@ from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import delivering
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
 from audience_sync.runs.fanout.delivering import DeliveryStages
-from audience_sync.runs.fanout.planning import KIND, PlanStages, Wanted
+from audience_sync.runs.fanout.planning import KIND, PlanStages
+from audience_sync.runs.fanout.stages import Wanted
 from audience_sync.runs.fanout.start import Starter
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.targets import Target

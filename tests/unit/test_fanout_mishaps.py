@@ -19,7 +19,7 @@ from audience_sync.ledger.records.runs import RunState
 from audience_sync.ledger.records.work import JobState
 from audience_sync.runs import listplan
 from audience_sync.runs.due import is_due
-from audience_sync.runs.fanout import coordinator, delivering, planning
+from audience_sync.runs.fanout import concluding, coordinator, delivering, stages
 from audience_sync.runs.fanout.coordinator import PieceRef
 from audience_sync.runs.fanout.delivering import CancelledError, DeliveryStages, job_of
 from audience_sync.runs.fanout.planning import PlanStages
@@ -201,14 +201,14 @@ def test_a_source_that_is_away_for_a_moment_is_asked_again(
         raise SourceError("the database cannot be opened")
 
     with monkeypatch.context() as patch:
-        patch.setattr(planning._Work, "read", away)
+        patch.setattr(concluding.Work, "read", away)
         again = here.coordinator().work(wake[0]).again
         assert again is not None
     here.time = again[1]
     here.work_off(wake)
     assert [job.state for job in here.ledger.jobs(tuple(JobState))] == [JobState.DONE]
     _, wake = here.begin([here.target])
-    monkeypatch.setattr(planning._Work, "read", away)
+    monkeypatch.setattr(concluding.Work, "read", away)
     while (worked := here.coordinator().work(wake[0])).again is not None:
         here.time = worked.again[1]
     assert worked.ended is not None
@@ -224,7 +224,7 @@ def test_a_worker_told_to_stop_while_it_closes_a_plan_loses_nothing_of_it(
     here.split_rows = 10
     here.write(FORTY)
     _, wake = here.begin([here.target])
-    while wake[0].stage != planning.CONCLUDE:
+    while wake[0].stage != stages.CONCLUDE:
         wake += here.coordinator().work(wake.pop(0)).wake
     with within(0.0), pytest.raises(StoppedError):
         here.coordinator().work(wake[0])
@@ -241,7 +241,7 @@ def test_who_slept_while_closing_a_plan_harms_nothing_of_who_took_over(tmp_path:
     here.split_rows = 10
     here.write(FORTY)
     _, wake = here.begin([here.target])
-    while wake[0].stage != planning.CONCLUDE:
+    while wake[0].stage != stages.CONCLUDE:
         wake += here.coordinator().work(wake.pop(0)).wake
     slow, ref = here.coordinator(), wake[0]
     real = Planner.conclude

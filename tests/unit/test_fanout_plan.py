@@ -20,7 +20,7 @@ from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.records.runs import RunState
 from audience_sync.ledger.records.work import JobState
-from audience_sync.runs.fanout import coordinator, planning
+from audience_sync.runs.fanout import coordinator, planning, stages
 from audience_sync.runs.leases import LEASE_SECONDS
 
 PEOPLE = [granted(str(n), email=f"p{n}@example.com") for n in range(9)]
@@ -40,7 +40,7 @@ def test_many_workers_plan_what_one_process_plans(
     rows: Any, decisions: Any, with_decisions: bool, partitions: int, seed: int
 ) -> None:
     """L1, L2, L3: the reference's funnel and identifiers, in any order of pieces, some twice."""
-    planning._PARTITIONS, usual = 3, planning._PARTITIONS  # type: ignore[misc] # several pieces
+    stages._PARTITIONS, usual = 3, stages._PARTITIONS  # type: ignore[misc] # several pieces
     try:
         here = FannedWorld(fast_folder(), seed=seed, partitions=partitions)
         here.split_rows = 4
@@ -54,7 +54,7 @@ def test_many_workers_plan_what_one_process_plans(
         assert here.ran().state is RunState.CONFIRMED
         assert not [path for path in here.files() if "scratch" in path.parts]
     finally:
-        planning._PARTITIONS = usual  # type: ignore[misc] # as it was
+        stages._PARTITIONS = usual  # type: ignore[misc] # as it was
 
 
 @SLOWER

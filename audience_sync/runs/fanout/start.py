@@ -13,7 +13,8 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.work import Job, Lease
 from audience_sync.membership.digests import partitions_for
 from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
-from audience_sync.runs.fanout.planning import KIND, READ, PlanStages, Wanted
+from audience_sync.runs.fanout.planning import KIND, PlanStages
+from audience_sync.runs.fanout.stages import READ, Wanted
 from audience_sync.runs.leases import Held, take_after_lane
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.sync import Pipeline
