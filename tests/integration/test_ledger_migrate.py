@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +13,6 @@ from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.schema import MIGRATIONS
 from audience_sync.ledger.tables import REVISION
-
-TOGETHER = 4
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -52,21 +48,6 @@ def test_migrate_tells_what_it_found(url: str) -> None:
     assert Ledger.migrate(url) is None
     assert Ledger.migrate(url) == REVISION
     assert Ledger.schema(url) == REVISION
-    Ledger.open(url).close()
-
-
-@pytest.mark.postgres
-def test_many_migrate_at_once(url: str) -> None:
-    """Processes that start together wait for each other; one does the work, none fails."""
-    code = "import sys; from audience_sync.ledger.ledger import Ledger as L;"
-    command = [sys.executable, "-c", f"{code} print(L.migrate(sys.argv[1]))", url]
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
-        for _ in range(TOGETHER)
-    ]
-    told = [process.communicate(timeout=60)[0].strip() for process in started]
-    assert [process.returncode for process in started] == [0] * TOGETHER
-    assert sorted(told) == sorted(["None"] + [REVISION] * (TOGETHER - 1))
     Ledger.open(url).close()
 
 
