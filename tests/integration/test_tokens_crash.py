@@ -118,7 +118,7 @@ def ledger() -> Iterator[Ledger]:
         yield opened
 
 
-@pytest.mark.parametrize(("lenient", "step"), [(True, 11), (False, 5)])
+@pytest.mark.parametrize(("lenient", "step"), [(True, 13), (False, 7)])
 def test_a_crash_anywhere_leaves_a_token_or_a_remedy(
     ledger: Ledger, lenient: bool, step: int
 ) -> None:

@@ -114,12 +114,12 @@ def answers(world: WithdrawnWorld) -> dict[str, Any]:
             st.sampled_from(NUMBERS),
             st.sampled_from([None, None, "memory", "other"]),
         ),
-        max_size=14,
+        max_size=10,
     ),
-    merged_after=st.sets(st.integers(0, 14)),
+    merged_after=st.sets(st.integers(0, 10)),
 )
 @settings(
-    max_examples=15,
+    max_examples=12,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_answers_stay_the_same(
