@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import sys
 import unicodedata
+from functools import cache
+from typing import Any
 
 import polars as pl
-from google.ads.datamanager_util.format import Formatter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,11 +42,19 @@ _emails = st.one_of(
 )
 
 
+@cache
+def googles() -> Any:
+    """Google's formatter; loading it would be a tenth of collecting all tests, in each process."""
+    from google.ads.datamanager_util.format import Formatter  # noqa: PLC0415 - see above
+
+    return Formatter()
+
+
 def reference(value: str) -> bytes:
     """Google's hash, or zeros; with the differences that docs/identifiers.md names."""
     value = value.strip(WHITE_SPACE + INVISIBLE)
     try:
-        written = Formatter().format_email_address(value)
+        written = googles().format_email_address(value)
     except ValueError:
         return bytes(32)
     if "\x00" in written or len(value.lower().encode()) > MAXIMUM_BYTES:
