@@ -63,7 +63,7 @@ def _install(place: Path) -> None:
     [packages] = (place / "venv/lib").glob("python*/site-packages")
     (packages / "beside.pth").write_text(sysconfig.get_path("purelib") + "\n")
     [wheel] = place.glob("audience_sync-*.whl")
-    _run(python, "-m", "pip", "--quiet", "install", wheel)
+    _run(python, "-m", "pip", "--quiet", "install", "--no-compile", wheel)
 
 
 def _steps() -> list[tuple[str, str]]:
