@@ -6,9 +6,10 @@ from audience_sync.customers.rows import Text, find_lone_return, find_open_quote
 
 _LONGER = "more fields"
 _OPEN_QUOTE = "as dtype `str`"
+_NOT_UTF8 = "it holds text that is not UTF-8; save it as UTF-8"
 _CAUSES = {
-    "utf-8": "it holds text that is not UTF-8",
-    "utf8": "it holds text that is not UTF-8",
+    "utf-8": _NOT_UTF8,
+    "utf8": _NOT_UTF8,
     _LONGER: "a row has more fields than the header",
     "empty csv": "it is empty, without even a header",
     "end of file": "it ends too early",

@@ -106,12 +106,16 @@ class FileTable:
         schemas = {file: self._reading.checked(file, columns, used) for file in files}
         types: Types = {}
         named = sorted(set().union(*used.values()))
-        if self._format == "csv" and named:
+        typed = self._format == "csv" and bool(named)
+        if typed:
+            for file in files:  # else a quote that stays open is told as nothing but damage
+                self._reading.check_rows(file)
             with self._reading.explained(self._url):
                 types = written_types([self._reading.scan(file) for file in files], named)
             types = settle_types(conditions, used, types)
         for file in self._wanted(files, split):
-            self._reading.check_rows(file)
+            if not typed:
+                self._reading.check_rows(file)
             with self._reading.explained(file):
                 for part in self._reading.parts(file, schemas[file], rows, split):
                     chosen = select(part, columns, conditions, schemas[file], types)

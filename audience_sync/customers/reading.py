@@ -19,7 +19,7 @@ from audience_sync.customers.rows import (
     Text,
     even_rows,
     find_uneven_row,
-    find_wrong_line_ends,
+    find_wrong_header,
     separator_in,
     without_blank_lines,
 )
@@ -66,7 +66,7 @@ class Reading:
         """Its columns and what they hold."""
         with self.explained(file):
             schema = self.scan(file).collect_schema()
-        wrong = find_wrong_line_ends(schema) if self.format == "csv" else None
+        wrong = find_wrong_header(schema) if self.format == "csv" else None
         if wrong is not None:
             raise self._broken(file, wrong)
         return schema
@@ -142,13 +142,14 @@ class Reading:
         try:
             yield
         except _ERRORS as error:
-            cause = cause_of(error, self._text(file) if self.format == "csv" else None)
+            there = self.format == "csv" and (self._remote or Path(file).is_file())
+            cause = cause_of(error, self._text(file) if there else None)
             raise self._broken(file, cause) from None
 
     def _broken(self, file: str, cause: str | None) -> SourceError:
         return SourceError(
             f"{Path(file).name} of {self._where} cannot be read as {self.format}"
-            + (f": {cause}" if cause else "")
+            + (f": {cause}" if cause else f"; see whether it is whole, and really {self.format}")
         )
 
 

@@ -29,6 +29,7 @@ _BLANK = " \t\r\n\x1a"  # Ctrl-Z is how DOS and its heirs end a text
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _QUOTED = r'"[^"]*"'
 _NOTHING = csv.ConvertOptions(include_columns=["\x00"], include_missing_columns=True)
+_UTF16 = "it is UTF-16; save it as UTF-8"
 _LINE_ENDS = "a carriage return (CR) stands alone; end every line in LF or CRLF"
 
 
@@ -45,8 +46,10 @@ def separator_in(beginning: bytes) -> str:
     return next((sign for sign in _SEPARATORS if sign.encode() in header), _SEPARATORS[0])
 
 
-def find_wrong_line_ends(columns: Collection[str]) -> str | None:
-    """What is wrong where a whole CSV came as its header, None where its lines can be told."""
+def find_wrong_header(columns: Collection[str]) -> str | None:
+    """What is wrong where a header shows that the lines or the letters of a CSV are not ours."""
+    if any("\0" in name for name in columns):
+        return _UTF16
     if any(_LONE_RETURN.search(name) for name in columns):
         return f"in its first line {_LINE_ENDS}"
     return None

@@ -71,7 +71,7 @@ def _csv(content: bytes) -> pl.DataFrame:
         text = gzip.decompress(content) if content.startswith(_GZIP) else content
         separator = rows.separator_in(text)
         scan = pl.scan_csv(text, infer_schema=False, separator=separator)
-        wrong = rows.find_wrong_line_ends(scan.collect_schema())
+        wrong = rows.find_wrong_header(scan.collect_schema())
         wrong = wrong or rows.find_uneven_row(text, separator)
         if wrong is not None:
             raise SourceError(f"{_STDIN} cannot be read as csv: {wrong}")

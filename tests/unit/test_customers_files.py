@@ -250,7 +250,7 @@ def shortened(content: bytes) -> bytes:
     ("name", "spoil", "why"),
     [
         ("c.parquet", cut, "not a whole Parquet file"),
-        ("c.parquet", lambda _: b"", "cannot be read as parquet"),
+        ("c.parquet", lambda _: b"", "cannot be read as parquet; see whether it is whole"),
         (
             "c.csv",
             lambda content: content + b'"broken,row\n1,2\n',
@@ -261,7 +261,8 @@ def shortened(content: bytes) -> bytes:
         ("c.parquet", lambda content: content[:60] + bytes(40) + content[100:], "cannot be read"),
         ("c.csv.gz", cut, "ends too early"),
         ("c.ndjson.gz", cut, "ends too early"),
-        ("c.csv", lambda content: content.replace(b"bo@", b"\xff\xfe@"), "not UTF-8"),
+        ("c.csv", lambda content: content.replace(b"bo@", b"\xff\xfe@"), "not UTF-8; save"),
+        ("c.csv", lambda content: content.decode().encode("utf-16"), "UTF-16; save it as UTF-8"),
         ("c.csv", lambda _: b"", "empty, without even a header"),
         ("c.csv", lambda content: content + b"1,2,3,4,5,6,7,8,9,10,11\n", "more fields"),
         ("c.csv", lambda content: content.replace(b"\n", b"\r"), "carriage return .* LF or CRLF"),
@@ -271,7 +272,11 @@ def shortened(content: bytes) -> bytes:
             "in line 3 a carriage return .* LF or CRLF",
         ),
         ("c.csv", lambda content: content + b"7,anna\rb,tr\n", "in line 1502 a carriage return"),
-        ("c.ndjson", lambda content: content + b'{"id": "anna@example.com', "cannot be read"),
+        (
+            "c.ndjson",
+            lambda content: content + b'{"id": "anna@example.com',
+            "cannot be read as ndjson; see whether it is whole",
+        ),
     ],
 )
 def test_broken_files_are_explained(
@@ -287,6 +292,16 @@ def test_broken_files_are_explained(
         read(source(tmp_path, name), rows=1_000)
     assert SECRET not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_an_open_quote_is_found_under_a_condition(tmp_path: Path) -> None:
+    """Whose types are read before any row is looked at; the line is named all the same."""
+    write(tmp_path, "c.csv", CUSTOMERS)
+    with (tmp_path / "c.csv").open("ab") as file:
+        file.write(b'7,"anna@example.com\n')
+
+    with pytest.raises(SourceError, match=r"in line 5 a quote is opened .* close it"):
+        read(source(tmp_path, "c.csv"), {"rich": "value > 5000"})
 
 
 @pytest.mark.parametrize(
