@@ -14,8 +14,8 @@ from audience_sync.membership.held import Manifest, Membership, write_lines
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.departing import Leaving
 from audience_sync.runs.generations import known_withdrawals
-from audience_sync.runs.removal import Leaving
 from audience_sync.runs.traces import OF_WITHDRAWALS, Leavers
 
 
