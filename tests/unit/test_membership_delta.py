@@ -108,7 +108,7 @@ def remembered(lines: Lines) -> set[tuple[Any, ...]]:
     }
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(SIDES)
 def test_the_delta_is_that_of_dictionaries(drawn: Any) -> None:
     """L3, L4: what travels, what leaves and what is held then, whatever columns either side has.
@@ -135,7 +135,7 @@ def test_the_delta_is_that_of_dictionaries(drawn: Any) -> None:
     assert delta.same == (following == held)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(SIDES)
 def test_what_was_planned_and_accepted_is_held(drawn: Any) -> None:
     """When everything is accepted the membership is the one that the plan foresaw, byte by byte."""
@@ -160,7 +160,7 @@ def parts(lines: Lines, chosen: list[bool], answer: bool) -> Lines:
 ANSWERS = st.lists(st.booleans(), min_size=10, max_size=10)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(SIDES, ANSWERS, ANSWERS)
 def test_what_was_accepted_in_part_is_held_in_part(
     drawn: Any, removal: list[bool], addition: list[bool]
@@ -182,7 +182,7 @@ def test_what_was_accepted_in_part_is_held_in_part(
     assert identifiers(final) == identifiers(delta.following)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(SIDES, ANSWERS)
 def test_l4_what_perhaps_arrived_can_be_removed(drawn: Any, addition: list[bool]) -> None:
     """Members sent without a clear answer count as held, and are sent again or taken off."""

@@ -85,7 +85,7 @@ def remember(held: Held, changed: pl.DataFrame, state: LineState = LineState.REP
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.lists(
@@ -123,7 +123,7 @@ def test_the_differences_add_up_to_what_is_wanted(histories: list[list[Row]]) ->
         assert (again.height, counts.lines) == (0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(-300, 300), st.integers(-300, 300))
 def test_of_a_person_who_refused_only_what_takes_back_travels(before: int, after: int) -> None:
     """Between nothing and what is held, and without a reference."""
