@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
 STDIN = "-"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what Python reads bytes as that are no text
 
 
 def read_values(given: Sequence[str | None]) -> list[str | None]:
@@ -14,10 +16,12 @@ def read_values(given: Sequence[str | None]) -> list[str | None]:
     Lines that no option reads are refused: whoever stands in them would be forgotten. Of a
     terminal no end is waited for.
     """
-    values = [_line() if value == STDIN else value for value in given]
-    if STDIN in given and not sys.stdin.isatty() and sys.stdin.read().strip():
-        from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - keeps --help light
+    from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - keeps --help light
 
+    values = [_line() if value == STDIN else value for value in given]
+    if any(_SURROGATE.search(value) for value in values if value):
+        raise ConfigurationError("an identifier is given in bytes that are not UTF-8; type it anew")
+    if STDIN in given and not sys.stdin.isatty() and sys.stdin.read().strip():
         raise ConfigurationError(
             "stdin holds more lines than options read; nothing was done: give one line for each "
             "option that is -, and name many people with `audience-sync withdraw --file`"

@@ -51,6 +51,9 @@ def test_a_second_line_on_stdin_is_not_forgotten(
         assert "more lines" in told.err
         assert "withdraw --file" in told.err
         assert not any(row[1] in told.out + told.err for row in rows)
+        torn = shop.run(*command, "--email", "anna\udcff@example.com")  # as bytes that are no text
+        assert torn.code == 2, torn
+        assert "not UTF-8" in torn.err
     assert shop.held("everyone") == expected(rows)
 
 
