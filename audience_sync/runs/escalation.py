@@ -111,22 +111,7 @@ class Escalation:
         self, remover: Remover, link: Link, remote: RemoteList, held: Held, lease: str
     ) -> Removed:
         """The list goes with all on it; the next sync makes another."""
-        run = remover.name
-        recipient = link.connector.recipient
-        line = TransferLine(
-            event=Event.INTENT,
-            run=run,
-            audience=remote.audience,
-            destination=remote.destination,
-            recipient=recipient.name,
-            recipient_country=recipient.country,
-            purpose=link.purpose,
-            operation=f"{remover.operation} by deleting the list",
-            sent=remote.members,
-            reference=remote.remote_id,
-            attempts=1,
-            started_at=self.now(),
-        )
+        line = self._intent(remover, link, remote)
         self.ledger.record([line], (), held[lease])
         with link.recording() as exchange:
             note, accepted = None, remote.members
@@ -149,7 +134,24 @@ class Escalation:
                     note=note,
                 )
                 self.ledger.record([ended], (), held[lease])
-        return Removed(run, emptied=True, gone=True)
+        return Removed(line.run, emptied=True, gone=True)
+
+    def _intent(self, remover: Remover, link: Link, remote: RemoteList) -> TransferLine:
+        recipient = link.connector.recipient
+        return TransferLine(
+            event=Event.INTENT,
+            run=remover.name,
+            audience=remote.audience,
+            destination=remote.destination,
+            recipient=recipient.name,
+            recipient_country=recipient.country,
+            purpose=link.purpose,
+            operation=f"{remover.operation} by deleting the list",
+            sent=remote.members,
+            reference=remote.remote_id,
+            attempts=1,
+            started_at=self.now(),
+        )
 
 
 def escalation_of(project: Project, ledger: Ledger, now: Callable[[], datetime]) -> Escalation:

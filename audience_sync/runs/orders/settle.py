@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from audience_sync.errors import ConfigurationError
@@ -37,9 +38,16 @@ def settle_orders(
     orders = sum(found.orders for found in waiting)
     if not orders:
         raise ConfigurationError(f"no order of run {run.id} is unknown; there is nothing to settle")
+    line = replace(_found(run, link, orders, arrived=arrived), actor=actor, finished_at=now)
+    ledger.record([line], (), lease)
+    ledger.settle_orders(run.id, arrived=arrived)
+    return orders
+
+
+def _found(run: Run, link: Link, orders: int, *, arrived: bool) -> TransferLine:
     recipient = link.connector.recipient
     word = "arrived" if arrived else "were lost"
-    line = TransferLine(
+    return TransferLine(
         event=Event.CONFIRMED,
         run=run.id,
         audience=run.audience,
@@ -51,10 +59,5 @@ def settle_orders(
         sent=orders,
         accepted=orders if arrived else 0,
         rejected=0 if arrived else orders,
-        finished_at=now,
-        actor=actor,
         note=f"a person found that these orders {word}",
     )
-    ledger.record([line], (), lease)
-    ledger.settle_orders(run.id, arrived=arrived)
-    return orders
