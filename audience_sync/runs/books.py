@@ -11,7 +11,7 @@ from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.digests import Mask
 from audience_sync.membership.held import Manifest, Membership, write_lines
-from audience_sync.membership.lines import Lines
+from audience_sync.membership.lines import DOUBTFUL, Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.departing import Leaving
@@ -125,11 +125,15 @@ class Books:
         files = {}
         for partition in partitions:
             lines = before.read(partition, stored.partitions)
-            path = f"{place}/withdrawn-{self.remote.generation + 1}/{partition}.sealed"
-            write_lines(self._location, path, self._keyring, lines.marked(whom(lines)))
-            files[partition] = path
+            if (lines.state[whom(lines)] != DOUBTFUL).any():
+                path = f"{place}/withdrawn-{self.remote.generation + 1}/{partition}.sealed"
+                write_lines(self._location, path, self._keyring, lines.marked(whom(lines)))
+                files[partition] = path
+        if not files:
+            self.note(known, lease)
+            return
         changed = replace(stored, files={**stored.files, **files})
-        replaced = {stored.files[partition] for partition in partitions}
+        replaced = {stored.files[partition] for partition in files}
         self._point(changed, replaced, known, lease, gone=False)
 
     def note(self, known: int, lease: Lease) -> None:

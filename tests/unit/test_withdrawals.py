@@ -924,6 +924,22 @@ class TestRefused:
             assert "refused it later" in worked.reasons[0]
             assert world.held() == world.partner.holds == EVERYBODY
 
+    def test_who_is_in_doubt_already_is_not_written_again(self, world: WithdrawnWorld) -> None:
+        """A partner that never empties a list is asked many times: the membership is as it was."""
+        world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
+
+        def remove(upload: Any, members: Members) -> Receipt:
+            raise RefusedError("the audience would be too small", 400, "40002")
+
+        world.partner.remove = remove  # type: ignore[method-assign]
+        world.withdraw(email="p1@example.com")
+        world.lane_works()
+        lists = [path for path in world.files() if "lists" in path.parts]
+        world.withdraw(email="p2@example.com")
+        world.lane_works()
+        assert [path for path in world.files() if "lists" in path.parts] == lists
+        assert world.held() == EVERYBODY
+
     @pytest.mark.parametrize("deletes", [True, False])
     def test_a_list_that_is_not_emptied_either_is_deleted(
         self, world: WithdrawnWorld, *, deletes: bool
