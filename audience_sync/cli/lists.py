@@ -18,6 +18,7 @@ from audience_sync.cli.written import (
     console,
     in_zone,
     keep_whole,
+    narrow,
     number,
     short,
 )
@@ -26,6 +27,7 @@ from audience_sync.ledger.records.runs import RunState
 if TYPE_CHECKING:
     from audience_sync.ledger.records.runs import Batch, Run
 
+_NAME = 32  # characters of a name that are not folded, rather than what stands beside it
 _BATCHES = 12  # shown; the others are counted
 _WORD = {
     RunState.HELD: "[yellow]held[/]",
@@ -47,6 +49,8 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
     table = plain_table(
         "", "members", "reached", "last run", "next run", "partner says", right=["members"]
     )
+    names = [f"  {place['destination']}" for place in places] + [p["audience"] for p in places]
+    table.columns[0].min_width = min(max(map(len, names), default=0), _NAME)
     last = None
     for place in places:
         if place["audience"] != last:
@@ -55,7 +59,7 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
         run: Run | None = place["last_run"]
         table.add_row(
             f"  {place['destination']}",
-            number(place["members"]),
+            narrow(number(place["members"])),
             "-" if run is None else _word(run, place),
             "never" if run is None else ago(run.planned_at, now),
             _next(place, now),

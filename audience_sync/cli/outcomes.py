@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from audience_sync.cli.written import console, keep_whole, number
+from audience_sync.cli.written import console, keep_whole, narrow, number
 from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.ledger.records.runs import BatchState, RunState
 
@@ -135,7 +135,7 @@ def _cells(outcome: Outcome, reached: Mapping[str, str]) -> tuple[str, ...]:
         word = "interrupted"
     colour = _COLOURS.get(run.state, "yellow" if outcome.error else "default")
     return (
-        _short(number(delta.get("wanted", 0))),
+        narrow(number(delta.get("wanted", 0))),
         _signed("+", delta.get("additions", 0)),
         _signed("-", delta.get("removals", 0)),
         run.id,
@@ -148,14 +148,9 @@ def _told(counts: Sequence[int | str]) -> str | None:
     return next((count for count in counts if isinstance(count, str)), None)
 
 
-def _short(count: str) -> str:
-    """A count that is told in words, as narrow as a number; the funnel above spells it out."""
-    return count.replace("fewer than ", "< ")
-
-
 def _signed(sign: str, count: int | str) -> str:
     if isinstance(count, str):  # not told
-        return _short(count)
+        return narrow(count)
     return f"{sign}{number(count)}" if count else "[dim]0[/]"
 
 

@@ -120,7 +120,7 @@ def _print_evidence(evidence: Evidence) -> None:
         print(
             f"{number(found.lines)} lines, {facts['first']} to {facts['last']}, of the project "
             f"{facts.get('project')} of {facts.get('controller')}:\n"
-            f"none changed, deleted or inserted, all under {number(found.checkpoints)} checkpoints."
+            f"none changed, deleted or inserted, all under {_checkpoints(found.checkpoints)}."
         )
         return
     line = facts["line"]
@@ -152,15 +152,26 @@ def export(context: typer.Context, output: Output, since: Since = None, until: U
         facts = {"project": app.project.name, "controller": app.project.controller}
         lines, checkpoints = write_bundle(app.ledger, file, app.signer, facts, from_time, to_time)
         key = app.signer.public_key
-    print(f"Wrote {number(lines)} lines under {number(checkpoints)} checkpoints to {output}.")
+    print(f"Wrote {number(lines)} lines under {_checkpoints(checkpoints)} to {output}.")
     print(f"`audience-sync log verify {output} --key {key}` checks it on any machine;")
     print("tell the key in another way than the one that the file goes.")
     return codes.DONE
 
 
+def _checkpoints(count: int) -> str:
+    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+
+    return "1 checkpoint" if count == 1 else f"{number(count)} checkpoints"
+
+
 def prove(
     context: typer.Context,
-    sequence: Annotated[int, typer.Argument(help="The line's number, as `log` shows it.")],
+    sequence: Annotated[
+        int,
+        typer.Argument(
+            help="The line's number, as `log` shows it where 110 columns fit, and `log --json`."
+        ),
+    ],
     output: Output,
 ) -> int:
     """Write a proof that one line stands in the log.

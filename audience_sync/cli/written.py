@@ -66,14 +66,21 @@ def number(count: float | str) -> str:
     return count if isinstance(count, str) else f"{count:,.0f}"
 
 
+def narrow(count: str) -> str:
+    """A count that is told in words, as narrow as a number."""
+    return count.replace("fewer than ", "< ")
+
+
 def clock(moment: datetime | None, zone: tzinfo = UTC) -> str:
     """A time in the project's timezone, which it names, to the minute."""
     return "-" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {zone}"
 
 
 def in_zone(column: str, zone: tzinfo) -> str:
-    """The head of a column of times, with the zone that they are in."""
-    return f"{column}\n{zone}" if len(str(zone)) > _SHORT else f"{column} {zone}"
+    """The head of a column of times, with the zone that they are in, as narrow as the times."""
+    name = str(zone)
+    folded = name.replace("/", "/\n")
+    return f"{column}\n{folded}" if len(name) > _SHORT else f"{column} {name}"
 
 
 def short(moment: datetime, now: datetime, zone: tzinfo) -> str:

@@ -17,7 +17,7 @@ import typer
 
 from audience_sync import journal
 from audience_sync.cli import options, written
-from audience_sync.cli.lists import told
+from audience_sync.cli.lists import print_lists, told
 from audience_sync.cli.outcomes import reached_by
 from audience_sync.cli.progress import Bars, working
 from audience_sync.cli.show import next_run
@@ -83,6 +83,29 @@ def test_times_in_few_words() -> None:
     assert written.short(late, NOW, UTC) == "20 Nov"
     assert written.short(late, NOW, ZoneInfo("Europe/Stockholm")) == "00:30"
     assert written.clock(None) == "-"
+
+
+def test_a_usual_terminal_folds_no_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zone is folded where its parts meet, and a count that is not told is as narrow as one."""
+    assert written.in_zone("when", ZoneInfo("Europe/Stockholm")) == "when\nEurope/\nStockholm"
+    assert written.in_zone("when", ZoneInfo("UTC")) == "when UTC"
+    monkeypatch.setenv("COLUMNS", "80")
+    place = {
+        "audience": "newsletter-readers",
+        "destination": "google-display-se",
+        "members": "fewer than 10",
+        "last_run": _run(RunState.CONFIRMED),
+        "reached": "processed",
+        "next_run_at": None,
+        "told_by_partner": {"size_lower": 0, "size_upper": 1000, "match_range": "65 %"},
+        "in_project": True,
+    }
+    print_lists([place], NOW)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "newsletter-readers"
+    assert lines[2].startswith("  google-display-se     < 10  processed")
 
 
 def test_what_a_partner_tells() -> None:
