@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -170,8 +171,8 @@ def test_nobody_is_found_where_the_server_wrote(shop: Shop) -> None:
 
 def test_it_does_not_start_without_anybody_who_may_send(shop: Shop) -> None:
     """Nor on a port that is taken; both in one sentence."""
-    with serving(shop) as server:
-        taken = shop.run("serve", "--port", server.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = shop.run("serve", "--port", str(other.getsockname()[1]))
     shop.write()
     nobody = shop.run("serve", "--port", "0")
 

@@ -70,7 +70,7 @@ class Processes:
         while time.monotonic() < end:
             if answer := found():
                 return answer
-            time.sleep(0.02)
+            time.sleep(0.05)
         said = "\n".join(self.said(name)[-3000:] for name in self.running)
         raise AssertionError(f"waited in vain\n{said}")
 

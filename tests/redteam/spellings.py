@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from functools import cache
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 8  # bytes; what is shorter would be found by chance
@@ -16,7 +17,8 @@ _HALF = 16  # bytes of a digest that was cut; in hex, 16 characters of it
 _DEVICE = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 
 
-def spelled(value: str) -> set[bytes]:
+@cache
+def spelled(value: str) -> frozenset[bytes]:
     """What to look for when nobody may find the value."""
     found: set[bytes] = set()
     for text in _forms(value):
@@ -24,7 +26,7 @@ def spelled(value: str) -> set[bytes]:
         for name in DIGESTS:
             found.update(_digest(hashlib.new(name, text.encode()).digest()))
     found.update(_binary(value))
-    return {one for one in found if len(one) >= SHORTEST}
+    return frozenset(one for one in found if len(one) >= SHORTEST)
 
 
 def spelled_bytes(value: bytes) -> set[bytes]:
