@@ -18,7 +18,7 @@ from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.runs.subject import Findings, Person, Subjects
 from audience_sync.runs.traces import prints_of
-from audience_sync.runs.withdraw import WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import WithdrawalRequest
 from audience_sync.withdrawing import Withdrawing, partner_of, withdrawing_of
 
 if TYPE_CHECKING:

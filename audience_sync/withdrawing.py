@@ -21,8 +21,9 @@ from audience_sync.runs.resolve import Resolver
 from audience_sync.runs.targets import Selection
 from audience_sync.runs.traces import Leavers
 from audience_sync.runs.watch import Watch
-from audience_sync.runs.withdraw import Received, Recorder, Rules, WithdrawalRequest
+from audience_sync.runs.withdraw import Recorder
 from audience_sync.runs.withdrawal_files import read_withdrawals, stream_withdrawals
+from audience_sync.runs.withdrawal_requests import Received, Rules, WithdrawalRequest
 
 if TYPE_CHECKING:
     from audience_sync.fanning import Opened

@@ -26,7 +26,7 @@ from audience_sync.runs.link import Link
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.resolve import Resolver
 from audience_sync.runs.targets import Target
-from audience_sync.runs.withdraw import Rules, WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import Rules, WithdrawalRequest
 
 PARTNERS = ("memory", "other")
 _LATER = timedelta(minutes=15)  # until whatever waits is looked at again

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from audience_sync.delivery.board import LocalBoard
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.project.webhooks import OneTrust, Usercentrics, Webhooks
-from audience_sync.runs.withdraw import Received, UnusableError, WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import Received, UnusableError, WithdrawalRequest
 from audience_sync.web.application import make_app
 from audience_sync.web.desk import Desk, intake_key
 from audience_sync.web.senders import Web

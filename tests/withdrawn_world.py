@@ -16,7 +16,8 @@ from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, Withd
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
 from audience_sync.runs.resolve import Resolver
-from audience_sync.runs.withdraw import Received, Recorder, Rules, WithdrawalRequest
+from audience_sync.runs.withdraw import Recorder
+from audience_sync.runs.withdrawal_requests import Received, Rules, WithdrawalRequest
 
 
 class Forbidden:

@@ -16,7 +16,7 @@ from audience_sync.cli.stdin import STDIN, read_values
 if TYPE_CHECKING:
     from audience_sync.app import App
     from audience_sync.runs.lane import Worked
-    from audience_sync.runs.withdraw import Received
+    from audience_sync.runs.withdrawal_requests import Received
 
 WAIT = 10.0  # seconds that a command stays with what is nearly done
 

@@ -30,7 +30,7 @@ from audience_sync.runs.named import (
     write_named,
 )
 from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
-from audience_sync.runs.withdraw import Rules
+from audience_sync.runs.withdrawal_requests import Rules
 
 
 @dataclass(frozen=True)

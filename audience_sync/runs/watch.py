@@ -15,7 +15,8 @@ from audience_sync.customers.policy import Word, microseconds, words
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.runs.withdraw import DECISIONS as _SOURCE
-from audience_sync.runs.withdraw import Received, Recorder
+from audience_sync.runs.withdraw import Recorder
+from audience_sync.runs.withdrawal_requests import Received
 
 _OVERLAP = timedelta(minutes=10)  # that a row may come later than the time it bears
 _FIRST = timedelta(days=1)  # of the past that the first look takes; the next plan knows the rest

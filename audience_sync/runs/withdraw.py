@@ -6,13 +6,11 @@ import hashlib
 import hmac
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
-from audience_sync.customers.description import SourceDescription
 from audience_sync.customers.policy import microseconds
 from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
@@ -25,96 +23,22 @@ from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.holding import NOBODY
 from audience_sync.runs.named import CUSTOMERS, FOLDER, Named, Times, write_named
 from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
+from audience_sync.runs.withdrawal_requests import (
+    UNKNOWN_CHANNEL,
+    Received,
+    Rules,
+    UnusableError,
+    WithdrawalRequest,
+    decision_times,
+    frame_of,
+    times,
+)
 
-UNLIMITED = ("", "all", "*")
 DECISIONS = "decisions"  # where withdrawals enter that the watch finds
 _LOG = "consent log"
 _FAR_AHEAD = "consent log, dated ahead"  # by more than clocks differ: kept apart, and few
 _AHEAD = timedelta(days=1)  # that the clock of a source may be
 _NAMED = 5  # rows of a file that are named as unusable
-_GIVEN = ("customer_id", "email", "phone", "device", "country")
-_UNKNOWN_CHANNEL = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WithdrawalRequest:
-    """What one person withdraws, by any of their identifiers; prints none of them.
-
-    At least one identifier is there. `partner` is a connector's name, and None means all;
-    `decided_at` None means now; a `device` may be of either kind. Of two requests with one
-    `idempotency_key` the second is not taken in again.
-    """
-
-    customer_id: str | None = field(default=None, repr=False)
-    email: str | None = field(default=None, repr=False)
-    phone: str | None = field(default=None, repr=False)
-    device: str | None = field(default=None, repr=False)
-    country: str | None = field(default=None, repr=False)  # the region of a national phone number
-    partner: str | None = None
-    decided_at: datetime | None = None
-    channel: str = _UNKNOWN_CHANNEL
-    idempotency_key: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """What was taken in, durably: the ids of the withdrawals, and how many people they hold.
-
-    `repeated` requests were known by their idempotency key; `withdrawals` names theirs too.
-    `unusable` rows of a file hold no identifier that can be read: somebody should mend them.
-    `unusable_rows` are the first of them, counted from one, a header left out.
-    """
-
-    withdrawals: tuple[str, ...]
-    people: int
-    repeated: int = 0
-    unusable: int = 0
-    unusable_rows: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """How the project reads identifiers, and where a withdrawal has to go.
-
-    `places` are the destinations by name with the connector of each, or None where the project no
-    longer has it; `raw` says whether any may be sent raw device IDs.
-    """
-
-    source: SourceDescription
-    default_country: str | None
-    hashed: Mapping[Kind, str]
-    partners: frozenset[str]
-    places: Callable[[], Mapping[str, str | None]]
-    raw: bool
-
-    def partner(self, name: str | None) -> str | None:
-        """The connector's name as we write it; a ConfigurationError when nobody knows it."""
-        wanted = (name or "").strip().lower()
-        if wanted in UNLIMITED:
-            return None
-        known = {partner.lower(): partner for partner in self.partners}
-        if wanted not in known:
-            raise ConfigurationError(
-                f"a withdrawal names a partner that nobody knows; there are "
-                f"{', '.join(sorted(self.partners))}"
-            )
-        return known[wanted]
-
-
-class UnusableError(ConfigurationError):
-    """Requests hold no identifier that can be used; `places` counts them from zero."""
-
-    def __init__(self, sentence: str, places: Sequence[int] = ()) -> None:
-        super().__init__(sentence)
-        self.places = tuple(places)
-
-
-class Reception(Protocol):
-    """Where withdrawals enter, as those who bring them see it; a `Recorder` is one."""
-
-    def receive(self, requests: Sequence[WithdrawalRequest]) -> Received:
-        """See `Recorder.receive`."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +75,7 @@ class Recorder:
         *,
         partner: str | None = None,
         source: str = "cli",
-        channel: str = _UNKNOWN_CHANNEL,
+        channel: str = UNKNOWN_CHANNEL,
     ) -> Received:
         """Record the people of a file together, as one withdrawal, however many they are.
 
@@ -161,7 +85,7 @@ class Recorder:
         limited, gathered, people = self.rules.partner(partner), Gathered(), 0
         read, unusable, bad = 0, 0, list[int]()
         for frame in frames:
-            usable = self._take(frame, _times(frame, self.now()), gathered)
+            usable = self._take(frame, times(frame, self.now()), gathered)
             people += int(usable.sum())
             unusable += int((~usable).sum())
             bad += (np.flatnonzero(~usable)[: _NAMED - len(bad)] + read + 1).tolist()
@@ -255,8 +179,8 @@ class Recorder:
         unusable: set[int] = set()
         for (partner, channel), some in groups.items():
             gathered = Gathered()
-            frame = _frame_of(some)
-            usable = self._take(frame, _decided(some, self.now()), gathered)
+            frame = frame_of(some)
+            usable = self._take(frame, decision_times(some, self.now()), gathered)
             unusable |= {id(some[row]) for row in np.flatnonzero(~usable)}
             made, named = self._made(gathered, len(some), partner, channel, source)
             written.append((made, named))
@@ -340,23 +264,3 @@ class Recorder:
 def into_customers(gathered: Gathered, keys: Bytes, at: Times) -> int:
     """Take customers in by their keys; how many have one."""
     return int(gathered.put(CUSTOMERS, keys, at).sum())
-
-
-def _frame_of(requests: Sequence[WithdrawalRequest]) -> pl.DataFrame:
-    columns = {name: [getattr(one, name) for one in requests] for name in _GIVEN}
-    return pl.DataFrame(columns, schema=dict.fromkeys(_GIVEN, pl.String))
-
-
-def _decided(requests: Sequence[WithdrawalRequest], now: datetime) -> Times:
-    """When each was decided; a time ahead of ours is now, so that it outlasts no later grant."""
-    moments = (one.decided_at or now for one in requests)
-    aware = (at if at.tzinfo is not None else at.replace(tzinfo=UTC) for at in moments)
-    return np.array([microseconds(min(at, now)) for at in aware], dtype=np.int64)
-
-
-def _times(frame: pl.DataFrame, now: datetime) -> Times:
-    latest = microseconds(now)
-    if "decided_at" not in frame.columns:
-        return np.full(frame.height, latest, dtype=np.int64)
-    at: Times = frame["decided_at"].fill_null(latest).clip(upper_bound=latest).to_numpy()
-    return at

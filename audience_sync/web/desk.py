@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 from audience_sync.ledger.intake import Intake, IntakeReceipt, Seen
 from audience_sync.period import Period
-from audience_sync.runs.withdraw import Reception, UnusableError, WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import Reception, UnusableError, WithdrawalRequest
 from audience_sync.web.answers import Refusal
 
 CONFLICT = 409  # HTTP

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from audience_sync.runs.withdraw import WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import WithdrawalRequest
 from audience_sync.web.answers import Refusal
 
 WRONG = 422  # HTTP

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from audience_sync.project.webhooks import ALL, NONE, Platform
-from audience_sync.runs.withdraw import WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import WithdrawalRequest
 from audience_sync.web.answers import Refusal
 from audience_sync.web.generic import LONGEST, WRONG, refuse_too_many
 

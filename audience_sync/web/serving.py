@@ -21,7 +21,7 @@ from audience_sync.delivery.redis_board import board_at
 from audience_sync.errors import ConfigurationError
 from audience_sync.project.webhooks import Webhooks
 from audience_sync.readiness import readiness
-from audience_sync.runs.withdraw import Reception
+from audience_sync.runs.withdrawal_requests import Reception
 from audience_sync.web.application import make_app
 from audience_sync.web.desk import Desk, intake_key
 from audience_sync.web.lane import Deliver, Lane

@@ -23,7 +23,7 @@ from audience_sync.runs import resolve, screen
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.leases import LANE
-from audience_sync.runs.withdraw import UnusableError, WithdrawalRequest
+from audience_sync.runs.withdrawal_requests import UnusableError, WithdrawalRequest
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 EVERYBODY = {cell for n in range(8) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}

@@ -22,7 +22,7 @@ from audience_sync.runs.clock import clocked, overdue_lines
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.merging import Merger
 from audience_sync.runs.watch import Watch
-from audience_sync.runs.withdraw import Received
+from audience_sync.runs.withdrawal_requests import Received
 from audience_sync.settings import Settings
 from audience_sync.withdrawing import Withdrawing
 from audience_sync.worker import tasks

@@ -12,7 +12,8 @@ from withdrawn_world import WithdrawnWorld, written
 
 from audience_sync.errors import StateError
 from audience_sync.runs.watch import Watch
-from audience_sync.runs.withdraw import Received, Recorder
+from audience_sync.runs.withdraw import Recorder
+from audience_sync.runs.withdrawal_requests import Received
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com") for n in range(4)]
 MINUTE = timedelta(minutes=1)
