@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from audience_sync.runs.lane import Worked
     from audience_sync.runs.withdrawal_requests import Received
 
+_ELSEWHERE = (  # a list tells people by what it holds of them, and many hold no phone or device
+    "A list that holds this person by other identifiers keeps them until the next sync; give the\n"
+    "--customer-id, too, and they are taken off it at once."
+)
 WAIT = 10.0  # seconds that a command stays with what is nearly done
 
 CustomerId = Annotated[
@@ -65,6 +69,8 @@ def withdraw(
             _print_json(app, received, progress, worked)
         else:
             _tell(app, received, progress, worked, partner)
+            if file is None and not email and not customer_id:
+                print(_ELSEWHERE)
     if received.unusable:
         return codes.USAGE
     return codes.PARTLY if _unacknowledged(progress) else codes.DONE
