@@ -12,7 +12,7 @@ from ledger_contract.builders import line
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.tables import REVISION
 
-PROCESSES = 4
+PROCESSES = 3
 LINES = 30
 
 # Each makes the ledger, which is empty at first, and appends beside the others.

@@ -54,7 +54,7 @@ DECISIONS = st.lists(
     ),
     max_size=6,
 )
-EXAMPLES = int(os.environ.get("AUDIENCE_SYNC_TEST_EXAMPLES", "20"))  # each is several syncs
+EXAMPLES = int(os.environ.get("AUDIENCE_SYNC_TEST_EXAMPLES", "15"))  # each is several syncs
 SLOW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
