@@ -26,6 +26,7 @@ from audience_sync.project import Project
 from audience_sync.runs.forget import cure
 from audience_sync.runs.link import Link
 from audience_sync.runs.outcome import NO_ROWS
+from audience_sync.signing import Signer
 from audience_sync.targeting import selection_of
 
 _MARKS = "keys"  # the folder in the state location
@@ -39,6 +40,19 @@ class Doubt:
     """What works, but looks wrong."""
 
     detail: str
+
+
+def look_at_signatures(ledger: Ledger, signer: Signer) -> str | Doubt:
+    """By which key the log is signed; `log verify` refuses what other keys signed before it."""
+    known = signer.trusted
+    others = {one.public_key for one in ledger.checkpoints()} - known
+    if not others:
+        return f"key {signer.public_key}"
+    return Doubt(
+        f"key {signer.public_key}, but the transfer log was signed with another key "
+        f"({', '.join(sorted(others))}), so that `log verify` refuses it; put that one back below "
+        "this one in signing.key, or behind it in AUDIENCE_SYNC_SIGNING_KEY"
+    )
 
 
 def look_at_source(project: Project) -> str | Doubt:

@@ -101,10 +101,12 @@ class Checks:
         know_fingerprint_key(self.parts.location, known, keep=False, origin=origin)
         return f"state key {keyring.current}"
 
-    def _signing(self) -> str:
+    def _signing(self) -> str | Doubt:
+        from audience_sync.checking import look_at_signatures  # noqa: PLC0415 - as above
+
         if self.parts.signer_and_made[0] is None:
             return "the transfer log is not signed: set AUDIENCE_SYNC_SIGNING_KEY"
-        return f"key {self.parts.signer.public_key}"
+        return look_at_signatures(self.parts.ledger, self.parts.signer)
 
     def _state(self) -> str:
         from audience_sync import checking  # noqa: PLC0415 - as above

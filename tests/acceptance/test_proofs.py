@@ -42,6 +42,14 @@ def test_a_sync_ends_with_a_signature(open_shop: Callable[..., Shop]) -> None:
     assert "signing.key" not in shop.must("sync").err
     assert found["public_key"] in shop.must("check").out
 
+    lost = key.rename(shop.folder / "lost.key")
+    told = shop.must("check", "meta-se")
+    assert "was signed with another key" in told.out
+    assert found["public_key"] in told.out
+    key.write_text(key.read_text() + lost.read_text())
+    assert "another key" not in shop.must("check", "meta-se").out
+    assert shop.must("log", "verify", "--json").json["sound"]
+
 
 def test_a_bundle_is_verified_without_the_project(
     synced_shop: Callable[..., Shop], tmp_path: Path
