@@ -15,11 +15,12 @@ from withdrawn_world import Forbidden, WithdrawnWorld
 
 from audience_sync.connector import Members, Receipt, Upload
 from audience_sync.delivery.exchange import Exchange
-from audience_sync.errors import BusyError
+from audience_sync.errors import BusyError, RefusedError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.ledger.records.work import JobState
 from audience_sync.membership.held import Manifest, Membership
+from audience_sync.membership.lines import HELD
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.lane import Lane
 from audience_sync.runs.link import Link
@@ -35,7 +36,8 @@ _LATER = timedelta(minutes=15)  # until whatever waits is looked at again
 class PatientPartner(MemoryPartner):
     """Where it is `pending` it has the last word only once it is `answering`, on `some` or all.
 
-    What it has no word on it calls `lost`, where it is told to.
+    What it has no word on it calls `lost`, where it is told to. Where it is `keeping` it refuses
+    every removal after which anybody is left.
     """
 
     def __init__(self, forbidden: Forbidden) -> None:
@@ -43,6 +45,7 @@ class PatientPartner(MemoryPartner):
         self.answering = False
         self.some = 0b111  # of three references in turn those that it has a word on
         self.lost = False
+        self.keeping = False
         self.asked: dict[str, int] = {}
         self.forbidden = forbidden
         self.wrongs: list[str] = []
@@ -55,7 +58,15 @@ class PatientPartner(MemoryPartner):
         return self._noted(super().add(upload, members))
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
+        gone = {c for row in members.rows(members.kinds) for c in row if c}
+        if self.keeping and self.holds - gone:
+            raise RefusedError("the list would be too small")
         return self._noted(super().remove(upload, members))
+
+    def delete_audience(self, remote_id: str) -> None:
+        self.fault("before", "delete")
+        self.holds.clear()
+        self.fault("after", "delete")
 
     def _noted(self, receipt: Receipt) -> Receipt:
         if receipt.reference is not None:
@@ -139,12 +150,15 @@ class TwoPartnersWorld(WithdrawnWorld):
         for run in self.ledger.runs(states=[RunState.DELIVERING]):
             self.pipeline().resume(run)
 
-    def held_by(self, partner: str) -> set[str]:
-        """The identifiers that the membership at a partner counts as held, in hex."""
+    def held_by(self, partner: str, *, surely: bool = False) -> set[str]:
+        """The identifiers that the membership at a partner counts as held, in hex.
+
+        Those in doubt, too, unless they are to be `surely` held.
+        """
         remote = self.ledger.remote_list(self.target.audience, f"{partner}-1")
         membership = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
         lines = membership.read(0, 1)
-        alive = lines.take(lines.alive)
+        alive = lines.take((lines.state == HELD) if surely else lines.alive)
         return {v.tobytes().hex() for c in alive.columns.values() for v in c if v.any()}
 
 

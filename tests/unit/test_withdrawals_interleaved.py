@@ -23,7 +23,9 @@ from two_partners_world import PARTNERS, SharedWorld, TwoPartnersWorld, written_
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records.runs import RunState
 from audience_sync.ledger.records.work import JobState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs import screen
+from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.fanout import delivering
 
 NUMBERS = st.integers(0, 5)
@@ -113,6 +115,9 @@ class Interleaved(RuleBasedStateMachine):
         self.rows = {number: Row(number) for number in range(6)}
         self.refusals = {partner: Refusals() for partner in PARTNERS}
         self.unresolved: list[tuple[int, datetime, tuple[str, ...]]] = []
+        self.withdrew: dict[
+            tuple[str, str], int
+        ] = {}  # from a partner, and which withdrawal says so
 
     @initialize()
     def begin(self) -> None:
@@ -158,10 +163,12 @@ class Interleaved(RuleBasedStateMachine):
 
     def release(self, partner: str, one: Identifier) -> None:
         """Let it be sent again where no withdrawal stands."""
-        refusals = self.refusals[partner]
+        refusals, cells = self.refusals[partner], written_for(partner, **_named(one))
         latest = refusals.granted(list(self.rows.values())).get(one, BEFORE)
         if one not in refusals.identifiers or latest > refusals.identifiers[one]:
-            self.world.at(partner).forbidden.release(written_for(partner, **_named(one)))
+            self.world.at(partner).forbidden.release(cells)
+            for cell in cells:
+                self.withdrew.pop((partner, cell), None)
 
     def release_all(self, row: Row) -> None:
         """The same of all that a customer brings, or brought."""
@@ -208,6 +215,9 @@ class Interleaved(RuleBasedStateMachine):
         for one in partners:
             if by != "customer_id":
                 self.refuse(one, by, named[by], at)
+                cells = written_for(one, **_named((by, named[by])))
+                for cell in cells & self.world.at(one).forbidden.cells:
+                    self.withdrew[one, cell] = self.world.ledger.newest_withdrawal()
                 continue
             self.refusals[one].customers[number] = at
             for identifier in row.identifiers if number in self.rows else ():
@@ -255,6 +265,7 @@ class Interleaved(RuleBasedStateMachine):
             "answering": False,
             "some": 0b111,
             "lost": False,
+            "keeping": False,
         }
         for partner in PARTNERS:
             vars(self.world.at(partner)).update(do)
@@ -286,6 +297,22 @@ class Interleaved(RuleBasedStateMachine):
             for step in steps if lane_first else reversed(steps):
                 with suppress(KeyboardInterrupt):
                     step()
+
+    @rule(
+        policy=st.sampled_from(list(OnRefusedRemoval)), away=st.booleans(), lane_first=st.booleans()
+    )
+    def keep_people(self, policy: OnRefusedRemoval, *, away: bool, lane_first: bool) -> None:
+        """The partners refuse removals unless the list is empty then, and perhaps go away."""
+
+        def fault(moment: str, asked: str) -> None:
+            if away and moment == "after" and asked != "add":
+                raise TemporaryPartnerError("no answer")
+
+        self.world.policy = policy
+        steps: list[Callable[[], Any]] = [self.lane_works, self.world.sync_both]
+        with self.partners_that(fault=fault, keeping=True):
+            for step in steps if lane_first else reversed(steps):
+                step()
 
     @rule(pending=st.booleans())
     def answers_later(self, *, pending: bool) -> None:
@@ -343,6 +370,19 @@ class Interleaved(RuleBasedStateMachine):
         """At no moment."""
         for partner in PARTNERS:
             assert self.world.at(partner).wrongs == []
+
+    @invariant()
+    def nobody_is_held_whose_withdrawal_is_confirmed(self) -> None:
+        """Not by the partner, and in our books at most in doubt, to be taken off once more."""
+        over = {
+            (row.destination.removesuffix("-1"), row.sequence)
+            for row in self.world.ledger.withdrawal_deliveries()
+            if row.state is WithdrawalState.CONFIRMED
+        }
+        for partner in PARTNERS:
+            there = self.world.at(partner).holds | self.world.held_by(partner, surely=True)
+            held = {self.withdrew.get((partner, cell)) for cell in there}
+            assert not {number for number in held if (partner, number) in over}
 
     @rule()
     def all_is_settled(self) -> None:
