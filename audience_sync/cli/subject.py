@@ -238,8 +238,8 @@ def _told(done: Erased) -> list[str]:
     if done.waiting_for:
         return [
             f"Recorded as {done.id}: nobody named is added any more.",
-            f"Not acknowledged yet by {', '.join(done.waiting_for)}; workers and the next sync go on,",
-            "and so does",
+            f"Not acknowledged yet by {', '.join(done.waiting_for)};",
+            "workers and the next sync go on, and so does",
             f"  audience-sync subject erase --resume {done.id}",
         ]
     there = f"{done.destinations} destinations does now"
