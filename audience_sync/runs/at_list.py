@@ -17,13 +17,13 @@ from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.digests import Bytes, match
 from audience_sync.membership.lines import Lines
 from audience_sync.runs.asking import ASK_AGAIN, Asking
+from audience_sync.runs.batch_states import UnaccountedError
 from audience_sync.runs.books import Books
 from audience_sync.runs.departing import Leaving, leaving, without_carried
 from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Removed, Remover
-from audience_sync.runs.transfer import UnaccountedError
 from audience_sync.runs.under_way import UnderWay
 
 if TYPE_CHECKING:

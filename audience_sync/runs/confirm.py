@@ -21,11 +21,11 @@ from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox, destroy_outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.answers import needs_taking_back
+from audience_sync.runs.batch_states import in_batch
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.settle import Settlement
-from audience_sync.runs.transfer import in_batch
 from audience_sync.runs.whole import STRANGERS, drop_stale
 
 ASK_AGAIN = 600.0  # seconds

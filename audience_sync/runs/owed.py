@@ -22,12 +22,12 @@ from audience_sync.ledger.records.runs import (
 )
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.runs.answers import ANSWERED
+from audience_sync.runs.batch_states import UnaccountedError
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Remover
 from audience_sync.runs.settle import Settlement
-from audience_sync.runs.transfer import UnaccountedError
 
 _OPERATION = "remove everybody"
 _WHOM = "people who may not stay"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -10,22 +10,22 @@ from typing import NamedTuple
 import numpy as np
 
 from audience_sync.connector import Consent, Receipt, Upload
-from audience_sync.connector.answers import status_changed_nothing
-from audience_sync.delivery.circuit import WithheldError
 from audience_sync.delivery.exchange import Exchange
-from audience_sync.errors import (
-    AudienceSyncError,
-    AuthenticationError,
-    PartnerError,
-    RefusedError,
-    StateError,
-)
+from audience_sync.errors import AudienceSyncError, StateError
 from audience_sync.identifiers.kinds import DEVICE_WIDTH
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.log import Event, TransferLine
 from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run
 from audience_sync.members import Members
 from audience_sync.membership.outbox import Outbox
+from audience_sync.runs.batch_states import (
+    UnaccountedError,
+    adds_up,
+    answered,
+    note_of,
+    nothing_sent,
+    state_after,
+)
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
@@ -33,10 +33,6 @@ from audience_sync.runs.screen import Screen
 
 # Every member was judged to have granted sharing for advertising before it reached an outbox.
 _GRANTED = Consent(ad_user_data=True, ad_personalization=True)
-
-
-class UnaccountedError(RefusedError):
-    """The request was answered, and nobody can tell what became of its members."""
 
 
 class Intent(NamedTuple):
@@ -123,14 +119,14 @@ class Transfer:
             try:
                 receipt = self._call(intent.batch, upload, intent.members)
             except AudienceSyncError as error:
-                state = _after(error, exchange, intent.batch)
+                state = state_after(error, exchange, intent.batch)
                 failed = replace(intent.sending, state=state, error=str(error))
                 self._write([(self._failure(intent.line, exchange, error), failed)])
                 raise
         if receipt.pending and receipt.poll_after is not None:
             self.waits.append(receipt.poll_after)
         return Outcome(
-            self._outcome(intent.line, exchange, receipt), _answered(intent.sending, receipt)
+            self._outcome(intent.line, exchange, receipt), answered(intent.sending, receipt)
         )
 
     def record(self, outcome: Outcome | None, intent: Intent | None) -> None:
@@ -158,7 +154,7 @@ class Transfer:
                 receipt = connector.add(replace(upload, consent=_GRANTED), members)
             else:
                 receipt = connector.remove(upload, members)
-        if not _adds_up(receipt, len(members)):
+        if not adds_up(receipt, len(members)):
             raise UnaccountedError(
                 f"the connector {connector.name} accounts for {receipt.sent} of {len(members)} "
                 "members; report this to its author"
@@ -198,7 +194,7 @@ class Transfer:
             rejected=len(receipt.rejected),
             unattributed=receipt.unattributed,
             reference=receipt.reference,
-            note=_note(receipt),
+            note=note_of(receipt),
         )
 
     def _failure(
@@ -233,60 +229,3 @@ class Transfer:
         batches = [batch for _, batch in entries]
         leases = (self.held[name] for name in {self.lease_name, self.run.lease_name})
         self.ledger.record(lines, batches, *leases, withdrawals=known)
-
-
-def nothing_sent(batch: Batch) -> Batch:
-    """A batch all of whose members withdrew before it was sent."""
-    return replace(batch, state=BatchState.ACCEPTED, accepted=0, error=None)
-
-
-def in_batch(batch: Batch, positions: Iterable[int]) -> tuple[int, ...]:
-    """Positions among the members that were sent, as positions in the batch."""
-    if not batch.withheld_positions:
-        return tuple(positions)
-    sent = np.delete(np.arange(batch.members), batch.withheld_positions).tolist()
-    return tuple(sent[position] for position in positions if 0 <= position < len(sent))
-
-
-def _answered(sending: Batch, receipt: Receipt) -> Batch:
-    return replace(
-        sending,
-        state=BatchState.PENDING if receipt.pending else BatchState.ACCEPTED,
-        accepted=receipt.accepted,
-        rejected=len(receipt.rejected),
-        unattributed=receipt.unattributed,
-        rejected_positions=in_batch(sending, (one.position for one in receipt.rejected)),
-        reference=receipt.reference,
-    )
-
-
-def _after(error: AudienceSyncError, exchange: Exchange, before: Batch) -> BatchState:
-    """Where an error leaves a batch: refused for good, or to be sent again.
-
-    Without an answer, or with any answer but a refusal, the change may have been made; a refusal
-    of the next attempt, or of the next of several requests, does not tell.
-    """
-    perhaps_made = exchange.uncertain or before.state is BatchState.UNKNOWN
-    if perhaps_made or isinstance(error, UnaccountedError):
-        return BatchState.UNKNOWN
-    if isinstance(error, RefusedError):
-        return BatchState.FAILED
-    if isinstance(error, AuthenticationError | StateError | WithheldError):
-        return BatchState.WAITING
-    status = error.status if isinstance(error, PartnerError) else None
-    surely_not = exchange.attempts > 0 or (status is not None and status_changed_nothing(status))
-    return BatchState.WAITING if surely_not else BatchState.UNKNOWN
-
-
-def _adds_up(receipt: Receipt, sent: int) -> bool:
-    """Whether a receipt accounts for every member once (L3)."""
-    positions = [rejection.position for rejection in receipt.rejected]
-    counted = receipt.sent == sent and min(receipt.accepted, receipt.unattributed) >= 0
-    return counted and len(set(positions) & set(range(sent))) == len(positions)
-
-
-def _note(receipt: Receipt) -> str | None:
-    reasons = sorted({rejection.reason for rejection in receipt.rejected})
-    if receipt.reason:
-        reasons.append(receipt.reason)
-    return ", ".join(reasons) or None

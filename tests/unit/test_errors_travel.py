@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import pytest
 
 import audience_sync.delivery.circuit
-import audience_sync.runs.transfer
+import audience_sync.runs.batch_states
 import audience_sync.stopping
 from audience_sync.errors import AudienceSyncError, PartnerError, RefusedError
 from audience_sync.errors import TemporaryPartnerError as Temporary
@@ -45,7 +45,7 @@ def test_private_errors_are_found_too() -> None:
     assert {
         audience_sync.stopping.StoppedError,
         audience_sync.delivery.circuit.WithheldError,
-        audience_sync.runs.transfer.UnaccountedError,
+        audience_sync.runs.batch_states.UnaccountedError,
     } <= set(KINDS)
 
 
