@@ -89,9 +89,10 @@ def serve(serving: Serving, host: str, port: int, ready: Callable[[str], None]) 
     """
     with _listening(host, port) as listener:
         _warn_of_strangers(host)
-        signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again, when all is done
-        serving.lane.start()
         server = uvicorn.Server(configuration(serving.app))
+        # Before uvicorn listens itself; it raises the signal again when all is done.
+        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        serving.lane.start()
         ready(_url(listener))
         try:
             with contextlib.suppress(KeyboardInterrupt):
@@ -153,10 +154,6 @@ def _warn_of_strangers(host: str) -> None:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://{host}:{port}"
-
-
-def _leave(_number: int, _frame: object) -> None:
-    """The end is under way."""
 
 
 def _seldom(look: Callable[[], Any], every: float = LOOK_EVERY) -> Callable[[], Any]:
