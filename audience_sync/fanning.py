@@ -14,8 +14,9 @@ from audience_sync.ledger.records.runs import Run
 from audience_sync.ledger.records.work import Job, JobState
 from audience_sync.runs.due import is_due
 from audience_sync.runs.fanout import delivering, planning
-from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, Worked, holder_of
+from audience_sync.runs.fanout.coordinator import Coordinator, holder_of
 from audience_sync.runs.fanout.delivering import CancelledError, DeliveryStages, job_of
+from audience_sync.runs.fanout.kinds import PieceRef, Worked
 from audience_sync.runs.fanout.planning import PlanStages
 from audience_sync.runs.fanout.stages import Wanted
 from audience_sync.runs.fanout.start import Starter

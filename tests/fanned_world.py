@@ -14,8 +14,9 @@ from pipeline_world import World, fast_folder, granted
 
 from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import delivering
-from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
+from audience_sync.runs.fanout.coordinator import Coordinator, holder_of
 from audience_sync.runs.fanout.delivering import DeliveryStages
+from audience_sync.runs.fanout.kinds import PieceRef
 from audience_sync.runs.fanout.planning import KIND, PlanStages
 from audience_sync.runs.fanout.stages import Wanted
 from audience_sync.runs.fanout.start import Starter

@@ -25,7 +25,7 @@ from audience_sync.worker.schedule import due_since
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.runs.fanout.coordinator import PieceRef
+    from audience_sync.runs.fanout.kinds import PieceRef
 
 MARGIN = 1.0  # seconds, so that a message never comes just before its time
 

@@ -81,7 +81,7 @@ def deliver(task: Any, run: str) -> None:
 
 def piece(task: Any, job: str, stage: str, number: int) -> None:
     """Do a piece of a job that plans or delivers, and wake what follows from it."""
-    from audience_sync.runs.fanout.coordinator import PieceRef  # noqa: PLC0415 - see above
+    from audience_sync.runs.fanout.kinds import PieceRef  # noqa: PLC0415 - see above
 
     # A plan's piece has no turns, it would begin anew with each.
     turn = nullcontext() if QUEUE_OF[piece_task(job)] == PLAN else within(TURN)

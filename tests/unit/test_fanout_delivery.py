@@ -15,8 +15,9 @@ from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import BatchState, RunState
 from audience_sync.ledger.records.work import JobState
 from audience_sync.runs.fanout import delivering
-from audience_sync.runs.fanout.coordinator import TAKES, PieceRef
+from audience_sync.runs.fanout.coordinator import TAKES
 from audience_sync.runs.fanout.delivering import CancelledError, job_of
+from audience_sync.runs.fanout.kinds import PieceRef
 from audience_sync.stopping import StoppedError, within
 
 

@@ -20,8 +20,8 @@ from audience_sync.ledger.records.work import JobState
 from audience_sync.runs import listplan
 from audience_sync.runs.due import is_due
 from audience_sync.runs.fanout import concluding, coordinator, delivering, stages
-from audience_sync.runs.fanout.coordinator import PieceRef
 from audience_sync.runs.fanout.delivering import CancelledError, DeliveryStages, job_of
+from audience_sync.runs.fanout.kinds import PieceRef
 from audience_sync.runs.fanout.planning import PlanStages
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.runs.plan import Planner

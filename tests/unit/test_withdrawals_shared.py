@@ -14,7 +14,7 @@ from audience_sync.ledger.records.work import JobState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs import screen
 from audience_sync.runs.fanout import delivering
-from audience_sync.runs.fanout.coordinator import PieceRef
+from audience_sync.runs.fanout.kinds import PieceRef
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+467000000{n:02}") for n in range(30)]
 GONE = (3, 11, 19, 27)

@@ -8,11 +8,10 @@ the ledger's count. What no wake-up came for is found by `stalled`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
 
 from audience_sync.customers.table import ChangedError
 from audience_sync.errors import (
@@ -27,6 +26,7 @@ from audience_sync.errors import (
 from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.work import Job, JobState, Lease, Piece
+from audience_sync.runs.fanout.kinds import JobKind, PieceRef, Worked
 from audience_sync.runs.leases import LEASE_SECONDS, Held
 from audience_sync.stopping import StoppedError
 
@@ -41,56 +41,6 @@ _ASKED = 5  # times that a source is asked again; the ledger is asked for ever
 _ENDED_WORKERS = "a part of it ended its worker {} times; see the worker's log, then run it again"
 _UNEXPECTED = "something unexpected stopped it ({}); the log tells where, please report it"
 _OVERTAKEN = "another run took one of its lists over"
-
-
-class PieceRef(NamedTuple):
-    """The name of a piece: what a wake-up carries."""
-
-    job: str
-    stage: str
-    number: int
-
-
-class Next(NamedTuple):
-    """The stage that follows: its name, how many pieces it has, what the job knows by then."""
-
-    stage: str
-    pieces: int
-    spec: Mapping[str, Any]
-
-
-class JobKind(Protocol):
-    """What a kind of job does in its stages; `sends` tells whether its pieces ask a partner."""
-
-    @property
-    def sends(self) -> bool:
-        """Whether what a piece has begun may arrive at a partner after the job has ended."""
-        ...
-
-    def do(self, job: Job, piece: Piece, held: Held) -> Mapping[str, Any]:
-        """Do a piece; counts and names for the ledger."""
-        ...
-
-    def next(self, job: Job) -> Next | None:
-        """What follows a stage whose pieces are all done; None after the last."""
-        ...
-
-    def finished(self, job: Job) -> Mapping[str, Any]:
-        """Every stage is done; what is to stand in the job. May be asked more than once."""
-        ...
-
-    def gave_up(self, job: Job, error: AudienceSyncError, held: Held) -> None:
-        """The job has ended before its end; its leases are still held, unless one was lost."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Worked:
-    """What follows a piece: pieces to wake, when to come back to this one, the job at its end."""
-
-    wake: Sequence[PieceRef] = ()
-    again: tuple[PieceRef, datetime] | None = None
-    ended: Job | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import Batch, Operation, Run, RunState
 from audience_sync.ledger.records.work import Job, JobState, Lease, Piece
 from audience_sync.runs.deliver import Deliverer
-from audience_sync.runs.fanout.coordinator import Coordinator, Next, PieceRef
+from audience_sync.runs.fanout.coordinator import Coordinator
+from audience_sync.runs.fanout.kinds import Next, PieceRef
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.sending import OPEN

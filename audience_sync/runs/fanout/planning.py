@@ -23,7 +23,7 @@ from audience_sync.ledger.jobs import piece_lease
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.work import Job, Piece
 from audience_sync.runs.fanout.concluding import Work
-from audience_sync.runs.fanout.coordinator import Next
+from audience_sync.runs.fanout.kinds import Next
 from audience_sync.runs.fanout.stages import (
     COMPARE,
     CONCLUDE,

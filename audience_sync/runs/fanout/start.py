@@ -12,7 +12,8 @@ from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.work import Job, Lease
 from audience_sync.membership.digests import partitions_for
-from audience_sync.runs.fanout.coordinator import Coordinator, PieceRef, holder_of
+from audience_sync.runs.fanout.coordinator import Coordinator, holder_of
+from audience_sync.runs.fanout.kinds import PieceRef
 from audience_sync.runs.fanout.planning import KIND, PlanStages
 from audience_sync.runs.fanout.stages import READ, Wanted
 from audience_sync.runs.leases import Held, take_after_lane
