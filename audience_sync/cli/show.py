@@ -65,7 +65,7 @@ def status(
 
 def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
     """Deliveries that no process is at work on, and how they go on."""
-    from audience_sync.cli.written import clock  # noqa: PLC0415 - the same
+    from audience_sync.cli.written import clock, tell  # noqa: PLC0415 - the same
     from audience_sync.holder import alive  # noqa: PLC0415 - keeps --help light
     from audience_sync.ledger.records.runs import RunState  # noqa: PLC0415 - the same
 
@@ -74,10 +74,11 @@ def _tell_interrupted(app: App, places: list[dict[str, Any]]) -> None:
         run: Run | None = place["last_run"]
         if run is None or run.state is not RunState.DELIVERING or run.lease_name in busy:
             continue
-        told = f"\nThe delivery of {run.audience} to {run.destination} stopped on its way"
+        print()
+        told = f"The delivery of {run.audience} to {run.destination} stopped on its way"
         if run.reason is not None:
             told += f": {run.reason}"
-        print(f"{told}.\n  audience-sync resume {run.id}   goes on where it stopped")
+        tell([f"{told}.", f"  audience-sync resume {run.id}   goes on where it stopped"])
         if run.next_attempt_at is not None:
             at = f"after {clock(run.next_attempt_at, app.project.timezone)}"
             who = "A worker does it by itself" if app.settings.broker_url else "The next sync does"

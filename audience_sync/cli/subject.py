@@ -62,16 +62,16 @@ def find(
 
     Tells which did before, too. Ends with 0 whether anything is held or not; changes nothing.
     """
+    from audience_sync.cli.written import print_json, tell  # noqa: PLC0415 - keeps --help light
+
     person = _person(email, phone, device, customer_id, country)
     with opened(debug=context.obj["debug"]) as app:
         found = _access(app).subjects.find(person)
         document = _document(app, found)
         if as_json:
-            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
-
             print_json(document)
         else:
-            print("\n".join(_letter(app, document)))
+            tell(_letter(app, document))
     return codes.DONE
 
 
@@ -97,6 +97,7 @@ def erase(
     """
     with opened(debug=context.obj["debug"]) as app:
         from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
+        from audience_sync.cli.written import print_json, tell  # noqa: PLC0415 - the same
 
         access, actor = _access(app), operator()
         if resume is not None:
@@ -105,11 +106,9 @@ def erase(
             person = _person(email, phone, device, customer_id, country)
             done = access.erase(person, patience, actor)
         if as_json:
-            from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
-
             print_json(done)
         else:
-            print("\n".join(_told(done)))
+            tell(_told(done))
     return codes.PARTLY if done.waiting_for else codes.DONE
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from audience_sync.runs.withdrawal_requests import Received
 
 _ELSEWHERE = (  # a list tells people by what it holds of them, and many hold no phone or device
-    "A list that holds this person by other identifiers keeps them until the next sync; give the\n"
+    "A list that holds this person by other identifiers keeps them until the next sync; give the "
     "--customer-id, too, and they are taken off it at once."
 )
 WAIT = 10.0  # seconds that a command stays with what is nearly done
@@ -68,9 +68,8 @@ def withdraw(
         if as_json:
             _print_json(app, received, progress, worked)
         else:
-            _tell(app, received, progress, worked, partner)
-            if file is None and not email and not customer_id:
-                print(_ELSEWHERE)
+            partly = file is None and not email and not customer_id
+            _tell(app, received, progress, worked, partner, partly=partly)
     if received.unusable:
         return codes.USAGE
     return codes.PARTLY if _unacknowledged(progress) else codes.DONE
@@ -111,23 +110,29 @@ def _unacknowledged(progress: dict[str, Any]) -> int:
 
 
 def _tell(
-    app: App, received: Received, progress: dict[str, Any], worked: Worked, partner: str | None
+    app: App,
+    received: Received,
+    progress: dict[str, Any],
+    worked: Worked,
+    partner: str | None,
+    *,
+    partly: bool,
 ) -> None:
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import number, tell  # noqa: PLC0415 - keeps --help light
 
     count, one = app.discretion.count, received.people == 1
     told = number(count(received.people))
     people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
-    print(f"Recorded {', '.join(received.withdrawals)}: {people}.")
+    lines = [f"Recorded {', '.join(received.withdrawals)}: {people}."]
     if received.unusable:
-        print(_unread(number(count(received.unusable)), received))
+        lines.append(_unread(number(count(received.unusable)), received))
     if progress["missing"]:
-        print(_missing(number(count(progress["missing"])), one=one))
-    print(_reached(progress, "this person" if one else "any of them", partner))
+        lines.append(_missing(number(count(progress["missing"])), one=one))
+    lines.append(_reached(progress, "this person" if one else "any of them", partner))
     if _unacknowledged(progress):
-        for reason in worked.reasons:
-            print(f"  {reason}")
-        print("It is tried again; `audience-sync withdrawals --deliver` does so now.")
+        lines += [f"  {reason}" for reason in worked.reasons]
+        lines.append("It is tried again; `audience-sync withdrawals --deliver` does so now.")
+    tell([*lines, _ELSEWHERE] if partly else lines)
 
 
 def _unread(count: str, received: Received) -> str:

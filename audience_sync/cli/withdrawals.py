@@ -41,6 +41,8 @@ def withdrawals(
     Tells the age of the oldest, and what came in by HTTP, too. Exit code 1 when one has missed the
     deadline of the project file, 4 when one soon will.
     """
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     with opened(debug=context.obj["debug"]) as app:
         if deliver:
             app.withdrawals.look()
@@ -52,9 +54,7 @@ def withdrawals(
             print_json({"clock": clock, "open": _open(app), "by_http": _by_http(app)})
         else:
             tell_clock(clock)
-            for one in _open(app, _SHOWN):
-                told = f": {one['reason']}" if one["reason"] else ""
-                print(f"  {one['withdrawal']}  {one['destination']}  {one['state']}{told}")
+            tell(_told(one) for one in _open(app, _SHOWN))
             _tell_by_http(_by_http(app))
     if clock["late"]:
         return codes.FAILED
@@ -72,7 +72,7 @@ def clock_object(app: App) -> dict[str, Any]:
 
 def tell_clock(found: Mapping[str, Any], *, only_open: bool = False) -> None:
     """The same, for people; with `only_open` nothing where none is open."""
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import number, tell  # noqa: PLC0415 - keeps --help light
 
     if count := found["open"]:
         oldest = "" if found["oldest"] is None else f", the oldest for {_span(found['oldest'])}"
@@ -85,10 +85,9 @@ def tell_clock(found: Mapping[str, Any], *, only_open: bool = False) -> None:
     if found["near"]:
         print(f"{number(found['near'])} will miss the deadline of {_span(found['deadline'])} soon.")
     if found["p50"] is not None and not only_open:
-        print(
-            f"Partners acknowledged half of the last 30 days' within {_span(found['p50'])}, "
-            f"95 % within {_span(found['p95'])}."
-        )
+        half, most = _span(found["p50"]), _span(found["p95"])
+        acknowledged = f"Partners acknowledged half of the last 30 days' within {half}"
+        tell([f"{acknowledged}, 95 % within {most}."])
 
 
 def _open(app: App, limit: int | None = None) -> list[dict[str, Any]]:
@@ -96,6 +95,11 @@ def _open(app: App, limit: int | None = None) -> list[dict[str, Any]]:
     found = app.ledger.withdrawals_numbered({row.sequence for row in rows})
     names = {one.sequence: one.id for one in found}
     return [asdict(row) | {"withdrawal": names[row.sequence]} for row in rows]
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    reason = f": {one['reason']}" if one["reason"] else ""
+    return f"  {one['withdrawal']}  {one['destination']}  {one['state']}{reason}"
 
 
 def _by_http(app: App) -> dict[str, dict[str, int | str]]:
@@ -108,13 +112,13 @@ def _by_http(app: App) -> dict[str, dict[str, int | str]]:
 
 
 def _tell_by_http(found: Mapping[str, Mapping[str, int | str]]) -> None:
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import number, tell  # noqa: PLC0415 - keeps --help light
 
     if found:
         print(f"What came in by HTTP in the last {_DAYS} days:")
     for source, counts in found.items():
         told = ", ".join(f"{number(count)} {outcome}" for outcome, count in counts.items())
-        print(f"  {source}  {told}")
+        tell([f"  {source}  {told}"])
 
 
 def _span(seconds: float) -> str:

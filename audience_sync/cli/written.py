@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def console(page: int = _UNFOLDED) -> Console:
         return made
     width = None if os.environ.get("COLUMNS", "").isdigit() else page
     return Console(highlight=False, file=plain, width=width)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print lines, folded between words as `console` has room; what hangs is set in.
+
+    Ids and commands are copied, so no word is ever broken.
+    """
+    folded = TextWrapper(console().width, break_long_words=False, break_on_hyphens=False)
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        folded.subsequent_indent = " " * (indent + 2) if indent else ""
+        print(folded.fill(line))
 
 
 def keep_whole(column: Column, words: Iterable[str]) -> None:

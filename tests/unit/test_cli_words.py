@@ -108,6 +108,24 @@ def test_a_usual_terminal_folds_no_name(
     assert lines[2].startswith("  google-display-se     < 10  processed")
 
 
+def test_sentences_are_folded_at_words_and_hang(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No terminal breaks a word; what reads a pipe finds whole lines."""
+    lines = ["Short.", "", f"  meta-se  queued: {'word ' * 20}a-b-c [x]"]
+    monkeypatch.setenv("COLUMNS", "80")
+    written.tell(lines)
+    folded = capsys.readouterr().out.splitlines()
+    assert folded[:2] == ["Short.", ""]
+    assert len(folded) == 4
+    assert max(map(len, folded)) <= 80
+    assert folded[3].startswith("    word")
+    assert folded[3].endswith("a-b-c [x]")
+    monkeypatch.delenv("COLUMNS")
+    written.tell(lines)
+    assert capsys.readouterr().out.splitlines() == lines
+
+
 def test_what_a_partner_tells() -> None:
     """A size range, a match range, and its state where the list cannot be used."""
     assert told({}) == "-"
