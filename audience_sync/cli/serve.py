@@ -33,6 +33,13 @@ def sandbox(
     strict_quotas: Annotated[
         bool, typer.Option("--strict-quotas", help="Enforce the partners' request quotas.")
     ] = False,
+    strict_minimum: Annotated[
+        bool,
+        typer.Option(
+            "--strict-minimum",
+            help="At TikTok refuse to take a list from files below 1,000 members.",
+        ),
+    ] = False,
     processing_seconds: Annotated[
         float, typer.Option(min=0, help="How long Google works on an upload.")
     ] = 3.0,
@@ -44,6 +51,7 @@ def sandbox(
         discard=discard,
         match_share=match_share,
         strict_quotas=strict_quotas,
+        tiktok_strict_minimum=strict_minimum,
         google_processing_seconds=processing_seconds,
     )
     run(host, port, options, _ready)

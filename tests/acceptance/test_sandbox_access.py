@@ -10,8 +10,9 @@ import pytest
 import requests
 from shop import PATIENCE, Shop
 
-from audience_sync.cli.serve import _ready
+from audience_sync.cli.serve import _ready, sandbox
 from audience_sync.plugins import installed_connectors
+from audience_sync.sandbox import SandboxOptions
 from audience_sync.sandbox.access import accesses
 
 ACCOUNTS: dict[str, dict[str, object]] = {
@@ -88,3 +89,12 @@ def test_no_partner_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert all(f"{url}/{connector}" in told for connector in installed_connectors().connectors)
     assert max(map(len, told.splitlines())) <= 90
+
+
+def test_a_refused_removal_can_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the command line, too, so that what `on_refused_removal` says can be seen beforehand."""
+    given: list[SandboxOptions] = []
+    monkeypatch.setattr("audience_sync.sandbox.run", lambda *asked: given.append(asked[2]))
+    sandbox(strict_minimum=True)
+    sandbox()
+    assert [options.tiktok_strict_minimum for options in given] == [True, False]
