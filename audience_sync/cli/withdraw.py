@@ -32,7 +32,10 @@ Phone = Annotated[str | None, typer.Option(help="A phone number, or - to read it
 Device = Annotated[str | None, typer.Option(help="A device ID, or - to read it from stdin.")]
 People = Annotated[
     str | None,
-    typer.Option(help="A CSV or Parquet file of many, with these names as columns; - for one."),
+    typer.Option(
+        help="A CSV, NDJSON or Parquet file of many, with these names as columns; - for a CSV or "
+        "Parquet from stdin."
+    ),
 ]
 Partner = Annotated[
     str | None, typer.Option(help="Only from this partner, by its connector's name.")
