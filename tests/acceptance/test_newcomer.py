@@ -138,8 +138,9 @@ def test_times_tell_their_zone(open_shop: Open) -> None:
         destinations="[meta-se]",
         change=lambda text: text.replace("policy:", "timezone: Europe/Stockholm\npolicy:"),
     )
-    assert "Europe/Stockholm" in shop.must("runs").out
-    assert "Europe/Stockholm" in shop.must("log").out
+    for command in ("runs", "log"):  # the zone is folded where it would widen the times
+        told = shop.must(command).out
+        assert ("Europe/" in told, "Stockholm" in told) == (True, True)
 
 
 @pytest.mark.parametrize(
