@@ -73,6 +73,7 @@ class Lane:
     now: Callable[[], datetime] = field(repr=False)
     leavers: Leavers | None = None
     early: bool = False  # whether partners are asked before it is time
+    unread: str = "it waits until the customers can be read"  # or why they cannot be
 
     @property
     def standing(self) -> Standing:
@@ -95,12 +96,17 @@ class Lane:
 
     def work_on(self, is_due: Callable[[WithdrawalDelivery], bool]) -> Worked:
         """Bring the destinations forward of which any open withdrawal is due."""
-        reasons = []
         try:
             self.resolve()
         except AudienceSyncError as error:
-            reasons.append(str(error))
             _log.warning("Withdrawals by customer id wait: %s", error)
+            return replace(self, unread=str(error)).bring_forward(is_due, [str(error)])
+        return self.bring_forward(is_due, [])
+
+    def bring_forward(
+        self, is_due: Callable[[WithdrawalDelivery], bool], reasons: list[str]
+    ) -> Worked:
+        """The same without a look at the customers, for `reasons` that are told beside others."""
         waiting = self.ledger.withdrawal_deliveries(only_open=True)
         due: dict[str, list[WithdrawalDelivery]] = {}
         for one in waiting:
@@ -191,7 +197,7 @@ class Lane:
                 sent_at=row.sent_at or (now if sent else None),
                 next_attempt_at=now + timedelta(seconds=_FIRST_PAUSE),
                 attempts=row.attempts + 1,
-                reason="it waits until the customers can be read",
+                reason=self.unread,
             )
         taken = all(step.acknowledged >= through for step in steps)
         cleared = all(step.cleared >= through for step in steps)

@@ -66,7 +66,10 @@ def test_whoever_stands_in_a_good_row_leaves_at_once(world: CsvWorld) -> None:
 
     assert world.partner.holds == world.held() == EVERYBODY - gone(2)
     assert worked.open == 1
-    assert any("customers.csv" in reason and "row 6" in reason for reason in worked.reasons)
+    [reason] = worked.reasons
+    assert "customers.csv" in reason
+    assert "row 6" in reason
+    assert [row.reason for row in world.ledger.withdrawal_deliveries()] == [reason]
     assert world.states() == [WithdrawalState.QUEUED]
 
     before = world.customers()
