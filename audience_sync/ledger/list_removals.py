@@ -21,7 +21,8 @@ class Unanswered:
 
     `references` are those that the partner has not answered; there are none left where it took
     everybody off and an older removal of the list still waits. `settled` is the last run that our
-    books knew of then.
+    books knew of then. It came too `early` where the partner still worked on additions of theirs,
+    which it may finish later.
     """
 
     after: int
@@ -31,6 +32,7 @@ class Unanswered:
     sent_at: datetime
     ask_at: datetime
     references: tuple[str, ...]
+    early: bool = False
 
     def __contains__(self, sequence: int) -> bool:
         return self.after < sequence <= self.through
@@ -40,7 +42,8 @@ class Unanswered:
         times = {"sent_at": self.sent_at.isoformat(), "ask_at": self.ask_at.isoformat()}
         counts = {"after": self.after, "through": self.through}
         runs = {"run": self.run, "settled": self.settled}
-        return counts | runs | times | {"references": list(self.references)}
+        rest = {"references": list(self.references), "early": self.early}
+        return counts | runs | times | rest
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Self:
@@ -92,7 +95,7 @@ class ListRemoval:
         """The same when nobody who withdrew in between was on the list: nothing was sent."""
         *older, last = self.unanswered
         if last.references:
-            older, last = [*older, last], replace(last, after=after, references=())
+            older, last = [*older, last], replace(last, after=after, references=(), early=False)
         last = replace(last, after=min(after, last.after), through=through)
         return replace(self, through=through, unanswered=(*older, last))
 

@@ -26,7 +26,7 @@ class Asking:
     early: bool = False
 
     def ask(self, removal: ListRemoval) -> ListRemoval:
-        """The same with what the partner says now; what failed is told to the list no more."""
+        """The same with what the partner says now; what is to be sent again counts as not told."""
         now, told = self.now(), removal
         for one in removal.unanswered:
             if not one.references or (one.ask_at > now and not self.early):
@@ -36,7 +36,7 @@ class Asking:
             left = tuple(name for name, answer in answers.items() if answer.pending)
             if failed:
                 told = _refused(told, one, failed[0].reason)
-            elif left and now - one.sent_at > _PATIENCE:
+            elif (one.early and not left) or (left and now - one.sent_at > _PATIENCE):
                 told = _forgotten(told, one)
             else:
                 pause = max(ASK_AGAIN, (now - one.sent_at) / _OF_ITS_AGE)

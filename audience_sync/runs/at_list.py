@@ -165,8 +165,10 @@ class AtList:
         link = self._link()
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
+        early = any(runs.arriving(digests) for runs in (self.under_way, self.delivered))
         removed = self._remove(link, lines, digests)
-        return replace(self._after(removed, held, self._before(each)), named=named)
+        step = self._after(removed, held, self._before(each), early=early)
+        return replace(step, named=named)
 
     def _remove(self, link: Link, lines: Sequence[Lines], digests: Bytes) -> Removed:
         """Ask the partner to take these off; escalates where it refuses."""
@@ -193,7 +195,7 @@ class AtList:
         what = remover, link, remote, membership, error, self.held, self.lease
         return self.lane.escalation.escalate(*what, empties=self.removal.refused < 2 * _REFUSALS)
 
-    def _after(self, removed: Removed, held: Leaving, before: int) -> Step:
+    def _after(self, removed: Removed, held: Leaving, before: int, *, early: bool) -> Step:
         """What a removal of all who withdrew since `before` leaves to be done."""
         if removed.stayed is not None:
             self._note(self._told(removed, through=min(before, self.removal.through)))
@@ -205,7 +207,8 @@ class AtList:
             )
         whole = removed.emptied or removed.gone
         if removed.pending or (self.removal.unanswered and not whole):
-            self._note(self._told(removed, before=before, through=self.head))
+            told = self._told(removed, before=before, through=self.head, early=early)
+            self._note(told)
             return Step(sent=self.head, acknowledged=self.head, again=self._again())
         if not self.alone:
             self._note(self._told(removed, through=self.head))
@@ -217,7 +220,9 @@ class AtList:
         self._note(replace(told, unanswered=(), refused=0, reason=None))
         return replace(self._rid(self.head), sent=self.head)
 
-    def _told(self, removed: Removed, *, through: int, before: int | None = None) -> ListRemoval:
+    def _told(
+        self, removed: Removed, *, through: int, before: int | None = None, early: bool = False
+    ) -> ListRemoval:
         """What the list was told, with this removal; it waits for its answer since `before`."""
         now, told = self.lane.now(), self.removal
         if before is not None:
@@ -230,6 +235,7 @@ class AtList:
                 sent_at=now,
                 ask_at=now + wait,
                 references=removed.pending,
+                early=early and bool(removed.pending),
             )
             told = replace(told, unanswered=(*told.unanswered, one))
         return replace(told, through=through, run=removed.run, sent_at=now)

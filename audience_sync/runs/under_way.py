@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from audience_sync.errors import StateError
@@ -48,27 +48,40 @@ class UnderWay:
                 if batch.attempts or not sent:
                     yield lines
 
+    def arriving(self, digests: Bytes) -> bool:
+        """Whether the partner still works on an addition of one of these people."""
+        return any(
+            members_with(lines, digests).any() for lines in self._pending(Operation.ADD, digests)
+        )
+
     def unsure(self, digests: Bytes) -> list[Lines]:
         """Which of these people were taken off, without the partner's last word on it."""
         found = []
+        for lines in self._pending(Operation.REMOVE, digests):
+            named = members_with(lines, digests)
+            if named.any():
+                found.append(lines.take(named))
+        return found
+
+    def _pending(self, operation: Operation, digests: Bytes) -> Iterator[Lines]:
+        """What waits for the partner's last word, where anybody is looked for in it."""
         for run in self.runs if len(digests) else ():
             try:
-                for batch, lines in self._of(run, Operation.REMOVE):
-                    named = members_with(lines, digests)
-                    if batch.state is BatchState.PENDING and named.any():
-                        found.append(lines.take(named))
+                for _, lines in self._of(run, operation, (BatchState.PENDING,)):
+                    yield lines
             except StateError:
                 if self.ledger.run(run.id).state is run.state:
                     raise  # else it was confirmed meanwhile, and its outbox is gone
-        return found
 
     def _additions(self, run: Run) -> Iterator[tuple[Batch, Lines]]:
         yield from self._of(run, Operation.ADD)
 
-    def _of(self, run: Run, operation: Operation) -> Iterator[tuple[Batch, Lines]]:
+    def _of(
+        self, run: Run, operation: Operation, states: Collection[BatchState] = tuple(BatchState)
+    ) -> Iterator[tuple[Batch, Lines]]:
         outbox: Outbox | None = None
         for batch in self.ledger.batches(run.id):
-            if batch.operation is operation:
+            if batch.operation is operation and batch.state in states:
                 if outbox is None:
                     outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
                 yield batch, outbox.batch(batch.position)

@@ -607,6 +607,30 @@ def test_books_that_a_run_holds_are_put_right_soon_after_it(world: WithdrawnWorl
     assert world.held() == world.partner.holds
 
 
+def test_a_removal_that_overtakes_an_addition_is_sent_again(world: WithdrawnWorld) -> None:
+    """A partner that works on both may end with the addition, whichever came first."""
+    world.partner.pending = True
+    run = world.ran()
+    additions = [str(one.reference) for one in world.ledger.batches(run.id)]
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    answer(world, world.partner.removals)
+    world.partner.holds |= written("p1@example.com", "+46700000001")  # the addition ends later
+    world.lane_works()
+    assert world.states() == [ACKNOWLEDGED]
+    answer(world, additions, accepted=3)
+    world.pipeline().poll_due()
+    world.partner.holds |= written("p1@example.com", "+46700000001")
+    for _ in range(2):
+        answer(world, world.partner.removals)
+        world.lane_works()
+    assert world.states() == [CONFIRMED]
+    assert (
+        world.partner.holds == world.held() == EVERYBODY - written("p1@example.com", "+46700000001")
+    )
+    assert len(world.partner.removals) == 3
+
+
 def test_a_removal_that_failed_after_all_is_sent_again(world: WithdrawnWorld) -> None:
     """The partner's last word counts, and it is not believed twice."""
     world.ran()
