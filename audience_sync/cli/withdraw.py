@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from audience_sync.runs.lane import Worked
     from audience_sync.runs.withdrawal_requests import Received
 
-_ELSEWHERE = (  # a list tells people by what it holds of them, and many hold no phone or device
-    "A list that holds this person by other identifiers keeps them until the next sync; give the "
-    "--customer-id, too, and they are taken off it at once."
+_ELSEWHERE = (  # who has a phone or a device is known from lists that hold it
+    "A list that holds this person by other identifiers lets go at once where any list shows that "
+    "they are the same, else with the next sync; give the --customer-id, too, and it does at once."
 )
 WAIT = 10.0  # seconds that a command stays with what is nearly done
 

@@ -127,6 +127,15 @@ class Receiving(Database):
             )
             return read_withdrawal(connection.execute(by_sequence(parent.sequence)).one())
 
+    def resolve_themselves(self, sequences: Collection[int]) -> None:
+        """Note that nothing more is known of whom these name than what they say."""
+        table = withdrawals.c
+        with self._writing() as connection:
+            for some in at_a_time(sequences):
+                here = sa.update(withdrawals).where(table.sequence.in_(some))
+                itself = here.where(table.resolved_by.is_(None)).values(resolved_by=table.sequence)
+                connection.execute(itself)
+
 
 def refuse_overtaken(connection: sa.Connection, known: int) -> None:
     """An OvertakenError when there are withdrawals newer than the one that the caller knew."""

@@ -9,7 +9,7 @@ membership is put right as soon as the list is free. A withdrawal is confirmed o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +32,7 @@ from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.at_list import SOON, AtList, Step
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.generations import known_withdrawals
+from audience_sync.runs.identities import Identities
 from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.standing import Standing
@@ -76,6 +77,12 @@ class Lane:
     unread: str = "it waits until the customers can be read"  # or why they cannot be
 
     @property
+    def _identities(self) -> Identities:
+        return Identities(
+            ledger=self.ledger, location=self.location, keyring=self.keyring, now=self.now
+        )
+
+    @property
     def standing(self) -> Standing:
         """The withdrawals."""
         return Standing(self.ledger, self.location, self.keyring)
@@ -108,6 +115,13 @@ class Lane:
     ) -> Worked:
         """The same without a look at the customers, for `reasons` that are told beside others."""
         waiting = self.ledger.withdrawal_deliveries(only_open=True)
+        try:
+            self._identities.look(waiting)
+        except AudienceSyncError as error:
+            reasons.append(str(error))
+            _log.warning(
+                "Who withdrew is looked for again on lists of other identifiers: %s", error
+            )
         due: dict[str, list[WithdrawalDelivery]] = {}
         for one in waiting:
             due.setdefault(one.destination, []).append(one)
@@ -140,9 +154,8 @@ class Lane:
             for one in self.ledger.withdrawals_numbered([row.sequence for row in rows])
         }
         theirs = {number: {number} for number in found}
-        by_customer = [one.sequence for one in found.values() if one.customers]
-        for one in self.ledger.withdrawals_under(by_customer):
-            theirs[one.parent or 0].add(one.sequence)  # what the source has of them, or had so far
+        for one in self.ledger.withdrawals_under(_parents(found.values())):
+            theirs[one.parent or 0].add(one.sequence)  # what the source or a list has of them
         changed = [
             self._moved(row, found[row.sequence], theirs[row.sequence], steps) for row in rows
         ]
@@ -249,3 +262,7 @@ class Lane:
 
     def _take(self, name: str) -> Lease:
         return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
+
+
+def _parents(found: Iterable[Withdrawal]) -> list[int]:
+    return [one.sequence for one in found if one.customers or one.resolved_by is not None]

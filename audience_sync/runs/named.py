@@ -20,7 +20,8 @@ from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
 FOLDER = "withdrawals"
 CUSTOMERS: Final = "customer"
-FAMILY_NAMES: Final = (*dict.fromkeys(FAMILIES.values()), CUSTOMERS)
+IDENTITIES: Final = "identity"  # under which lists hold people; nobody is refused by it in plans
+FAMILY_NAMES: Final = (*dict.fromkeys(FAMILIES.values()), CUSTOMERS, IDENTITIES)
 
 Times = NDArray[np.int64]  # microseconds since 1970
 Named = Mapping[str, tuple[Bytes, Times]]  # family → digests, sorted and each once, and times

@@ -179,6 +179,10 @@ class Standing:
         mine = [one for one in files if one.partner in (None, partner)]
         return by_withdrawal(list(self._identifiers(mine)))
 
+    def each_of(self, withdrawals: Sequence[Withdrawal]) -> dict[int, Bytes]:
+        """The identifiers of some withdrawals, by withdrawal."""
+        return by_withdrawal(list(self._identifiers(_filed(withdrawals))))
+
     def digests_of(self, withdrawals: Sequence[Withdrawal]) -> Bytes:
         """The identifiers of some withdrawals, without customer ids."""
         return united([column.values for column in self._identifiers(_filed(withdrawals))])

@@ -75,7 +75,7 @@ def test_a_file_and_a_customer_id(synced_shop: Callable[..., Shop]) -> None:
 def test_a_phone_alone_may_leave_a_list_to_the_next_sync(open_shop: Callable[..., Shop]) -> None:
     """A list without phones cannot tell whose it is, and the answer does not hide it."""
     shop = open_shop(people(3))
-    note = "until the next sync"
+    note = "with the next sync"
     assert note in shop.must("withdraw", "--phone", "+46 70 123 45 67").out
     assert note in shop.must("withdraw", "--device", "9f0c2b2e-5b61-4a5d-8c3e-2f1f0a9b7c11").out
     assert note not in shop.must("withdraw", "--email", "person.1@example.com").out
