@@ -13,16 +13,25 @@ from datetime import datetime
 import numpy as np
 
 from audience_sync.customers.policy import microseconds
+from audience_sync.errors import AudienceSyncError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import Bytes, match, rows_at, sort_order, starts
+from audience_sync.membership.digests import Bytes, rows_at, sort_order, starts
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.departing import leaving
 from audience_sync.runs.holding import filled, members_with, united, without
-from audience_sync.runs.named import FOLDER, IDENTITIES, Column, by_withdrawal, write_named
+from audience_sync.runs.named import (
+    FOLDER,
+    IDENTITIES,
+    Column,
+    all_matches,
+    by_withdrawal,
+    write_named,
+)
 from audience_sync.runs.standing import Standing
 
 
@@ -37,35 +46,37 @@ class Identities:
 
     def look(self, rows: Sequence[WithdrawalDelivery]) -> None:
         """Note the identities of whoever is named by open withdrawals and held anywhere."""
-        new = {row.sequence for row in rows if row.state is WithdrawalState.QUEUED}
         waiting = [
             one
-            for one in self.ledger.withdrawals_numbered(new)
+            for one in self.ledger.withdrawals_numbered({row.sequence for row in rows})
             if one.parent is None and one.resolved_by is None and not one.customers
         ]
         if not waiting:
             return
         each = Standing(self.ledger, self.location, self.keyring).each_of(waiting)
-        found = _identities(self._held(united(list(each.values()))), each)
-        self.ledger.resolve_themselves(
-            [one.sequence for one in waiting if one.sequence not in found]
-        )
+        held, unread = self._held(united(list(each.values())))
+        found = _identities(held, each)
         for one in waiting:
             if one.sequence in found:
                 self._noted(one, found[one.sequence])
+        if unread is not None:  # the others are looked for again: it may hold them
+            raise unread
+        self.ledger.resolve_themselves(
+            [one.sequence for one in waiting if one.sequence not in found]
+        )
 
-    def _held(self, digests: Bytes) -> list[Lines]:
-        """The members of all lists who carry any of these."""
-        found = []
+    def _held(self, digests: Bytes) -> tuple[list[Lines], AudienceSyncError | None]:
+        """The members of all lists who carry any of these; why a list cannot be read."""
+        found: list[Lines] = []
+        unread = None
         for remote in self.ledger.remote_lists():
             manifest = Manifest.of(remote.manifest)
             membership = Membership(self.location, self.keyring, manifest)
-            for partition in manifest.files:
-                lines = membership.read(partition, manifest.partitions)
-                named = members_with(lines, digests)
-                if named.any():
-                    found.append(lines.take(named))
-        return found
+            try:
+                found += leaving(membership, lambda lines: members_with(lines, digests)).lines
+            except AudienceSyncError as error:
+                unread = error
+        return found, unread
 
     def _noted(self, one: Withdrawal, keys: Bytes) -> None:
         name = self.ledger.new_withdrawal_id()
@@ -85,16 +96,11 @@ def _identities(held: Sequence[Lines], each: Mapping[int, Bytes]) -> dict[int, B
     order = sort_order(digests)
     digests, numbers = rows_at(digests, order), numbers[order]
     first = starts(digests)
-    count = np.diff(np.append(first, len(digests)))
     pairs = []
     for lines in held:
         for values in lines.columns.values():
-            place = match(filled(values), rows_at(digests, first))
-            rows = np.flatnonzero(place >= 0)
-            many = count[place[rows]]
-            at = np.repeat(first[place[rows]] - np.cumsum(many) + many, many)
-            of = numbers[at + np.arange(len(at))]
-            keys = rows_at(lines.keys, np.repeat(rows, many))
-            pairs.append(Column(keys, np.zeros(len(of), dtype=np.int64), of))
+            rows, at = all_matches(filled(values), digests, first)
+            keys = rows_at(lines.keys, rows)
+            pairs.append(Column(keys, np.zeros(len(at), dtype=np.int64), numbers[at]))
     named = {number: without(keys, each[number]) for number, keys in by_withdrawal(pairs).items()}
     return {number: keys for number, keys in named.items() if len(keys)}

@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audience_sync.identifiers.forms import FAMILIES
-from audience_sync.membership.digests import Bytes, Mask, as_void, rows_at, sort_order, starts
+from audience_sync.membership.digests import (
+    Bytes,
+    Mask,
+    Positions,
+    as_void,
+    match,
+    rows_at,
+    sort_order,
+    starts,
+)
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring, SealedReader, SealedWriter
 
@@ -110,6 +119,18 @@ def joined(parts: Iterable[Columns]) -> dict[str, Column]:
         order = sort_order(values)
         found[family] = Column(rows_at(values, order), whole.at[order], whole.of[order])
     return found
+
+
+def all_matches(values: Bytes, named: Bytes, first: Positions) -> tuple[Positions, Positions]:
+    """Each row of `values` with each place of `named` that is the same.
+
+    `named` is sorted, and `first` are its `starts`: several may name one.
+    """
+    place = match(values, rows_at(named, first))
+    rows = np.flatnonzero(place >= 0)
+    begin, count = first[place[rows]], np.diff(np.append(first, len(named)))[place[rows]]
+    at = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return np.repeat(rows, count), at
 
 
 def by_withdrawal(columns: Sequence[Column]) -> dict[int, Bytes]:

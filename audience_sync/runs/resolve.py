@@ -16,7 +16,7 @@ from audience_sync.errors import SourceError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import Bytes, Mask, Positions, match, rows_at, starts
+from audience_sync.membership.digests import Bytes, Mask, Positions, match, starts
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.holding import NOBODY, united
@@ -26,6 +26,7 @@ from audience_sync.runs.named import (
     Column,
     Named,
     Times,
+    all_matches,
     joined,
     write_named,
 )
@@ -53,12 +54,8 @@ class _Wanted:
 
     def among(self, keys: Bytes) -> Iterator[tuple[int, Positions, Times]]:
         """Each withdrawal that names any of these, the rows of those, and when each was said."""
-        place = match(keys, rows_at(self.customers.values, self.first))
-        rows = np.flatnonzero(place >= 0)
-        ends = np.append(self.first[1:], len(self.customers))
-        begin, count = self.first[place[rows]], (ends - self.first)[place[rows]]
-        at = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
-        rows, of = np.repeat(rows, count), self.customers.of[at]
+        rows, at = all_matches(keys, self.customers.values, self.first)
+        of = self.customers.of[at]
         for number in np.unique(of).tolist():
             mine = of == number
             new = np.unique(at[mine & ~self.found[at]])

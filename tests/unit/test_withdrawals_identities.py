@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from pipeline_world import digest, granted
 from two_partners_world import TwoPartnersWorld
 
-from audience_sync.errors import TemporaryPartnerError
+from audience_sync.errors import StateError, TemporaryPartnerError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.runs import identities
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 
@@ -29,6 +31,11 @@ def world(tmp_path: Path) -> Iterator[TwoPartnersWorld]:
     assert [outcome.error for outcome in world.sync_both()] == [None, None]
     yield world
     world.ledger.close()
+
+
+def away(_when: str, _operation: str) -> None:
+    """The partner cannot be reached."""
+    raise TemporaryPartnerError("the partner is away")
 
 
 def emails(*numbers: int) -> set[str]:
@@ -50,10 +57,6 @@ def test_whoever_withdraws_by_phone_leaves_lists_of_emails(world: TwoPartnersWor
 
 def test_it_is_not_forgotten_while_the_partner_is_away(world: TwoPartnersWorld) -> None:
     """The list that showed who it is has let go long before."""
-
-    def away(_when: str, _operation: str) -> None:
-        raise TemporaryPartnerError("the partner is away")
-
     world.other.fault = away
     world.withdraw_from(None, world.now(), phone="+46700000003")
     assert world.lane_works().open == 1
@@ -84,6 +87,30 @@ def test_each_is_looked_for_once(world: TwoPartnersWorld, monkeypatch: pytest.Mo
     monkeypatch.setattr(world.ledger, "resolve_withdrawal", pytest.fail)
     monkeypatch.setattr(world.ledger, "resolve_themselves", pytest.fail)
     world.lane_works()
+
+
+def test_a_list_that_cannot_be_read_hides_no_other(
+    world: TwoPartnersWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the others show counts; whom they do not show is looked for again."""
+    usual, looked = identities.leaving, count()
+
+    def broken(*words: Any) -> Any:
+        if next(looked) == 1:  # the second list
+            raise StateError("the membership cannot be read")
+        return usual(*words)
+
+    monkeypatch.setattr(identities, "leaving", broken)
+    world.other.fault = away
+    world.withdraw_from(None, world.now(), phone="+46700000003")
+    world.withdraw_from(None, world.now(), phone="+46709999999")
+    assert "the membership cannot be read" in world.lane_works().reasons
+    assert [one.resolved_by for one in world.ledger.withdrawals()[:2]] == [3, None]
+    world.other.fault = lambda _when, _operation: None
+    world.time += timedelta(hours=1)
+    world.lane_works()
+    assert [one.resolved_by for one in world.ledger.withdrawals()[:2]] == [3, 2]
+    assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
 
 
 def test_a_later_grant_brings_back_whoever_was_found(world: TwoPartnersWorld) -> None:
