@@ -12,6 +12,7 @@ import typer
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
 from audience_sync.cli.stdin import STDIN, read_values
+from audience_sync.cli.taken_away import lists_taken_away, tell_taken_away
 
 if TYPE_CHECKING:
     from audience_sync.app import App
@@ -66,13 +67,16 @@ def withdraw(
     named = {"customer_id": customer_id, "email": email, "phone": phone, "device": device}
     with opened(debug=context.obj["debug"]) as app:
         received = _received(app, named, file, partner)
+        before = app.ledger.newest_line()
         worked = app.withdrawals.deliver(WAIT)
         progress = dict(app.withdrawals.progress(received.withdrawals))
+        away = lists_taken_away(app, before)
         if as_json:
-            _print_json(app, received, progress, worked)
+            _print_json(app, received, progress | {"taken_away": away}, worked)
         else:
             partly = file is None and not email and not customer_id
             _tell(app, received, progress, worked, partner, partly=partly)
+            tell_taken_away(away)
     if received.unusable:
         return codes.USAGE
     return codes.PARTLY if _unacknowledged(progress) else codes.DONE

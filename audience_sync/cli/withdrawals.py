@@ -11,6 +11,7 @@ import typer
 
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
+from audience_sync.cli.taken_away import lists_taken_away, tell_taken_away
 from audience_sync.cli.withdraw import WAIT
 
 if TYPE_CHECKING:
@@ -44,15 +45,18 @@ def withdrawals(
     from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
 
     with opened(debug=context.obj["debug"]) as app:
+        before = app.ledger.newest_line()
         if deliver:
             app.withdrawals.look()
             app.withdrawals.deliver(WAIT, at_once=True)
-        clock = clock_object(app)
+        clock, away = clock_object(app), lists_taken_away(app, before) if deliver else []
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
-            print_json({"clock": clock, "open": _open(app), "by_http": _by_http(app)})
+            told = {"clock": clock, "open": _open(app), "by_http": _by_http(app)}
+            print_json(told | ({"taken_away": away} if deliver else {}))
         else:
+            tell_taken_away(away)
             tell_clock(clock)
             tell(_told(one) for one in _open(app, _SHOWN))
             _tell_by_http(_by_http(app))

@@ -150,6 +150,11 @@ class TransferLog(Database):
             query = query.where(log.c.at >= since)
         return (_logged(row) for row in self._rows(query, after, limit))
 
+    def newest_line(self) -> int:
+        """The number of the last line of the log; 0 when there was none."""
+        with self._reading() as connection:
+            return int(connection.execute(sa.select(head.c.lines)).scalar() or 0)
+
     def log_between(self, since: datetime | None, until: datetime | None) -> tuple[int, int]:
         """The numbers of the first and the last line of a time; (1, 0) when it has none."""
         query = sa.select(sa.func.min(log.c.sequence), sa.func.max(log.c.sequence))

@@ -20,11 +20,13 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.log import Event, TransferLine
 from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.membership.held import Membership
+from audience_sync.runs.announcing import OPERATION
 from audience_sync.runs.faults import faults_of
 from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Removed, Remover
+from audience_sync.runs.taken_away import EMPTYING
 
 if TYPE_CHECKING:
     from audience_sync.project import Project
@@ -104,7 +106,9 @@ class Escalation:
         parts = [membership.read(partition, partitions) for partition in range(partitions)]
         alive = [part.take(part.alive) for part in parts]
         off = [part for part in alive if len(part)]
-        removed = replace(remover, announces=False).remove(link, remote, off, held, lease)
+        operation = EMPTYING if remover.operation == OPERATION else remover.operation
+        everybody = replace(remover, announces=False, operation=operation)
+        removed = everybody.remove(link, remote, off, held, lease)
         return Removed(removed.run, removed.pending, removed.stayed, removed.wait, emptied=True)
 
     def _deleted(

@@ -95,6 +95,7 @@ def test_a_withdrawal_that_tiktok_refuses_takes_the_list_away(strict: Shop, poli
     _decide(strict, policy)
     told = strict.must("withdraw", "--email", rows[0][1])
     assert rows[0][1] not in told.out + told.err
+    assert "so the list was deleted (30 members)" in told.out
     assert held(strict, "tiktok") == {}
     assert _ids(strict) == []
     assert "No withdrawal is on its way" in strict.must("withdrawals").out
@@ -116,7 +117,8 @@ def test_a_withdrawal_that_tiktok_refuses_stays_open_unless_the_project_decides(
     assert rows[0][1] not in said
     assert held(strict, "tiktok") == before
     _decide(strict, "delete")
-    strict.must("withdrawals", "--deliver")
+    ended = strict.must("withdrawals", "--deliver", "--json").json
+    assert [one["deleted"] for one in ended["taken_away"]] == [True]
     assert held(strict, "tiktok") == {}
 
 
