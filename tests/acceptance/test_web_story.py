@@ -8,6 +8,7 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,15 +39,31 @@ def signed(body: bytes) -> dict[str, str]:
 
 
 class Server:
-    """`audience-sync serve` in a process of its own."""
+    """`audience-sync serve` in a process of its own, and all that it wrote when it has ended."""
+
+    wrote = ""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
+        self._lines: list[str] = []
+        # All the time: a server whose pipe is full stands still with the line in its hands.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         assert process.stdout is not None
         first = process.stdout.readline()
-        assert "/v1/withdrawals" in first, first or process.communicate()[1]
-        self.wrote = ""  # when it has ended
+        assert "/v1/withdrawals" in first, first or self.ended()
         self.url = first.split()[-1].removesuffix("/v1/withdrawals")
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self._lines.extend(self.process.stderr)
+
+    def ended(self) -> str:
+        """What it wrote until its end."""
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self.process.stdout is not None
+        return self.process.stdout.read() + "".join(self._lines)
 
     def withdraw(self, *people: dict[str, Any], **headers: str) -> requests.Response:
         """Send withdrawals."""
@@ -82,16 +99,13 @@ def shop(synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch) -> S
 @contextmanager
 def serving(shop: Shop, **environment: str) -> Iterator[Server]:
     """A server that is ended in order, whatever happens."""
-    process = shop.started("serve", "--port", "0", "--debug", **environment)
-    server = None
-    try:
-        server = Server(process)
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)  # none where it was killed
-        out, err = process.communicate(timeout=PATIENCE)
-        if server is not None:
-            server.wrote = out + err
+    with shop.started("serve", "--port", "0", "--debug", **environment) as process:
+        try:
+            yield (server := Server(process))
+            process.send_signal(signal.SIGTERM)  # none where it was killed
+            server.wrote = server.ended()
+        finally:
+            process.kill()
 
 
 def test_a_withdrawal_reaches_the_partners_it_names_and_stays(shop: Shop) -> None:
