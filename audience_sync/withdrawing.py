@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _RAW = "device/raw"
 _OPERATOR = "operator"
+_ASKING = 5.0  # seconds of a look at a list that go to the last word on its runs
 # What is acknowledged and was never sent waits for removals of others to be confirmed.
 _NOT_LOOKED = (WithdrawalState.QUEUED, WithdrawalState.SENT)
 _log = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ def withdrawing_of(
         partner_of=lambda name: partner_of(project, name),
         resolve=Resolver(rules=rules, **common).resolve,
         escalation=escalation_of(project, ledger, app.now),
+        ask_about=lambda run, held: app.pipeline.ask_about(run, held, within=_ASKING),
         **working,
         leavers=Leavers(ledger, fingerprint_key, app.now, project.retention.traces),
         **common,

@@ -19,9 +19,15 @@ _PATIENCE = timedelta(hours=48)  # partners promise 24; then the removal is sent
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """Of one list; `early` asks before it is time."""
+    """Of one list; `early` asks before it is time.
+
+    `adding` says whether the partner still works on additions that were planned before somebody
+    withdrew. A removal that may overtake one of them is sent again once these are over; until then
+    its answer says nothing.
+    """
 
     link: Callable[[], Link]
+    adding: Callable[[int], bool]
     now: Callable[[], datetime] = field(repr=False)
     early: bool = False
 
@@ -29,24 +35,30 @@ class Asking:
         """The same with what the partner says now; what is to be sent again counts as not told."""
         now, told = self.now(), removal
         for one in removal.unanswered:
-            if not one.references or (one.ask_at > now and not self.early):
+            if one.early and not self.adding(one.through):
+                told = _forgotten(told, one)
+            if one.early or not one.references or (one.ask_at > now and not self.early):
                 continue
             answers = {reference: self._answer(reference) for reference in one.references}
             failed = [answer for answer in answers.values() if _failed(answer)]
             left = tuple(name for name, answer in answers.items() if answer.pending)
             if failed:
                 told = _refused(told, one, failed[0].reason)
-            elif (one.early and not left) or (left and now - one.sent_at > _PATIENCE):
+            elif left and now - one.sent_at > _PATIENCE:
                 told = _forgotten(told, one)
             else:
-                pause = max(ASK_AGAIN, (now - one.sent_at) / _OF_ITS_AGE)
-                told = _answered(told, one, replace(one, references=left, ask_at=now + pause))
+                again = now + _pause(one, now)
+                told = _answered(told, one, replace(one, references=left, ask_at=again))
         return told
 
     def again(self, removal: ListRemoval) -> float:
         """The seconds until it is time to ask."""
-        times = [one.ask_at for one in removal.unanswered if one.references]
         now = self.now()
+        times = [
+            now + _pause(one, now) if one.early else one.ask_at
+            for one in removal.unanswered
+            if one.references
+        ]
         return max(0.0, (min(times, default=now + ASK_AGAIN) - now).total_seconds())
 
     def _answer(self, reference: str) -> Receipt:
@@ -58,6 +70,10 @@ class Asking:
             return Receipt(accepted=0, pending=True)
         except RefusedError as error:
             return Receipt(accepted=0, lost=True, reason=str(error))
+
+
+def _pause(one: Unanswered, now: datetime) -> timedelta:
+    return max(ASK_AGAIN, (now - one.sent_at) / _OF_ITS_AGE)
 
 
 def _failed(answer: Receipt) -> bool:

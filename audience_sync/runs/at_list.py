@@ -81,7 +81,7 @@ class AtList:
             audience=audience, destination=destination, sent_at=lane.now()
         )
         self.partner = lane.partner_of(destination)
-        self.asking = Asking(link=self._link, now=lane.now, early=lane.early)
+        self.asking = Asking(link=self._link, adding=self._adding, now=lane.now, early=lane.early)
 
     def confirmed(self) -> int:
         """Note what the partner answered; the newest withdrawal up to which all is over.
@@ -97,6 +97,22 @@ class AtList:
             self._write_off(known, sure)
         self._note(self.removal.once_known(self.books.known if self.alone else 0))
         return self._rid(min(sure, self.books.known)).cleared
+
+    def ask_runs(self) -> bool:
+        """Ask about runs of the list whose last word is due; whether anything is known better.
+
+        What withdraws waits for it, and nobody else may be there to ask: where cron syncs, nobody
+        does until the next time.
+        """
+        now, better = self.lane.now(), False
+        for run in self.delivered.runs if self.alone else ():
+            if run.next_attempt_at is None or run.next_attempt_at <= now:
+                later = self.lane.ask_about(run, self.held).next_attempt_at
+                better |= later is None or later <= now  # it ended, or there was no time for all
+        return better
+
+    def _adding(self, before: int) -> bool:
+        return self.under_way.adding(before) or self.delivered.adding(before)
 
     def _write_off(self, known: int, sure: int) -> None:
         """Those whom the partner took off; whom a run sent again since then are in doubt."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -48,17 +50,23 @@ class Confirmer:
     settlement: Settlement
     now: Callable[[], datetime]
 
-    def poll(self, run: Run, link_to: Callable[[str], Link], held: Held) -> Run:
-        """The run after asking once about each pending batch.
+    def poll(
+        self, run: Run, link_to: Callable[[str], Link], held: Held, *, within: float = math.inf
+    ) -> Run:
+        """The run after asking once about each pending batch; `within` seconds, as far as it gets.
 
         After two days it ends whatever stands in the way of asking, with removals that nobody
         confirmed to be sent again.
         """
+        end = time.monotonic() + within
         later = self.now() + timedelta(seconds=ASK_AGAIN)
         if self._overtaken(run):
             return self.ledger.change_run(run.id, next_attempt_at=later)
         overdue = run.finished_at is not None and self.now() - run.finished_at > _PATIENCE
-        error = self._asked(run, link_to, held, overdue=overdue)
+        error = self._asked(run, link_to, held, end, overdue=overdue)
+        if isinstance(error, _TimeIsUpError):
+            again = self.now() if error.answered else later
+            return self.ledger.change_run(run.id, next_attempt_at=again)
         if error is not None and not overdue:
             raise error
         silent = [b for b in self.ledger.batches(run.id) if b.state is BatchState.PENDING]
@@ -83,14 +91,20 @@ class Confirmer:
         )
 
     def _asked(
-        self, run: Run, link_to: Callable[[str], Link], held: Held, *, overdue: bool
+        self,
+        run: Run,
+        link_to: Callable[[str], Link],
+        held: Held,
+        end: float,
+        *,
+        overdue: bool,
     ) -> AudienceSyncError | None:
         """Ask, and act on the answers there are; the error that stopped the asking."""
         try:
             link = link_to(run.destination)
         except AudienceSyncError as error:
             return error
-        answers, stopped = self._answers(run, link)
+        answers, stopped = self._answers(run, link, end)
         changed = [batch for batch, _ in answers if needs_taking_back(batch)]
         # Before the answers are on record: after a crash the partner is asked again.
         if self._taken_back(run, changed, held, lenient=overdue):
@@ -100,15 +114,18 @@ class Confirmer:
             self._note(run, batch, receipt, sent, link, held)
         return stopped
 
-    def _answers(self, run: Run, link: Link) -> tuple[list[_Answer], AudienceSyncError | None]:
-        """The final answers there are, and the error that stopped the asking."""
+    def _answers(
+        self, run: Run, link: Link, end: float
+    ) -> tuple[list[_Answer], AudienceSyncError | None]:
+        """The final answers there are, and the error that stopped the asking before its end."""
         answers: list[_Answer] = []
-        for batch in self.ledger.batches(run.id):
-            if batch.state is not BatchState.PENDING or batch.reference is None:
-                continue
+        waiting = (b for b in self.ledger.batches(run.id) if b.state is BatchState.PENDING)
+        for asked, batch in enumerate(b for b in waiting if b.reference is not None):
+            if asked and time.monotonic() > end:
+                return answers, _TimeIsUpError(answered=bool(answers))
             try:
                 with faults_of(link.connector.name, PartnerError):
-                    receipt = link.connector.poll(batch.reference)
+                    receipt = link.connector.poll(batch.reference or "")
             except RefusedError as error:
                 receipt = Receipt(accepted=batch.accepted, reason=str(error))
                 unknown = replace(batch, state=BatchState.UNKNOWN, error=str(error))
@@ -218,6 +235,14 @@ class Confirmer:
         )
         destroy_outbox(self.location, run.id)
         return ended
+
+
+class _TimeIsUpError(AudienceSyncError):
+    """Not all were asked about; whether any of those who were was answered."""
+
+    def __init__(self, *, answered: bool) -> None:
+        super().__init__("there was no time to ask about all")
+        self.answered = answered
 
 
 def _final(batch: Batch, receipt: Receipt, link: Link) -> _Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -129,9 +130,22 @@ class GoingOn:
                 outcomes.append(outcome_of(run, error))
         return outcomes
 
-    def _ask(self, run: Run, held: Held) -> Run:
+    def ask_about(self, run: Run, held: Held, *, within: float) -> Run:
+        """Ask about a delivered run under a lease that is held, for so many seconds.
+
+        Nothing is raised: whoever asks has other things to do beside it.
+        """
         try:
-            return self.confirmer.poll(run, self.link, held)
+            with _about(run):
+                return self._ask(run, held, within=within)
+        except AudienceSyncError as error:
+            words = run.audience, run.destination, error
+            _log.warning("What became of %s at %s cannot be asked yet: %s", *words)
+            return self.ledger.run(run.id)
+
+    def _ask(self, run: Run, held: Held, *, within: float = math.inf) -> Run:
+        try:
+            return self.confirmer.poll(run, self.link, held, within=within)
         except AudienceSyncError as error:
             wait = max(ASK_AGAIN, getattr(error, "retry_after", None) or 0.0)
             later = self.now() + timedelta(seconds=wait)

@@ -23,7 +23,7 @@ from audience_sync.errors import (
 )
 from audience_sync.journal import carried as in_context
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records.runs import RemoteList
+from audience_sync.ledger.records.runs import RemoteList, Run
 from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
 from audience_sync.ledger.withdrawals import Withdrawal
@@ -69,6 +69,7 @@ class Lane:
     partner_of: Callable[[str], str | None]  # a destination's connector; None where it is gone
     resolve: Callable[[], int]
     escalation: Escalation
+    ask_about: Callable[[Run, Held], Run]  # a delivered run, for a short while
     holder: str
     alive: Callable[[str], bool]
     now: Callable[[], datetime] = field(repr=False)
@@ -169,7 +170,9 @@ class Lane:
                 at = AtList(self, remote.audience, remote.destination, head, held, alone=alone)
                 cleared = at.confirmed()
                 step = at.go()
-                return replace(step, cleared=max(step.cleared, cleared))
+                cleared = max(step.cleared, cleared)
+                step = replace(step, cleared=cleared)
+                return step if cleared >= head or not at.ask_runs() else replace(step, again=SOON)
         except BusyError:
             step = self._halted(remote, again=SOON)
         except TemporaryPartnerError as error:

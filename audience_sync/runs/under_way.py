@@ -54,6 +54,15 @@ class UnderWay:
             members_with(lines, digests).any() for lines in self._pending(Operation.ADD, digests)
         )
 
+    def adding(self, before: int) -> bool:
+        """Whether the partner works on additions of runs planned before this withdrawal."""
+        return any(
+            batch.operation is Operation.ADD and batch.state is BatchState.PENDING
+            for run in self.runs
+            if run.withdrawals < before
+            for batch in self.ledger.batches(run.id)
+        )
+
     def unsure(self, digests: Bytes) -> list[Lines]:
         """Which of these people were taken off, without the partner's last word on it."""
         found = []
