@@ -12,17 +12,13 @@ import typer
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
 from audience_sync.cli.stdin import STDIN, read_values
-from audience_sync.cli.taken_away import lists_taken_away, tell_taken_away
+from audience_sync.cli.taken_away import lists_taken_away
 
 if TYPE_CHECKING:
     from audience_sync.app import App
     from audience_sync.runs.lane import Worked
     from audience_sync.runs.withdrawal_requests import Received
 
-_ELSEWHERE = (  # who has a phone or a device is known from lists that hold it
-    "A list that holds this person by other identifiers lets go at once where any list shows that "
-    "they are the same, else with the next sync; give the --customer-id, too, and it does at once."
-)
 WAIT = 10.0  # seconds that a command stays with what is nearly done
 
 CustomerId = Annotated[
@@ -64,22 +60,25 @@ def withdraw(
     when a partner has not acknowledged yet: it is tried again until it has; 2 when rows of a file
     cannot be read, of which the others are taken.
     """
+    from audience_sync.cli.withdrawn import (  # noqa: PLC0415 - keeps --help light
+        tell_answer,
+        unacknowledged,
+    )
+
     named = {"customer_id": customer_id, "email": email, "phone": phone, "device": device}
     with opened(debug=context.obj["debug"]) as app:
         received = _received(app, named, file, partner)
         before = app.ledger.newest_line()
         worked = app.withdrawals.deliver(WAIT)
-        progress = dict(app.withdrawals.progress(received.withdrawals))
-        away = lists_taken_away(app, before)
+        progress = _progress(app, received) | {"taken_away": lists_taken_away(app, before)}
         if as_json:
-            _print_json(app, received, progress | {"taken_away": away}, worked)
+            _print_json(app, received, progress, worked)
         else:
             partly = file is None and not email and not customer_id
-            _tell(app, received, progress, worked, partner, partly=partly)
-            tell_taken_away(away)
+            tell_answer(app, received, progress, worked, partner, partly=partly)
     if received.unusable:
         return codes.USAGE
-    return codes.PARTLY if _unacknowledged(progress) else codes.DONE
+    return codes.PARTLY if unacknowledged(progress) else codes.DONE
 
 
 def _received(
@@ -100,6 +99,16 @@ def _received(
     return app.withdrawals.receive_file(Path(file), partner)
 
 
+def _progress(app: App, received: Received) -> dict[str, Any]:
+    """How far it is; `unresolved` withdrawals wait until the customers can be read."""
+    waiting = {one.id: one.sequence for one in app.ledger.unresolved_withdrawals()}
+    mine = {waiting[one] for one in received.withdrawals if one in waiting}
+    found = app.ledger.withdrawal_deliveries(sequences=mine) if mine else ()
+    asked = sum(row.sent_at is not None for row in found)
+    progress = dict(app.withdrawals.progress(received.withdrawals))
+    return progress | {"unresolved": len(mine), "asked": asked}
+
+
 def _print_json(app: App, received: Received, progress: dict[str, Any], worked: Worked) -> None:
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
@@ -109,66 +118,3 @@ def _print_json(app: App, received: Received, progress: dict[str, Any], worked: 
         "reasons": worked.reasons,
     }
     print_json(app.discretion.counts(told, "people", "missing", "unusable"))
-
-
-def _unacknowledged(progress: dict[str, Any]) -> int:
-    states = progress["destinations"]
-    return sum(states.get(state, 0) for state in ("queued", "sent"))
-
-
-def _tell(
-    app: App,
-    received: Received,
-    progress: dict[str, Any],
-    worked: Worked,
-    partner: str | None,
-    *,
-    partly: bool,
-) -> None:
-    from audience_sync.cli.written import number, tell  # noqa: PLC0415 - keeps --help light
-
-    count, one = app.discretion.count, received.people == 1
-    told = number(count(received.people))
-    people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
-    lines = [f"Recorded {', '.join(received.withdrawals)}: {people}."]
-    if received.unusable:
-        lines.append(_unread(number(count(received.unusable)), received))
-    if progress["missing"]:
-        lines.append(_missing(number(count(progress["missing"])), one=one))
-    lines.append(_reached(progress, "this person" if one else "any of them", partner))
-    if _unacknowledged(progress):
-        lines += [f"  {reason}" for reason in worked.reasons]
-        lines.append("It is tried again; `audience-sync withdrawals --deliver` does so now.")
-    tell([*lines, _ELSEWHERE] if partly else lines)
-
-
-def _unread(count: str, received: Received) -> str:
-    """Which rows somebody should mend."""
-    rows, no = [str(row) for row in received.unusable_rows], "no identifier that can be read"
-    counted = "rows are counted without the header"
-    if received.unusable == 1:
-        found = f"Row {rows[0]} holds {no} and was left out: mend it and withdraw it again"
-    elif len(rows) == received.unusable:
-        named = f"{', '.join(rows[:-1])} and {rows[-1]}"
-        found = f"Rows {named} hold {no} and were left out: mend them and withdraw them again"
-    else:
-        named = ", ".join(rows)
-        found = f"{count} rows hold {no} and were left out, as rows {named}: mend them"
-    return f"{found} ({counted})."
-
-
-def _reached(progress: dict[str, Any], them: str, partner: str | None) -> str:
-    there = f" at {partner}" if partner else ""
-    blocked = f"every future addition{there} is blocked"
-    held, left = progress["held"], _unacknowledged(progress)
-    if not held:
-        return f"Nothing had to be removed, since no list{there} holds {them}; {blocked}."
-    where = f"destinations that {'may hold' if left else 'held'} {them}"
-    return f"Acknowledged at {held - left} of {held} {where}; {blocked}."
-
-
-def _missing(count: str, *, one: bool) -> str:
-    if one:
-        return "Note that the source has no customer with this id, so that only the id is refused."
-    ids = "1 customer id is" if count == "1" else f"{count} customer ids are"
-    return f"{ids} not in the source, so that only the ids themselves are refused."

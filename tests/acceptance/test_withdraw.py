@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from shop import Shop, expected, people
+from shop import COLUMNS, Shop, expected, people
 
 from audience_sync.app import App
 
@@ -270,3 +270,30 @@ def test_a_list_that_is_being_filled_counts_though_no_audience_goes_there(
     with App.open(shop.project) as app:
         told = {one.destination for one in app.ledger.withdrawal_deliveries()}
     assert told == {"meta-se", "google-se"}
+
+
+def test_what_waits_for_the_customers_says_so(synced_shop: Callable[..., Shop]) -> None:
+    """A broken row of the source may be of anybody: what is waited for, and what to do."""
+    rows = people(12)
+    shop = synced_shop(rows)
+    lines = [f"{row[0]},{row[1]},{row[2]},{row[3]},{row[4]}" for row in rows]
+    base = "\n".join([COLUMNS.replace(" ", ""), *lines, "13,half"])
+    (shop.folder / "customers.csv").write_text(base)
+    shop.write(
+        change=lambda text: text.replace(
+            "sqlite:///customers.db\n  table: customers", "customers.csv"
+        )
+    )
+    told = shop.run("withdraw", "--customer-id", "4")
+    assert told.code == 4, told
+    assert "Acknowledged" not in told.out
+    assert "It waits until the customers can be read" in told.out
+    assert "until then nobody is added anywhere" in told.out
+    assert "2 destinations were asked at once to take off" in told.out
+    assert "row 14, counted with the header, has fewer fields" in told.out
+    assert "Mend that: it is tried again" in told.out
+    assert shop.held("everyone") == expected([row for row in rows if row[0] != 4])
+    assert shop.run("withdraw", "--customer-id", "13", "--json").json["unresolved"] == 1
+    (shop.folder / "customers.csv").write_text(base.replace("\n13,half", "\n"))
+    shop.must("withdrawals", "--deliver")
+    assert "Acknowledged at" in shop.must("withdraw", "--customer-id", "5").out

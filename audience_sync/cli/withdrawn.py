@@ -1,0 +1,106 @@
+"""The answer of `withdraw`, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from audience_sync.cli.taken_away import tell_taken_away
+from audience_sync.cli.written import number, tell
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
+    from audience_sync.runs.lane import Worked
+    from audience_sync.runs.withdrawal_requests import Received
+
+_ELSEWHERE = (  # who has a phone or a device is known from lists that hold it
+    "A list that holds this person by other identifiers lets go at once where any list shows that "
+    "they are the same, else with the next sync; give the --customer-id, too, and it does at once."
+)
+
+
+def tell_answer(
+    app: App,
+    received: Received,
+    progress: Mapping[str, Any],
+    worked: Worked,
+    partner: str | None,
+    *,
+    partly: bool,
+) -> None:
+    """Who withdraws, what was reached, and what is left; `partly` where it may leave some lists."""
+    count, one = app.discretion.count, received.people == 1
+    told = number(count(received.people))
+    people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
+    lines = [f"Recorded {', '.join(received.withdrawals)}: {people}."]
+    if received.unusable:
+        lines.append(_unread(number(count(received.unusable)), received))
+    if progress["missing"]:
+        lines.append(_missing(number(count(progress["missing"])), one=one))
+    them = "this person" if one else "any of them"
+    lines += _waits(progress, partner) or [_reached(progress, them, partner)]
+    lines += _left(progress, worked)
+    tell([*lines, _ELSEWHERE] if partly else lines)
+    tell_taken_away(progress["taken_away"])
+
+
+def unacknowledged(progress: Mapping[str, Any]) -> int:
+    """How many destinations have not acknowledged yet."""
+    states = progress["destinations"]
+    return sum(states.get(state, 0) for state in ("queued", "sent"))
+
+
+def _left(progress: Mapping[str, Any], worked: Worked) -> Iterator[str]:
+    """What stands in the way, and what to do."""
+    if unacknowledged(progress):
+        yield from (f"  {reason}" for reason in worked.reasons)
+        again = "it is tried again; `audience-sync withdrawals --deliver` does so now."
+        yield f"Mend that: {again}" if progress["unresolved"] else again.capitalize()
+
+
+def _waits(progress: Mapping[str, Any], partner: str | None) -> list[str]:
+    """What a withdrawal by customer id waits for, where the source cannot be read to its end."""
+    if not progress["unresolved"]:
+        return []
+    there = f"at {partner}" if partner else "anywhere"
+    waits = (
+        "It waits until the customers can be read, since only they tell whom a customer id means; "
+        f"until then nobody is added {there}."
+    )
+    asked = progress["asked"]
+    if asked:
+        were = "1 destination was" if asked == 1 else f"{asked} destinations were"
+        waits += f" {were} asked at once to take off those whom the rows that can be read show."
+    return [waits]
+
+
+def _unread(count: str, received: Received) -> str:
+    """Which rows somebody should mend."""
+    rows, no = [str(row) for row in received.unusable_rows], "no identifier that can be read"
+    counted = "rows are counted without the header"
+    if received.unusable == 1:
+        found = f"Row {rows[0]} holds {no} and was left out: mend it and withdraw it again"
+    elif len(rows) == received.unusable:
+        named = f"{', '.join(rows[:-1])} and {rows[-1]}"
+        found = f"Rows {named} hold {no} and were left out: mend them and withdraw them again"
+    else:
+        named = ", ".join(rows)
+        found = f"{count} rows hold {no} and were left out, as rows {named}: mend them"
+    return f"{found} ({counted})."
+
+
+def _reached(progress: Mapping[str, Any], them: str, partner: str | None) -> str:
+    there = f" at {partner}" if partner else ""
+    blocked = f"every future addition{there} is blocked"
+    held, left = progress["held"], unacknowledged(progress)
+    if not held:
+        return f"Nothing had to be removed, since no list{there} holds {them}; {blocked}."
+    where = f"destinations that {'may hold' if left else 'held'} {them}"
+    return f"Acknowledged at {held - left} of {held} {where}; {blocked}."
+
+
+def _missing(count: str, *, one: bool) -> str:
+    if one:
+        return "Note that the source has no customer with this id, so that only the id is refused."
+    ids = "1 customer id is" if count == "1" else f"{count} customer ids are"
+    return f"{ids} not in the source, so that only the ids themselves are refused."
