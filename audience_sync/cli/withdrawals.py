@@ -35,6 +35,10 @@ def withdrawals(
             help="First look for new refusals in the decisions, and send what is open.",
         ),
     ] = False,
+    limit: Annotated[
+        int,
+        typer.Option(min=0, help="How many open ones, the oldest first; 0 for all. JSON has all."),
+    ] = _SHOWN,
     as_json: options.Json = False,
 ) -> int:
     """Show open withdrawals, and how long the others took.
@@ -58,7 +62,9 @@ def withdrawals(
         else:
             tell_taken_away(away)
             tell_clock(clock)
-            tell(_told(one) for one in _open(app, _SHOWN))
+            shown = _open(app, limit or None)
+            tell(map(_told, shown))
+            _tell_more(clock["open"], len(shown), limit)
             _tell_by_http(_by_http(app))
     if clock["late"]:
         return codes.FAILED
@@ -104,6 +110,16 @@ def _open(app: App, limit: int | None = None) -> list[dict[str, Any]]:
 def _told(one: Mapping[str, Any]) -> str:
     reason = f": {one['reason']}" if one["reason"] else ""
     return f"  {one['withdrawal']}  {one['destination']}  {one['state']}{reason}"
+
+
+def _tell_more(count: int | str, shown: int, limit: int) -> None:
+    """That there are others; a count that is not told may be anything."""
+    from audience_sync.cli.written import number, tell  # noqa: PLC0415 - keeps --help light
+
+    if not limit or shown < limit or (not isinstance(count, str) and count <= shown):
+        return
+    more = "perhaps" if isinstance(count, str) else number(count - shown)
+    tell([f"  and {more} more; `audience-sync withdrawals --limit 0` shows all"])
 
 
 def _by_http(app: App) -> dict[str, dict[str, int | str]]:

@@ -10,6 +10,7 @@ import pytest
 from shop import COLUMNS, Shop, expected, people
 
 from audience_sync.app import App
+from audience_sync.ledger.withdrawals import Withdrawal
 
 
 def test_a_withdrawal_reaches_every_list_without_a_sync(
@@ -297,3 +298,22 @@ def test_what_waits_for_the_customers_says_so(synced_shop: Callable[..., Shop]) 
     (shop.folder / "customers.csv").write_text(base.replace("\n13,half", "\n"))
     shop.must("withdrawals", "--deliver")
     assert "Acknowledged at" in shop.must("withdraw", "--customer-id", "5").out
+
+
+def test_more_open_ones_than_are_shown_are_counted(open_shop: Callable[..., Shop]) -> None:
+    """Who reads the list learns that it is not all of it, and how to see the rest."""
+    shop = open_shop(people(3))
+    common = {"source": "cli", "channel": "operator", "people": 1, "identifiers": 1}
+    with App.open(shop.project) as app:
+        made = [
+            Withdrawal(id=f"w{n}", received_at=app.now(), file=f"w{n}", **common) for n in range(23)
+        ]
+        app.ledger.receive_withdrawals(made, {one.id: ["meta-se"] for one in made})
+
+    told = shop.must("withdrawals").out
+    assert told.count("  meta-se  queued") == 20
+    assert "and 3 more; `audience-sync withdrawals --limit 0` shows all" in told
+    assert shop.must("withdrawals", "--limit", "22").out.count("meta-se  queued") == 22
+    everything = shop.must("withdrawals", "--limit", "0").out
+    assert everything.count("  meta-se  queued") == 23
+    assert " more;" not in everything
