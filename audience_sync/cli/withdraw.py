@@ -115,6 +115,10 @@ def _print_json(app: App, received: Received, progress: dict[str, Any], worked: 
     told = progress | {
         "unusable": received.unusable,
         "unusable_rows": received.unusable_rows,
+        "uneven": received.uneven,
+        "timeless": received.timeless,
+        "timeless_rows": received.timeless_rows,
         "reasons": worked.reasons,
     }
-    print_json(app.discretion.counts(told, "people", "missing", "unusable"))
+    counts = ("people", "missing", "unusable", "uneven", "timeless")
+    print_json(app.discretion.counts(told, *counts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from audience_sync.cli.taken_away import tell_taken_away
@@ -17,6 +17,7 @@ _ELSEWHERE = (  # who has a phone or a device is known from lists that hold it
     "A list that holds this person by other identifiers lets go at once where any list shows that "
     "they are the same, else with the next sync; give the --customer-id, too, and it does at once."
 )
+_COUNTED = "rows are counted without the header"
 
 
 def tell_answer(
@@ -35,6 +36,8 @@ def tell_answer(
     lines = [f"Recorded {', '.join(received.withdrawals)}: {people}."]
     if received.unusable:
         lines.append(_unread(number(count(received.unusable)), received))
+    if received.timeless:
+        lines.append(_timeless(number(count(received.timeless)), received))
     if progress["missing"]:
         lines.append(_missing(number(count(progress["missing"])), one=one))
     them = "this person" if one else "any of them"
@@ -76,17 +79,33 @@ def _waits(progress: Mapping[str, Any], partner: str | None) -> list[str]:
 
 def _unread(count: str, received: Received) -> str:
     """Which rows somebody should mend."""
-    rows, no = [str(row) for row in received.unusable_rows], "no identifier that can be read"
-    counted = "rows are counted without the header"
-    if received.unusable == 1:
-        found = f"Row {rows[0]} holds {no} and was left out: mend it and withdraw it again"
-    elif len(rows) == received.unusable:
-        named = f"{', '.join(rows[:-1])} and {rows[-1]}"
-        found = f"Rows {named} hold {no} and were left out: mend them and withdraw them again"
-    else:
-        named = ", ".join(rows)
-        found = f"{count} rows hold {no} and were left out, as rows {named}: mend them"
-    return f"{found} ({counted})."
+    no = "no identifier that can be read"
+    if received.uneven == received.unusable:
+        no = "not one field for each column"
+    elif received.uneven:
+        no += ", or not one field for each column,"
+    found = f"{_rows(count, received.unusable_rows, received.unusable)} {no}"
+    was, it = ("was", "it") if received.unusable == 1 else ("were", "them")
+    whole = " See whether the file is whole: one that ends too early may lack more rows."
+    told = f"{found} and {was} left out: mend {it} and withdraw {it} again ({_COUNTED})."
+    return told + whole if received.uneven else told
+
+
+def _timeless(count: str, received: Received) -> str:
+    """Which rows count as decided now, since they say no time that can be read."""
+    named = _rows(count, received.timeless_rows, received.timeless)
+    counts = "it counts" if received.timeless == 1 else "they count"
+    return f"{named} a decided_at that cannot be read: {counts} as decided now ({_COUNTED})."
+
+
+def _rows(count: str, rows: Sequence[int], of: int) -> str:
+    """The rows by their numbers, or the first of so many, as what holds something."""
+    named = [str(row) for row in rows]
+    if of == 1:
+        return f"Row {named[0]} holds"
+    if len(named) == of:
+        return f"Rows {', '.join(named[:-1])} and {named[-1]} hold"
+    return f"{count} rows, such as {', '.join(named)}, hold"
 
 
 def _reached(progress: Mapping[str, Any], them: str, partner: str | None) -> str:

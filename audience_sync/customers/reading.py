@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -17,12 +17,12 @@ from audience_sync.customers.columns import find_column
 from audience_sync.customers.conditions import Types, check_columns
 from audience_sync.customers.rows import (
     Text,
-    even_rows,
     find_uneven_row,
     find_wrong_header,
     separator_in,
     without_blank_lines,
 )
+from audience_sync.customers.salvage import even_rows, uneven_rows
 from audience_sync.customers.table import WHOLE, Place, Split
 from audience_sync.errors import SourceError
 
@@ -120,8 +120,11 @@ class Reading:
             raise self._broken(file, wrong)
 
     def even_rows(self, file: str, wanted: set[str]) -> Iterator[pl.DataFrame]:
-        """The whole rows of a CSV in which others are too short or too long."""
-        return even_rows(self._text(file), self._separator(file), wanted)
+        """The whole rows of a CSV in which others are too short or too long; some, at least."""
+        text, separator = self._text(file), self._separator(file)
+        if uneven_rows(text, separator) is not None:
+            with suppress(pa.ArrowException):
+                yield from even_rows(text, separator, wanted)
 
     def is_empty(self, file: str) -> bool:
         """Whether it is an NDJSON file without a line, which has no columns to look for."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,13 +18,14 @@ from pyarrow import csv
 
 # A CSV as a file, as its bytes, or by the URL of an object store, where it is read as a stream.
 Text: TypeAlias = Path | bytes | str
-_Look: TypeAlias = Callable[[csv.InvalidRow], str]
+Look: TypeAlias = Callable[[csv.InvalidRow], str]
 
 _BLOCK = 1 << 22  # bytes; no row is longer, or the file is not looked at further
+_HEADER = 1 << 16  # bytes
 _LINES = 50_000  # of an object store, at a time
 _SEPARATORS = (",", ";", "\t", "|")
 _GZIP = b"\x1f\x8b"
-_BLANK = " \t\r\n\x1a"  # Ctrl-Z is how DOS and its heirs end a text
+BLANK = " \t\r\n\x1a"  # Ctrl-Z is how DOS and its heirs end a text
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _QUOTED = r'"[^"]*"'
 _NOTHING = csv.ConvertOptions(include_columns=["\x00"], include_missing_columns=True)
@@ -36,8 +36,14 @@ _LINE_ENDS = "a carriage return (CR) stands alone; end every line in LF or CRLF"
 def without_blank_lines(scan: pl.LazyFrame) -> pl.LazyFrame:
     """The rows of a CSV of texts: a line of nothing, of spaces or of a Ctrl-Z is none."""
     first, *others = scan.collect_schema().names()
-    written = (pl.col(first).str.strip_chars(_BLANK) != "").fill_null(value=False)
+    written = (pl.col(first).str.strip_chars(BLANK) != "").fill_null(value=False)
     return scan.filter(pl.any_horizontal(written, *(pl.col(name).is_not_null() for name in others)))
+
+
+def separator_of(text: Text) -> str:
+    """The same as `separator_in` of a text that is here, packed or not."""
+    with opened_text(text) as stream:
+        return separator_in(stream.read(_HEADER))
 
 
 def separator_in(beginning: bytes) -> str:
@@ -60,7 +66,7 @@ def find_uneven_row(text: Text, separator: str) -> str | None:
 
     Blank lines are no rows. All other damage is left to whoever reads the rows.
     """
-    if _read(text, separator):
+    if read_through(text, separator):
         return None
     row = _first_uneven(text, separator)
     if row is None:
@@ -72,40 +78,6 @@ def find_uneven_row(text: Text, separator: str) -> str | None:
         f"row {row.number}, counted with the header, has {size} fields than the header; "
         "write the file whole before it takes its name"
     )
-
-
-def even_rows(text: Text, separator: str, columns: Collection[str]) -> Iterator[pl.DataFrame]:
-    """Some columns of the rows that are as long as the header, of a CSV that has others, too.
-
-    None at all where the others may have moved a break or a quote, so that no row can be trusted.
-    """
-    sound = True
-
-    def look(row: csv.InvalidRow) -> str:
-        nonlocal sound
-        sound = sound and row.text.count('"') % 2 == 0 and _is_utf8(row.text)
-        return "skip"
-
-    if not _read(text, separator, look) or not sound or find_lone_return(text):
-        return
-    wanted = csv.ConvertOptions(
-        include_columns=list(columns),
-        column_types=dict.fromkeys(columns, pa.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    with suppress(pa.ArrowException), _reader(text, separator, lambda _: "skip", wanted) as batches:
-        for batch in batches:
-            yield pl.DataFrame(pl.from_arrow(batch))
-
-
-def _is_utf8(latin: str) -> bool:
-    try:
-        latin.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def find_open_quote(text: Text) -> str:
@@ -136,23 +108,23 @@ def _first_uneven(text: Text, separator: str) -> csv.InvalidRow | None:
     found: list[csv.InvalidRow] = []
 
     def stop(row: csv.InvalidRow) -> str:
-        if not row.text.strip(_BLANK):
+        if not row.text.strip(BLANK):
             return "skip"
         found.append(row)
         return "error"
 
-    _read(text, separator, stop)
+    read_through(text, separator, stop)
     return found[0] if found else None
 
 
-def _read(text: Text, separator: str, look: _Look | None = None) -> bool:
+def read_through(text: Text, separator: str, look: Look | None = None) -> bool:
     """Whether the rows can be read to the end; with a `look` several times as slow.
 
     Only as Latin-1 any row can be looked at.
     """
     encoding = "utf8" if look is None else "latin-1"
     try:
-        with _reader(text, separator, look, _NOTHING, encoding) as batches:
+        with row_reader(text, separator, look, _NOTHING, encoding) as batches:
             for _ in batches:
                 pass
     except pa.ArrowException:
@@ -160,16 +132,16 @@ def _read(text: Text, separator: str, look: _Look | None = None) -> bool:
     return True
 
 
-def _reader(
+def row_reader(
     text: Text,
     separator: str,
-    look: _Look | None,
+    look: Look | None,
     wanted: csv.ConvertOptions,
     encoding: str = "utf8",
 ) -> csv.CSVStreamingReader:
     """A reader of batches. Only one without threads can number rows for a `look`."""
     return csv.open_csv(
-        _opened(text),
+        opened_text(text),
         read_options=csv.ReadOptions(
             use_threads=look is None, block_size=_BLOCK, encoding=encoding
         ),
@@ -180,7 +152,7 @@ def _reader(
     )
 
 
-def _opened(text: Text) -> pa.NativeFile:
+def opened_text(text: Text) -> pa.NativeFile:
     """The text unpacked; what is packed shows in the content, whatever its name, as Polars sees it.
 
     An object store is left to Polars, too, which knows the credentials.

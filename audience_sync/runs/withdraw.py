@@ -33,12 +33,12 @@ from audience_sync.runs.withdrawal_requests import (
     frame_of,
     times,
 )
+from audience_sync.runs.withdrawal_rows import Rows
 
 DECISIONS = "decisions"  # where withdrawals enter that the watch finds
 _LOG = "consent log"
 _FAR_AHEAD = "consent log, dated ahead"  # by more than clocks differ: kept apart, and few
 _AHEAD = timedelta(days=1)  # that the clock of a source may be
-_NAMED = 5  # rows of a file that are named as unusable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,26 +80,20 @@ class Recorder:
         """Record the people of a file together, as one withdrawal, however many they are.
 
         Columns are `customer_id`, `email`, `phone`, `device`, `country` and `decided_at`
-        (microseconds), any of them. Rows without a usable identifier are counted.
+        (microseconds), any of them, and those of `Rows`. Rows without a usable identifier are
+        counted.
         """
-        limited, gathered, people = self.rules.partner(partner), Gathered(), 0
-        read, unusable, bad = 0, 0, list[int]()
+        limited, gathered, rows = self.rules.partner(partner), Gathered(), Rows()
         for frame in frames:
-            usable = self._take(frame, times(frame, self.now()), gathered)
-            people += int(usable.sum())
-            unusable += int((~usable).sum())
-            bad += (np.flatnonzero(~usable)[: _NAMED - len(bad)] + read + 1).tolist()
-            read += frame.height
-        if not people:
+            rows.add(frame, self._take(frame, times(frame, self.now()), gathered))
+        if not rows.people:
             raise ConfigurationError(
                 "nobody withdraws: no row holds an identifier that can be read; name the columns "
                 "customer_id, email, phone or device"
             )
-        made, named = self._made(gathered, people, limited, channel, source)
+        made, named = self._made(gathered, rows.people, limited, channel, source)
         self._write([(made, named)], {})
-        return Received(
-            withdrawals=(made.id,), people=people, unusable=unusable, unusable_rows=tuple(bad)
-        )
+        return rows.received(made.id)
 
     def _fresh(
         self,

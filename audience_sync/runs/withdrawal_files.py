@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from audience_sync.customers.columns import canonical
+from audience_sync.customers.rows import Text, separator_of
+from audience_sync.customers.salvage import even_rows, uneven_rows
 from audience_sync.customers.source import ROWS
 from audience_sync.customers.table import FILE_NAMES, Place, open_table
+from audience_sync.customers.text import text as as_text
 from audience_sync.errors import AudienceSyncError, ConfigurationError, SourceError
+from audience_sync.runs.withdrawal_rows import ROW, TIMELESS, UNEVEN
 
 # Our name of a column that a file may have, and the canonical column that reads it.
 COLUMNS = {
@@ -30,12 +37,14 @@ COLUMNS = {
 _STDIN = "stdin"
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
+_CSV = re.compile(r"\.csv(\.gz)?$", re.IGNORECASE)
 
 
 def read_withdrawals(path: Path, base: Path) -> Iterator[pl.DataFrame]:
     """Frames of canonical columns from a CSV, NDJSON or Parquet file; others' columns are left.
 
-    Errors name the file as it was given.
+    Rows of a CSV that are not as long as its header come last, and name nobody. Errors name the
+    file as it was given.
     """
     if not FILE_NAMES.search(path.name):
         raise ConfigurationError(
@@ -45,39 +54,85 @@ def read_withdrawals(path: Path, base: Path) -> Iterator[pl.DataFrame]:
         raise ConfigurationError(f"there is no file {path}; correct --file")
     table = open_table(Place(label=str(path), url=str(path), base=base, shown="--file"))
     wanted = _wanted(table.names(), str(path))
-    with closing(table.read(wanted, {}, ROWS)) as frames:
-        for frame in frames:
-            yield canonical(frame, str(path))
+    try:
+        with closing(table.read(wanted, {}, ROWS)) as frames:
+            for frame in frames:
+                yield _told(frame, str(path))
+    except SourceError as error:
+        if not _CSV.search(path.name):
+            raise
+        yield from _salvaged(base / path, table.names(), str(path), error)
 
 
 def stream_withdrawals(content: bytes) -> Iterator[pl.DataFrame]:
     """The same of a stream that was read whole: a CSV with a header, or Parquet."""
-    frame = _parquet(content) if content.startswith(_PARQUET) else _csv(content)
-    wanted = _wanted(frame.columns, _STDIN)
-    yield canonical(frame.select(pl.col(name).alias(ours) for ours, name in wanted.items()), _STDIN)
+    return _parquet(content) if content.startswith(_PARQUET) else _csv(content)
 
 
-def _parquet(content: bytes) -> pl.DataFrame:
+def _parquet(content: bytes) -> Iterator[pl.DataFrame]:
     try:
-        return pl.read_parquet(BytesIO(content))
+        frame = pl.read_parquet(BytesIO(content))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(error, None) from None
+    yield _chosen(frame)
 
 
-def _csv(content: bytes) -> pl.DataFrame:
+def _csv(content: bytes) -> Iterator[pl.DataFrame]:
     from audience_sync.customers import rows  # noqa: PLC0415 - only what is needed
 
     try:
         text = gzip.decompress(content) if content.startswith(_GZIP) else content
         separator = rows.separator_in(text)
         scan = pl.scan_csv(text, infer_schema=False, separator=separator)
-        wrong = rows.find_wrong_header(scan.collect_schema())
-        wrong = wrong or rows.find_uneven_row(text, separator)
-        if wrong is not None:
-            raise SourceError(f"{_STDIN} cannot be read as csv: {wrong}")
-        return rows.without_blank_lines(scan).collect()
+        names = scan.collect_schema().names()
+        wrong = rows.find_wrong_header(names) or rows.find_uneven_row(text, separator)
+        frame = None if wrong else rows.without_blank_lines(scan).collect()
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
         raise _unreadable(error, content) from None
+    if frame is None:
+        broken = SourceError(f"{_STDIN} cannot be read as csv: {wrong}")
+        yield from _salvaged(text, names, _STDIN, broken)
+    else:
+        yield _chosen(frame)
+
+
+def _chosen(frame: pl.DataFrame) -> pl.DataFrame:
+    wanted = _wanted(frame.columns, _STDIN)
+    return _told(frame.select(pl.col(name).alias(ours) for ours, name in wanted.items()), _STDIN)
+
+
+def _told(frame: pl.DataFrame, place: str) -> pl.DataFrame:
+    """As canonical columns, and of which rows the time cannot be read."""
+    found = canonical(frame, place)
+    if "decided_at" not in frame.columns:
+        return found
+    written = as_text(frame["decided_at"]).str.strip_chars().fill_null("") != ""
+    timeless = written & found["decided_at"].is_null()
+    return found.with_columns(timeless.alias(TIMELESS)) if timeless.any() else found
+
+
+def _salvaged(
+    text: Text, names: list[str], place: str, error: SourceError
+) -> Iterator[pl.DataFrame]:
+    """The rows of a CSV in which others are too short or too long, then those; else the error."""
+    separator = separator_of(text)
+    uneven = np.array(uneven_rows(text, separator) or [], dtype=np.int64)
+    if not len(uneven):
+        raise error
+    wanted, read = _wanted(names, place), 0
+    moved = uneven - np.arange(len(uneven))  # each row after so many even ones stands one later
+    try:
+        for frame in even_rows(text, separator, set(wanted.values())):
+            at = np.arange(read + 1, read + 1 + frame.height)
+            chosen = frame.select(pl.col(name).alias(ours) for ours, name in wanted.items())
+            numbers = pl.Series(ROW, at + np.searchsorted(moved, at, side="right"))
+            yield _told(chosen, place).with_columns(numbers)
+            read += frame.height
+    except pa.ArrowException:
+        raise error from None
+    if not read:
+        raise error
+    yield pl.DataFrame({ROW: uneven, UNEVEN: np.ones(len(uneven), dtype=np.bool_)})
 
 
 def _unreadable(error: Exception, csv: bytes | None) -> AudienceSyncError:

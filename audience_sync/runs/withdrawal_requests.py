@@ -47,7 +47,9 @@ class Received:
 
     `repeated` requests were known by their idempotency key; `withdrawals` names theirs too.
     `unusable` rows of a file hold no identifier that can be read: somebody should mend them.
-    `unusable_rows` are the first of them, counted from one, a header left out.
+    `unusable_rows` are the first of them, counted from one, a header left out; `uneven` ones are
+    not as long as the header. `timeless` rows were taken in as decided now, since what they say of
+    the time cannot be read; `timeless_rows` are the first of them.
     """
 
     withdrawals: tuple[str, ...]
@@ -55,6 +57,9 @@ class Received:
     repeated: int = 0
     unusable: int = 0
     unusable_rows: tuple[int, ...] = ()
+    uneven: int = 0
+    timeless: int = 0
+    timeless_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

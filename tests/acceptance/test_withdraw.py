@@ -91,7 +91,7 @@ def test_rows_that_cannot_be_read_are_named(synced_shop: Callable[..., Shop]) ->
     for bad, sentence in (
         (1, "Row 3 holds no identifier that can be read and was left out: mend it"),
         (2, "Rows 3 and 4 hold no identifier that can be read and were left out: mend them"),
-        (7, "7 rows hold no identifier that can be read and were left out, as rows 3, 4, 5, 6, 7"),
+        (7, "7 rows, such as 3, 4, 5, 6, 7, hold no identifier that can be read and were left out"),
     ):
         rows = ["early@example.com", "person.1@example.com", *["nonsense"] * bad]
         leaving.write_text("\n".join(["email", *rows, ""]))
@@ -100,6 +100,17 @@ def test_rows_that_cannot_be_read_are_named(synced_shop: Callable[..., Shop]) ->
         assert sentence in told.out
         assert "2 people withdraw" in told.out
         assert "nonsense" not in told.out + told.err
+    leaving.write_text(
+        "email,decided_at\nperson.2@example.com,31/12/2025\nperson.3@example.com,2025-12-31\n"
+        "person.4@example\n"
+    )
+    told = shop.run("withdraw", "--file", str(leaving))
+    assert told.code == 2, told
+    assert "2 people withdraw" in told.out
+    assert "Row 3 holds not one field for each column and was left out: mend it" in told.out
+    assert "See whether the file is whole" in told.out
+    assert "Row 1 holds a decided_at that cannot be read: it counts as decided now" in told.out
+    assert shop.held("everyone") == expected(people(12)[3:])
 
 
 @pytest.mark.parametrize(("threshold", "few"), [("off", "1"), ("10", "fewer than 10")])

@@ -73,11 +73,11 @@ def test_a_csv_may_end_in_nothing(tmp_path: Path, end: str, columns: int) -> Non
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (csv(ROWS) + b"\nc3,p3@example", "row 4, .* fewer fields"),
         (csv(ROWS).replace(b"\n", b"\r"), "a carriage return .* LF or CRLF"),
         (csv(ROWS).replace(b"\nc2", b"\rc2"), "in line 2 a carriage return"),
         (csv(ROWS) + b'\nc3,"p3@example.com,', "in line 4 a quote"),
-        (csv(ROWS) + b"\nc3,p3@example.com,,,", "more fields"),
+        (csv(ROWS) + b'\nc3,"p3@exa', "in line 4 a quote"),
+        (csv(ROWS) + b"\nc3,p3@example\n\xff,p3@example.com,", "row 4, .* fewer fields"),
     ],
 )
 def test_a_stream_is_looked_through_as_a_file_is(tmp_path: Path, content: bytes, told: str) -> None:
@@ -91,6 +91,56 @@ def test_a_stream_is_looked_through_as_a_file_is(tmp_path: Path, content: bytes,
         with pytest.raises(SourceError, match=f"{name} .*{told}") as refused:
             list(frames)
         assert "p3" not in str(refused.value)
+
+
+UNEVEN = [b"c3,p3@example", b"c3,p3@example.com,070,,"]
+
+
+@pytest.mark.parametrize("uneven", UNEVEN)
+@pytest.mark.parametrize("where", ["a.csv", "a.csv.gz", "stdin"])
+def test_a_row_of_another_length_keeps_nobody_else_waiting(
+    tmp_path: Path, where: str, uneven: bytes
+) -> None:
+    """The other rows are taken in; those that are not are numbered as they stand in the file."""
+    world = WithdrawnWorld(tmp_path)
+    lines = [b"customer_id,email,phone", b"c1,p1@example.com,", b"  ", uneven, b"", b",,", uneven]
+    content = b"\n".join([*lines, b"c2,p2@example.com,", b"c9,nobody,", b""])
+    path = tmp_path / where
+    path.write_bytes(gzip.compress(content) if where.endswith("gz") else content)
+    stream = where == "stdin"
+    frames = stream_withdrawals(content) if stream else read_withdrawals(path, tmp_path)
+    received = world.recorder().receive_frames(frames)
+
+    assert (received.people, received.unusable, received.uneven) == (3, 3, 2)
+    assert received.unusable_rows == (2, 3, 4)
+    [made] = world.ledger.withdrawals()
+    assert made.customers == 3
+
+
+@pytest.mark.parametrize("uneven", UNEVEN)
+def test_where_no_row_is_whole_nothing_is_taken_in(tmp_path: Path, uneven: bytes) -> None:
+    """Then the file is not what it should be, and its error says why."""
+    (tmp_path / "a.csv").write_bytes(b"customer_id,email,phone\n" + uneven)
+    with pytest.raises(SourceError, match="row 2, counted with the header"):
+        list(read_withdrawals(tmp_path / "a.csv", tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.parquet"])
+def test_a_time_that_cannot_be_read_loses_nobody(tmp_path: Path, name: str) -> None:
+    """It counts as now, so that no earlier grant lifts it, and its row is named."""
+    world = WithdrawnWorld(tmp_path)
+    times = ["2026-01-01", "31/01/2026", None, "soon"]
+    emails = [f"p{n}@example.com" for n in range(4)]
+    frame = pl.DataFrame({"email": emails, "decided_at": times})
+    write = {"csv": frame.write_csv, "ndjson": frame.write_ndjson, "parquet": frame.write_parquet}
+    write[name.split(".")[1]](tmp_path / name)
+    received = world.recorder().receive_frames(read_withdrawals(tmp_path / name, tmp_path))
+
+    assert (received.people, received.unusable) == (4, 0)
+    assert (received.timeless, received.timeless_rows) == (2, (2, 4))
+    world.write([granted(f"c{n}", email=emails[n], consent_at="2026-02-01") for n in range(4)])
+    world.ran()
+    assert world.partner.holds == {digest(emails[0])}
 
 
 def test_names_of_columns_may_be_written_as_people_do(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""What is told of the rows of a file of withdrawals: which somebody should look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from audience_sync.membership.digests import Mask
+from audience_sync.runs.withdrawal_requests import Received
+
+# Columns beside those that the file has; they may be missing.
+ROW = "row"  # the number of each row, where it is not simply the next one
+UNEVEN = "uneven"  # whether a row is not as long as the header, and was left out
+TIMELESS = "timeless"  # whether its time is there and cannot be read
+_NAMED = 5  # rows that are named
+
+
+@dataclass
+class Rows:
+    """Counts rows, and names the first of those that are not as they should be."""
+
+    people: int = 0
+    _read: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
+    _named: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, frame: pl.DataFrame, usable: Mask) -> None:
+        """Rows of which these hold an identifier that can be used."""
+        numbers = np.arange(self._read + 1, self._read + 1 + frame.height)
+        if ROW in frame.columns:
+            numbers = frame[ROW].to_numpy()
+        self._read += frame.height
+        self.people += int(usable.sum())
+        self._note("unusable", numbers, ~usable)
+        self._note("uneven", numbers, _marked(frame, UNEVEN))
+        self._note("timeless", numbers, _marked(frame, TIMELESS) & usable)
+
+    def received(self, *withdrawals: str) -> Received:
+        """All of them, taken in as these withdrawals."""
+        return Received(
+            withdrawals=withdrawals,
+            people=self.people,
+            unusable=self._counts["unusable"],
+            unusable_rows=tuple(self._named["unusable"]),
+            uneven=self._counts["uneven"],
+            timeless=self._counts["timeless"],
+            timeless_rows=tuple(self._named["timeless"]),
+        )
+
+    def _note(self, what: str, numbers: NDArray[np.int64], rows: Mask) -> None:
+        self._counts[what] = self._counts.get(what, 0) + int(rows.sum())
+        first = numbers[rows][:_NAMED].tolist()
+        self._named[what] = sorted([*self._named.get(what, []), *first])[:_NAMED]
+
+
+def _marked(frame: pl.DataFrame, column: str) -> Mask:
+    if column not in frame.columns:
+        return np.zeros(frame.height, dtype=np.bool_)
+    found: Mask = frame[column].to_numpy()
+    return found
