@@ -122,7 +122,7 @@ class Confirmer:
         waiting = (b for b in self.ledger.batches(run.id) if b.state is BatchState.PENDING)
         for asked, batch in enumerate(b for b in waiting if b.reference is not None):
             if asked and time.monotonic() > end:
-                return answers, _TimeIsUpError(answered=bool(answers))
+                return answers, _TimeIsUpError("not all were asked", answered=bool(answers))
             try:
                 with faults_of(link.connector.name, PartnerError):
                     receipt = link.connector.poll(batch.reference or "")
@@ -240,8 +240,8 @@ class Confirmer:
 class _TimeIsUpError(AudienceSyncError):
     """Not all were asked about; whether any of those who were was answered."""
 
-    def __init__(self, *, answered: bool) -> None:
-        super().__init__("there was no time to ask about all")
+    def __init__(self, *words: str, answered: bool = False) -> None:
+        super().__init__(*words)
         self.answered = answered
 
 
