@@ -113,6 +113,7 @@ def _print_json(app: App, received: Received, progress: dict[str, Any], worked: 
     from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
 
     told = progress | {
+        "earlier": received.earlier,
         "unusable": received.unusable,
         "unusable_rows": received.unusable_rows,
         "uneven": received.uneven,
@@ -120,5 +121,5 @@ def _print_json(app: App, received: Received, progress: dict[str, Any], worked: 
         "timeless_rows": received.timeless_rows,
         "reasons": worked.reasons,
     }
-    counts = ("people", "missing", "unusable", "uneven", "timeless")
+    counts = ("people", "missing", "earlier", "unusable", "uneven", "timeless")
     print_json(app.discretion.counts(told, *counts))

@@ -40,8 +40,7 @@ def tell_answer(
         lines.append(_timeless(number(count(received.timeless)), received))
     if progress["missing"]:
         lines.append(_missing(number(count(progress["missing"])), one=one))
-    them = "this person" if one else "any of them"
-    lines += _waits(progress, partner) or [_reached(progress, them, partner)]
+    lines += _waits(progress, partner) or [_reached(progress, received, partner)]
     lines += _left(progress, worked)
     tell([*lines, _ELSEWHERE] if partly else lines)
     tell_taken_away(progress["taken_away"])
@@ -108,9 +107,12 @@ def _rows(count: str, rows: Sequence[int], of: int) -> str:
     return f"{count} rows, such as {', '.join(named)}, hold"
 
 
-def _reached(progress: Mapping[str, Any], them: str, partner: str | None) -> str:
+def _reached(progress: Mapping[str, Any], received: Received, partner: str | None) -> str:
+    them = "this person" if received.people == 1 else "any of them"
     there = f" at {partner}" if partner else ""
     blocked = f"every future addition{there} is blocked"
+    if received.earlier:
+        blocked += ", except of those whose grant in the source is later than their decided_at"
     held, left = progress["held"], unacknowledged(progress)
     if not held:
         return f"Nothing had to be removed, since no list{there} holds {them}; {blocked}."

@@ -85,7 +85,9 @@ class Recorder:
         """
         limited, gathered, rows = self.rules.partner(partner), Gathered(), Rows()
         for frame in frames:
-            rows.add(frame, self._take(frame, times(frame, self.now()), gathered))
+            now = self.now()
+            at = times(frame, now)
+            rows.add(frame, self._take(frame, at, gathered), at < microseconds(now))
         if not rows.people:
             raise ConfigurationError(
                 "nobody withdraws: no row holds an identifier that can be read; name the columns "

@@ -45,7 +45,8 @@ class WithdrawalRequest:
 class Received:
     """What was taken in, durably: the ids of the withdrawals, and how many people they hold.
 
-    `repeated` requests were known by their idempotency key; `withdrawals` names theirs too.
+    `repeated` requests were known by their idempotency key; `withdrawals` names theirs too. Of
+    whom a file says that they decided `earlier`, a grant lifts it that is later than that.
     `unusable` rows of a file hold no identifier that can be read: somebody should mend them.
     `unusable_rows` are the first of them, counted from one, a header left out; `uneven` ones are
     not as long as the header. `timeless` rows were taken in as decided now, since what they say of
@@ -55,6 +56,7 @@ class Received:
     withdrawals: tuple[str, ...]
     people: int
     repeated: int = 0
+    earlier: int = 0
     unusable: int = 0
     unusable_rows: tuple[int, ...] = ()
     uneven: int = 0

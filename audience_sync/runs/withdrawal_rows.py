@@ -23,17 +23,19 @@ class Rows:
     """Counts rows, and names the first of those that are not as they should be."""
 
     people: int = 0
+    earlier: int = 0
     _read: int = 0
     _counts: dict[str, int] = field(default_factory=dict)
     _named: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, frame: pl.DataFrame, usable: Mask) -> None:
-        """Rows of which these hold an identifier that can be used."""
+    def add(self, frame: pl.DataFrame, usable: Mask, earlier: Mask) -> None:
+        """Rows of which these hold an identifier that can be used, and were decided earlier."""
         numbers = np.arange(self._read + 1, self._read + 1 + frame.height)
         if ROW in frame.columns:
             numbers = frame[ROW].to_numpy()
         self._read += frame.height
         self.people += int(usable.sum())
+        self.earlier += int((usable & earlier).sum())
         self._note("unusable", numbers, ~usable)
         self._note("uneven", numbers, _marked(frame, UNEVEN))
         self._note("timeless", numbers, _marked(frame, TIMELESS) & usable)
@@ -43,6 +45,7 @@ class Rows:
         return Received(
             withdrawals=withdrawals,
             people=self.people,
+            earlier=self.earlier,
             unusable=self._counts["unusable"],
             unusable_rows=tuple(self._named["unusable"]),
             uneven=self._counts["uneven"],

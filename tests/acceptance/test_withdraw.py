@@ -99,6 +99,7 @@ def test_rows_that_cannot_be_read_are_named(synced_shop: Callable[..., Shop]) ->
         assert told.code == 2, told
         assert sentence in told.out
         assert "2 people withdraw" in told.out
+        assert "every future addition is blocked." in told.out
         assert "nonsense" not in told.out + told.err
     leaving.write_text(
         "email,decided_at\nperson.2@example.com,31/12/2025\nperson.3@example.com,2025-12-31\n"
@@ -109,6 +110,8 @@ def test_rows_that_cannot_be_read_are_named(synced_shop: Callable[..., Shop]) ->
     assert "2 people withdraw" in told.out
     assert "Row 3 holds not one field for each column and was left out: mend it" in told.out
     assert "See whether the file is whole" in told.out
+    later = "except of those whose grant in the source is later than their decided_at"
+    assert f"every future addition is blocked, {later}." in told.out
     assert "Row 1 holds a decided_at that cannot be read: it counts as decided now" in told.out
     assert shop.held("everyone") == expected(people(12)[3:])
 

@@ -203,7 +203,7 @@ def test_a_decision_in_a_file_has_its_own_time(tmp_path: Path) -> None:
     rows = "".join(f"p{n}@example.com,{at}\n" for n, at in enumerate(times))
     path.write_text("email,decided_at\n" + rows)
     received = world.recorder().receive_frames(read_withdrawals(path, tmp_path))
-    assert (received.people, received.unusable) == (5, 0)
+    assert (received.people, received.unusable, received.earlier) == (5, 0, 2)
     world.time += timedelta(hours=2)
     world.ran()
 
