@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from textwrap import TextWrapper
 from threading import Event
 from types import FrameType
 
@@ -17,8 +18,24 @@ STOPPING = "stopping after the requests under way; press Ctrl-C again to stop at
 
 
 def say(sentence: str) -> None:
-    """Tell the person at the terminal; stdout stays free for results."""
-    print(sentence, file=sys.stderr)
+    """Tell the person at the terminal, folded between words; stdout stays free for results."""
+    width = _width()
+    lines = sentence.split("\n")
+    if width is not None:
+        fold = TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
+        lines = [fold(line) for line in lines]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _width() -> int | None:
+    """How wide the terminal is, or COLUMNS says; None for what reads a pipe."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdigit() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def tell(sentence: str, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The transfer log as a table, with more columns where there is more room."""
+"""The transfer log as a table: what was sent and what came of it in columns, or in sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from audience_sync.ledger.records.log import Event
 if TYPE_CHECKING:
     from audience_sync.ledger.records.log import LoggedLine, TransferLine
 
-_WIDE = 110  # characters
+_NUMBERED = 110  # characters that a number and a whole time take room from
+_WIDE = 200  # characters that leave a sentence room in a column of its own
 _USUAL = 200  # HTTP
 
 
@@ -27,22 +28,22 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
         return
     if earlier:
         output.print(f"[dim]{number(earlier)} earlier lines; --last 0 shows all[/]")
-    wide = output.width >= _WIDE
-    # The result comes last: a long sentence in one line makes no other line longer.
-    numbered = ["#"] if wide else []
-    columns = [*numbered, in_zone("when", zone), "run", "list", "what", "result"]
-    table = plain_table(*columns, right=numbered)
-    keep_whole(table.columns[-4], [logged.line.run or "" for logged in lines])
+    numbered, wide = output.width >= _NUMBERED, output.width >= _WIDE
+    first = ["#"] if numbered else []
+    # What may be a long sentence comes last: it makes no other line longer.
+    last = ["list", "what", "result"] if wide else ["what became of it"]
+    table = plain_table(*first, in_zone("when", zone), "run", *last, right=first)
+    keep_whole(table.columns[len(first) + 1], [logged.line.run or "" for logged in lines])
     for logged in lines:
         line = logged.line
-        cells = [
-            f"{logged.at.astimezone(zone):{'%Y-%m-%d %H:%M:%S' if wide else '%d %b %H:%M'}}",
+        joint = ": " if line.actor is None else " "
+        told = [f"{line.audience}, {line.destination}", _what(line), _result(line, wide=numbered)]
+        table.add_row(
+            *([str(logged.sequence)] if numbered else []),
+            f"{logged.at.astimezone(zone):{'%Y-%m-%d %H:%M:%S' if numbered else '%d %b %H:%M'}}",
             line.run or "",
-            f"{line.audience}, {line.destination}",
-            _what(line),
-            _result(line, wide=wide),
-        ]
-        table.add_row(*([str(logged.sequence)] if wide else []), *cells)
+            *(told if wide else [f"{told[0]}  {joint.join(told[1:])}"]),
+        )
     output.print(table, crop=False)
 
 
