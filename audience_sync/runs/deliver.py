@@ -48,7 +48,7 @@ class Deliverer(Ending):
         try:
             outbox = None if self.settled(run) else self.outbox(run)
             if outbox is not None:
-                self.owed.refuse_again(run)
+                self.owed.refuse_again(run, held)
                 remote_id = self.ensure_list(run, link, adopted, held)
                 wait = self._send(run, link, remote_id, outbox, held)
         except RefusedError as error:

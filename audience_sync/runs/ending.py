@@ -106,7 +106,8 @@ class Ending:
         lease = held[run.lease_name]
         if run.state is RunState.DELIVERING and not self.settled(run):
             note_unknown(self.ledger, run, lease, self.now())
-            if any(batch.attempts for batch in self.ledger.batches(run.id)):
+            batches = self.ledger.batches(run.id)
+            if any(batch.attempts or batch.state is BatchState.FAILED for batch in batches):
                 lost = self._settle(run, held)
                 reason = "; ".join(text for text in (reason, lost) if text) or None
         ended = self.ledger.move_run(

@@ -31,6 +31,10 @@ from audience_sync.runs.taken_away import EMPTYING
 if TYPE_CHECKING:
     from audience_sync.project import Project
 
+# In a row of what a partner had taken; then it goes on as where it takes nothing. After as many
+# more it is not asked to empty the list again, if it can delete it.
+REFUSALS = 3
+
 _log = logging.getLogger(__name__)
 
 

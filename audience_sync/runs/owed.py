@@ -8,7 +8,7 @@ counted any such member escalates, whichever of its removals was refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.ledger.ledger import Ledger
@@ -23,7 +23,8 @@ from audience_sync.ledger.records.runs import (
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.runs.answers import ANSWERED
 from audience_sync.runs.batch_states import UnaccountedError
-from audience_sync.runs.escalation import Escalation
+from audience_sync.runs.escalation import REFUSALS, Escalation
+from audience_sync.runs.late_refusals import LateRefusals
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Remover
@@ -83,11 +84,33 @@ class Owed:
         )
         return next(failed, None)
 
-    def refuse_again(self, run: Run) -> None:
+    def refused_late(self, run: Run) -> str | None:
+        """Why a removal is of no use, which the partner took several times and refused later.
+
+        None where it is to be tried, or where a person decides what becomes of the list.
+        """
+        if not run.delta.get("must_leave") or not self.escalation.decided(self._remote(run)):
+            return None
+        late = LateRefusals.before(run, self._ledger)
+        return late.reason if late.since >= REFUSALS else None
+
+    def refuse_again(self, run: Run, held: Held) -> None:
         """Raise what the partner refused before; its run ends, and sends nothing more."""
-        batch = self.refused(run)
+        batch = self.refused(run) or self._given_up(run, held)
         if batch is not None:
             raise RefusedError(batch.error or "the partner refused a removal")
+
+    def _given_up(self, run: Run, held: Held) -> Batch | None:
+        """The first removal of a run that sends none, once that is on record."""
+        waiting = _unremoved(self._ledger.batches(run.id))
+        if not waiting or any(batch.attempts for batch in waiting):
+            return None
+        reason = self.refused_late(run)
+        if reason is None:
+            return None
+        batch = replace(waiting[0], state=BatchState.FAILED, error=reason)
+        self._ledger.record([], [batch], held[run.lease_name])
+        return batch
 
     def escalate(self, run: Run, link: Link, error: RefusedError, held: Held) -> str:
         """What became of the list, and what comes next; our membership is true then.
@@ -111,7 +134,8 @@ class Owed:
         where = self.settlement.location, self.settlement.keyring, Manifest.of(remote.manifest)
         what = remover, link, remote, Membership(*where), error, held, run.lease_name
         try:
-            removed = self.escalation.escalate(*what, whom=_WHOM)
+            empties = LateRefusals.before(run, self._ledger).in_all < 2 * REFUSALS
+            removed = self.escalation.escalate(*what, whom=_WHOM, empties=empties)
         except (RefusedError, ConfigurationError) as final:
             return f"{error}; {_NEITHER.format(final)}" if decided else str(final)
         if removed.stayed is not None:

@@ -52,7 +52,8 @@ class DeliveryStages:
         alone = type(link.connector)
         if alone.open is not Connector.open or alone.close is not Connector.close:
             return False
-        if self.deliverer.settled(run) or self.deliverer.owed.refused(run):
+        owed = self.deliverer.owed
+        if self.deliverer.settled(run) or owed.refused(run) or owed.refused_late(run):
             return False
         return len(self._open(run.id)) > BATCHES
 
