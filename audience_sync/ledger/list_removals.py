@@ -22,7 +22,7 @@ class Unanswered:
     `references` are those that the partner has not answered; there are none left where it took
     everybody off and an older removal of the list still waits. `settled` is the last run that our
     books knew of then. It came too `early` where the partner still worked on additions of theirs,
-    which it may finish later.
+    which it may finish later: then it `waits` for these, answered or not.
     """
 
     after: int
@@ -36,6 +36,11 @@ class Unanswered:
 
     def __contains__(self, sequence: int) -> bool:
         return self.after < sequence <= self.through
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is not known that everybody is off."""
+        return bool(self.references) or self.early
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored."""
@@ -74,8 +79,8 @@ class ListRemoval:
 
         Whoever is told nowhere, since the removal failed, is not behind us.
         """
-        waiting = [one.after for one in self.unanswered if one.references]
-        answered = [one for one in self.unanswered if not one.references]
+        waiting = [one.after for one in self.unanswered if one.waits]
+        answered = [one for one in self.unanswered if not one.waits]
         return min([_unbroken(answered, known), *waiting])
 
     def told_from(self, known: int) -> int:
@@ -94,14 +99,14 @@ class ListRemoval:
     def with_nobody(self, after: int, through: int) -> Self:
         """The same when nobody who withdrew in between was on the list: nothing was sent."""
         *older, last = self.unanswered
-        if last.references:
+        if last.waits:
             older, last = [*older, last], replace(last, after=after, references=(), early=False)
         last = replace(last, after=min(after, last.after), through=through)
         return replace(self, through=through, unanswered=(*older, last))
 
     def once_known(self, sequence: int) -> Self:
         """The same when our books know of a withdrawal: removals that are done are forgotten."""
-        left = (one for one in self.unanswered if one.references or one.through > sequence)
+        left = (one for one in self.unanswered if one.waits or one.through > sequence)
         return replace(self, unanswered=tuple(left))
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from audience_sync.errors import BusyError, ConfigurationError
 from audience_sync.ledger.database import Database, storable, upsert
 from audience_sync.ledger.leases import fence
-from audience_sync.ledger.records.runs import Batch, Run, RunState
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
 from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.tables.runs import batches, runs
 
@@ -153,13 +153,34 @@ class Runs(Database):
             connection.execute(sa.update(runs).where(runs.c.id == id).values(**_allowed(changes)))
             return _find(connection, id)
 
-    def batches(self, run_id: str, within: range | None = None) -> list[Batch]:
+    def batches(
+        self,
+        run_id: str,
+        within: range | None = None,
+        *,
+        operation: Operation | None = None,
+        states: Collection[BatchState] | None = None,
+    ) -> list[Batch]:
         """The batches of a run in the order of its outbox, or those at some positions."""
         query = sa.select(batches).where(batches.c.run == run_id).order_by(batches.c.position)
         if within is not None:
             query = query.where(batches.c.position.between(within.start, within.stop - 1))
+        if operation is not None:
+            query = query.where(batches.c.operation == operation)
+        if states is not None:
+            query = query.where(batches.c.state.in_(states))
         with self._reading() as connection:
             return [_batch(row) for row in connection.execute(query)]
+
+    def any_batch(self, run_id: str, operation: Operation, states: Collection[BatchState]) -> bool:
+        """Whether a run has such a batch, however many it has."""
+        query = sa.select(batches.c.position).where(
+            batches.c.run == run_id,
+            batches.c.operation == operation,
+            batches.c.state.in_(states),
+        )
+        with self._reading() as connection:
+            return connection.execute(query.limit(1)).first() is not None
 
 
 def write_batches(connection: sa.Connection, changed: Sequence[Batch]) -> None:

@@ -22,8 +22,8 @@ class Asking:
     """Of one list; `early` asks before it is time.
 
     `adding` says whether the partner still works on additions that were planned before somebody
-    withdrew. A removal that may overtake one of them is sent again once these are over; until then
-    its answer says nothing.
+    withdrew. A removal that may overtake one of them is sent again once these are over, or once it
+    failed; that it did not fail says nothing until then.
     """
 
     link: Callable[[], Link]
@@ -37,7 +37,8 @@ class Asking:
         for one in removal.unanswered:
             if one.early and not self.adding(one.through):
                 told = _forgotten(told, one)
-            if one.early or not one.references or (one.ask_at > now and not self.early):
+                continue
+            if not one.references or (one.ask_at > now and not self.early):
                 continue
             answers = {reference: self._answer(reference) for reference in one.references}
             failed = [answer for answer in answers.values() if _failed(answer)]
@@ -57,7 +58,7 @@ class Asking:
         times = [
             now + _pause(one, now) if one.early else one.ask_at
             for one in removal.unanswered
-            if one.references
+            if one.waits
         ]
         return max(0.0, (min(times, default=now + ASK_AGAIN) - now).total_seconds())
 

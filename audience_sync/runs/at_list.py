@@ -181,7 +181,7 @@ class AtList:
         link = self._link()
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
-        early = any(runs.arriving(digests) for runs in (self.under_way, self.delivered))
+        early = any(runs.arriving(each) for runs in (self.under_way, self.delivered))
         removed = self._remove(link, lines, digests)
         step = self._after(removed, held, self._before(each), early=early)
         return replace(step, named=named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from audience_sync.ledger.ledger import Ledger
@@ -27,6 +27,7 @@ from audience_sync.runs.following import read_following
 from audience_sync.runs.generations import Generations, known_withdrawals
 from audience_sync.runs.holding import NOBODY, members_with
 from audience_sync.runs.leases import Held
+from audience_sync.runs.overtaking import Aligned, Brought, Overtaking
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.suppression import Suppression
 from audience_sync.runs.traces import Leavers
@@ -51,6 +52,10 @@ class Settlement:
         return Generations(self.ledger, self.location, self.keyring)
 
     @property
+    def _overtaking(self) -> Overtaking:
+        return Overtaking(self.ledger, self.location, self.keyring)
+
+    @property
     def doubts(self) -> Doubts:
         """What puts everybody in doubt."""
         return Doubts(self.generations)
@@ -62,20 +67,25 @@ class Settlement:
             return remote
         batches = self.ledger.batches(run.id)
         foreseen = following = read_following(self.location, self.keyring, run)
-        smooth = remote.generation == run.generation and all(
-            batch.state in ANSWERED
-            and not (batch.rejected_positions or batch.withheld or stayed_on(batch))
-            for batch in batches
+        brought = self._overtaking.brought(run, batches, following.partitions)
+        smooth = (
+            brought.nobody
+            and remote.generation == run.generation
+            and all(
+                batch.state in ANSWERED
+                and not (batch.rejected_positions or batch.withheld or stayed_on(batch))
+                for batch in batches
+            )
         )
         if not smooth:
-            following = self._patched(run, remote, batches, outbox, following)
+            following = self._patched(run, remote, batches, outbox, following, brought)
         if self.leavers is not None:
             surely = [batch for batch in batches if batch.state in ANSWERED]
             self.leavers.note(run, removed(surely, outbox))
         answered = all(batch.state in ANSWERED for batch in batches)
         if remote.refreshed_at is None or (answered and sends_everybody(run)):
             remote = replace(remote, refreshed_at=run.started_at)
-        known = _known_after(run, remote, batches)
+        known = _known_after(run, remote, batches, overtaken=brought.any)
         following = self._lifted(run, remote, following, known)
         settled = self.generations.point(run, remote, following, held, known=known)
         self.generations.sweep(foreseen, following)
@@ -111,8 +121,8 @@ class Settlement:
         stored = Manifest.of(remote.manifest)
         partitions = stored.partitions
         before = self.generations.membership(stored)
-        again = _Aligned(by_partition(not_added(told, outbox, self._remembering(run)), partitions))
-        back = _Aligned(by_partition(not_removed(told, outbox), partitions))
+        again = Aligned(by_partition(not_added(told, outbox, self._remembering(run)), partitions))
+        back = Aligned(by_partition(not_removed(told, outbox), partitions))
 
         def lines(partition: int) -> Lines:
             nothing = no_lines({})
@@ -156,25 +166,28 @@ class Settlement:
         batches: Sequence[Batch],
         outbox: Outbox,
         following: Manifest,
+        brought: Brought,
     ) -> Manifest:
         answered = [batch for batch in batches if batch.state in ANSWERED]
         before = self.generations.membership(Manifest.of(remote.manifest))
         foreseen = self.generations.membership(following)
         partitions = following.partitions
-        off = _Aligned(by_partition(removed(answered, outbox), partitions))
-        still = _Aligned(by_partition(not_removed(batches, outbox), partitions))
-        on = _Aligned(by_partition(accepted(answered, outbox, self._remembering(run)), partitions))
-        perhaps = _Aligned(by_partition(perhaps_added(batches, outbox), partitions))
+        off = Aligned(by_partition(removed(answered, outbox), partitions))
+        still = Aligned(by_partition(not_removed(batches, outbox), partitions))
+        on = Aligned(by_partition(accepted(answered, outbox, self._remembering(run)), partitions))
+        perhaps = Aligned(by_partition(perhaps_added(batches, outbox), partitions))
 
         def lines(partition: int) -> Lines:
+            gone = off.at(partition)
+            back = brought.among(gone, partition)
             settled = apply(
                 before.read(partition, partitions),
-                off.at(partition),
+                gone.take(~back),
                 on.at(partition),
                 foreseen.read(partition, partitions),
                 perhaps.at(partition),
             )
-            return doubt(settled, still.at(partition))
+            return doubt(doubt(settled, still.at(partition)), gone.take(back))
 
         return self.generations.write(f"{run.id}/{_PATCHED}", remote, partitions, lines)
 
@@ -182,24 +195,14 @@ class Settlement:
         return lambda lines: self.suppression.remember(run.destination, lines)
 
 
-def _known_after(run: Run, remote: RemoteList, batches: Sequence[Batch]) -> int:
-    """The newest withdrawal that a run's end knows; those who stayed on are asked for again."""
+def _known_after(run: Run, remote: RemoteList, batches: Sequence[Batch], *, overtaken: bool) -> int:
+    """The newest withdrawal that a run's end knows; those who stayed on are asked for again.
+
+    So are those whom a removal overtook that an older run adds.
+    """
     removals = [batch for batch in batches if batch.operation is Operation.REMOVE]
-    if all(batch.state in ANSWERED and not stayed_on(batch) for batch in removals):
+    if not overtaken and all(
+        batch.state in ANSWERED and not stayed_on(batch) for batch in removals
+    ):
         return run.withdrawals
     return min(run.withdrawals, known_withdrawals(remote))
-
-
-class _Aligned:
-    """Parts that come by rising partition, asked for one partition after the other."""
-
-    def __init__(self, parts: Iterator[tuple[int, Lines]]) -> None:
-        self._parts = parts
-        self._next = next(parts, None)
-
-    def at(self, partition: int) -> Lines:
-        if self._next is None or self._next[0] != partition:
-            return no_lines({})
-        lines = self._next[1]
-        self._next = next(self._parts, None)
-        return lines

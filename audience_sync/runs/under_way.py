@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run
-from audience_sync.membership.digests import Bytes
+from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
+from audience_sync.membership.digests import Bytes, Mask
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.answers import of_members, was_sent_before
-from audience_sync.runs.holding import members_with
+from audience_sync.runs.holding import members_with, united
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,7 @@ class UnderWay:
         found, in_flight = [], False
         for run in self.runs if len(digests) else ():
             for batch, lines in self._additions(run):
-                if not batch.attempts:
-                    continue
-                named = members_with(lines, digests)
-                if batch.withheld and not was_sent_before(batch):
-                    named &= ~of_members(lines, batch.withheld_positions)
+                named = _sent(batch, lines, digests)
                 if named.any():
                     found.append(lines.take(named))
                     in_flight |= batch.state is BatchState.SENDING
@@ -48,49 +44,71 @@ class UnderWay:
                 if batch.attempts or not sent:
                     yield lines
 
-    def arriving(self, digests: Bytes) -> bool:
-        """Whether the partner still works on an addition of one of these people."""
-        return any(
-            members_with(lines, digests).any() for lines in self._pending(Operation.ADD, digests)
-        )
+    def arriving(self, each: Mapping[int, Bytes]) -> bool:
+        """Whether the partner may still work on an addition of whom a withdrawal names.
+
+        A run that knew of the withdrawal brings nobody but who granted it again.
+        """
+        for run in self.runs:
+            digests = united([names for number, names in each.items() if number > run.withdrawals])
+            coming = self._waiting(run, Operation.ADD, _coming(run)) if len(digests) else ()
+            if any(_sent(batch, lines, digests).any() for batch, lines in coming):
+                return True
+        return False
 
     def adding(self, before: int) -> bool:
-        """Whether the partner works on additions of runs planned before this withdrawal."""
+        """Whether the partner may work on additions of runs planned before this withdrawal."""
         return any(
-            batch.operation is Operation.ADD and batch.state is BatchState.PENDING
+            self.ledger.any_batch(run.id, Operation.ADD, _coming(run))
             for run in self.runs
             if run.withdrawals < before
-            for batch in self.ledger.batches(run.id)
         )
 
     def unsure(self, digests: Bytes) -> list[Lines]:
         """Which of these people were taken off, without the partner's last word on it."""
         found = []
-        for lines in self._pending(Operation.REMOVE, digests):
-            named = members_with(lines, digests)
-            if named.any():
-                found.append(lines.take(named))
+        for run in self.runs if len(digests) else ():
+            for _, lines in self._waiting(run, Operation.REMOVE, (BatchState.PENDING,)):
+                named = members_with(lines, digests)
+                if named.any():
+                    found.append(lines.take(named))
         return found
 
-    def _pending(self, operation: Operation, digests: Bytes) -> Iterator[Lines]:
-        """What waits for the partner's last word, where anybody is looked for in it."""
-        for run in self.runs if len(digests) else ():
-            try:
-                for _, lines in self._of(run, operation, (BatchState.PENDING,)):
-                    yield lines
-            except StateError:
-                if self.ledger.run(run.id).state is run.state:
-                    raise  # else it was confirmed meanwhile, and its outbox is gone
+    def _waiting(
+        self, run: Run, operation: Operation, states: Collection[BatchState]
+    ) -> Iterator[tuple[Batch, Lines]]:
+        """What waits for the partner's last word."""
+        try:
+            yield from self._of(run, operation, states)
+        except StateError:
+            if self.ledger.run(run.id).state is run.state:
+                raise  # else it was confirmed meanwhile, and its outbox is gone
 
     def _additions(self, run: Run) -> Iterator[tuple[Batch, Lines]]:
         yield from self._of(run, Operation.ADD)
 
     def _of(
-        self, run: Run, operation: Operation, states: Collection[BatchState] = tuple(BatchState)
+        self, run: Run, operation: Operation, states: Collection[BatchState] | None = None
     ) -> Iterator[tuple[Batch, Lines]]:
         outbox: Outbox | None = None
-        for batch in self.ledger.batches(run.id):
-            if batch.operation is operation and batch.state in states:
-                if outbox is None:
-                    outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
-                yield batch, outbox.batch(batch.position)
+        for batch in self.ledger.batches(run.id, operation=operation, states=states):
+            if outbox is None:
+                outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
+            yield batch, outbox.batch(batch.position)
+
+
+def _coming(run: Run) -> Collection[BatchState]:
+    """The states of batches that the partner may still work off.
+
+    What was sent without an answer is among them until the run goes on.
+    """
+    unanswered = (BatchState.SENDING, BatchState.UNKNOWN)
+    return (BatchState.PENDING, *(unanswered if run.state is RunState.DELIVERING else ()))
+
+
+def _sent(batch: Batch, lines: Lines, digests: Bytes) -> Mask:
+    """Which lines are of these people and were perhaps sent; not of those who were withheld."""
+    named = members_with(lines, digests) & (batch.attempts > 0)
+    if batch.withheld and not was_sent_before(batch):
+        named &= ~of_members(lines, batch.withheld_positions)
+    return named
