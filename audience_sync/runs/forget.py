@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from audience_sync.errors import ConfigurationError, RefusedError
@@ -54,6 +55,10 @@ def forget_list(
             audience=audience, destination=link.destination, generation=remote.generation + 1
         )
         ledger.save_remote_list(begun, expect_generation=remote.generation, lease=lease)
+        removal = ledger.list_removal(audience, link.destination)
+        if removal is not None:  # nobody answers what was asked of it
+            ended = replace(removal, unanswered=(), refused=0, reason=None)
+            ledger.save_list_removal(ended, lease)
         return
     raise ConfigurationError(
         f"the partner still has the list of {where}; only a list that was deleted is forgotten"
