@@ -51,18 +51,21 @@ def forget_list(
         link.connector.statistics(remote.remote_id)
     except RefusedError:
         ledger.record([_line(ledger, link, remote, actor, now)], (), lease)
-        begun = RemoteList(
-            audience=audience, destination=link.destination, generation=remote.generation + 1
-        )
-        ledger.save_remote_list(begun, expect_generation=remote.generation, lease=lease)
-        removal = ledger.list_removal(audience, link.destination)
-        if removal is not None:  # nobody answers what was asked of it
-            ended = replace(removal, unanswered=(), refused=0, reason=None)
-            ledger.save_list_removal(ended, lease)
+        _begin_anew(ledger, remote, lease)
         return
     raise ConfigurationError(
         f"the partner still has the list of {where}; only a list that was deleted is forgotten"
     )
+
+
+def _begin_anew(ledger: Ledger, remote: RemoteList, lease: Lease) -> None:
+    name, generation = (remote.audience, remote.destination), remote.generation
+    begun = RemoteList(audience=name[0], destination=name[1], generation=generation + 1)
+    ledger.save_remote_list(begun, expect_generation=generation, lease=lease)
+    removal = ledger.list_removal(*name)
+    if removal is not None:  # nobody answers what was asked of the list
+        ended = replace(removal, unanswered=(), refused=0, reason=None)
+        ledger.save_list_removal(ended, lease)
 
 
 def _line(
