@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +25,7 @@ PREFIX = "AUDIENCE_SYNC_"
 PROJECT_FILES = ("audience-sync.yaml", "audience-sync.yml")
 STATE_FOLDER = ".audience-sync"
 LEDGER_FILE = "ledger.sqlite"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what Python reads bytes as that are no text
 
 _log = logging.getLogger(__name__)
 
@@ -196,12 +198,24 @@ def load_settings(folder: Path | None = None, *, project: Path | None = None) ->
     _check_names(environment(folder))
     try:
         given: dict[str, Any] = {} if project is None else {"project": project}
-        return Settings(_env_file=env_file, **given)
+        return _checked(Settings(_env_file=env_file, **given))
     except ValidationError as error:
         names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         raise ConfigurationError(
             "\n".join(f"{PREFIX}{name.upper()}: write {_meaning(name)}" for name in names)
         ) from None
+
+
+def _checked(settings: Settings) -> Settings:
+    """The same where its URLs are text; files of this machine may have names that are none."""
+    for name in ("broker_url", "database_url"):
+        url = getattr(settings, name)
+        written = "" if url is None else url.get_secret_value()
+        if _SURROGATE.search(written) and not written.startswith("sqlite"):
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()} holds bytes that are not UTF-8; write it anew"
+            )
+    return settings
 
 
 def _named_project() -> Path | None:

@@ -39,7 +39,11 @@ def _width() -> int | None:
 
 
 def tell(sentence: str, *, as_json: bool) -> None:
-    """Tell an error, and with --json also as the one document on stdout."""
+    """Tell an error, and with --json also as the one document on stdout.
+
+    The name of a file may be no text, which neither of them takes.
+    """
+    sentence = sentence.encode(errors="backslashreplace").decode()
     say(f"audience-sync: {sentence}")
     if as_json:
         write_error(sentence)

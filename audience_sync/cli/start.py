@@ -14,7 +14,8 @@ from typer.main import get_command
 
 from audience_sync.cli import codes, ending
 from audience_sync.cli.commands import application
-from audience_sync.errors import AudienceSyncError
+from audience_sync.cli.stdin import SURROGATE
+from audience_sync.errors import AudienceSyncError, ConfigurationError
 
 _TAKES_VALUE = "--project"
 _GLOBAL_FLAGS = ("--debug",)
@@ -40,6 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in words
     as_json = "--json" in words
     try:
+        _refuse_torn(words)
         found = _commands().main(args=words, prog_name="audience-sync", standalone_mode=False)
     except typer.TyperException as wrong:
         _tell_usage(wrong, words, as_json=as_json)
@@ -59,6 +61,17 @@ def run(arguments: Sequence[str]) -> int:
     if found == codes.INTERRUPTED and not ending.BEGUN.is_set():
         ending.say("audience-sync: interrupted; nothing was sent")
     return found if isinstance(found, int) else codes.DONE
+
+
+def _refuse_torn(words: Sequence[str]) -> None:
+    """Refuse a word that is no text, unless it is a file that is there: those have any name."""
+    for word in words:
+        value = word.partition("=")[2] if word.startswith("--") else word
+        if SURROGATE.search(word) and not os.path.exists(value):  # noqa: PTH110 - never raises
+            raise ConfigurationError(
+                "a word of the command is given in bytes that are not UTF-8; type it anew, in a "
+                "terminal that writes UTF-8"
+            )
 
 
 @cache

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 STDIN = "-"
-_SURROGATE = re.compile("[\ud800-\udfff]")  # what Python reads bytes as that are no text
+SURROGATE = re.compile("[\ud800-\udfff]")  # what Python reads bytes as that are no text
 
 
 def read_values(given: Sequence[str | None]) -> list[str | None]:
@@ -19,7 +19,7 @@ def read_values(given: Sequence[str | None]) -> list[str | None]:
     from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - keeps --help light
 
     values = [_line() if value == STDIN else value for value in given]
-    if any(_SURROGATE.search(value) for value in values if value):
+    if any(SURROGATE.search(value) for value in values if value):
         raise ConfigurationError("an identifier is given in bytes that are not UTF-8; type it anew")
     if STDIN in given and not sys.stdin.isatty() and sys.stdin.read().strip():
         raise ConfigurationError(

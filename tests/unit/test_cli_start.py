@@ -156,6 +156,38 @@ def test_wrong_usage_is_json_too(words: list[str], capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["runs", "--audience", "\udcff"],
+        ["runs", "--destination=\udcff"],
+        ["run", "r\udcff"],
+        ["log", "--run", "\udcff"],
+        ["sandbox", "--host", "\udcff"],
+        ["\udcff"],
+    ],
+)
+def test_bytes_that_are_no_text_are_told(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Python hands them over; the sentence says what to do, and shows none of them."""
+    assert run(words) == codes.USAGE
+    told = capsys.readouterr().err
+    assert "in bytes that are not UTF-8; type it anew" in told
+    assert "udcff" not in told
+
+
+def test_a_file_may_have_a_name_that_is_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is there: nobody has to rename it, and the sentence about it can be written."""
+    (tmp_path / "proof\udcff.json").write_text("{}")
+    assert run(["log", "verify", str(tmp_path / "proof\udcff.json"), "--json"]) == codes.USAGE
+    told = capsys.readouterr()
+    assert "is neither what" in told.err
+    assert "is neither what" in json.loads(told.out)["error"]
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["sync", "--fast"], "no such option: --fast; see `audience-sync sync --help`"),

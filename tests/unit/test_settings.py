@@ -130,6 +130,22 @@ def test_a_wrong_value_names_the_variable_and_not_the_value(
     assert str(caught.value) == "AUDIENCE_SYNC_LOG_FORMAT: write text or json"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("BROKER_URL", "redis://\udcff"), ("DATABASE_URL", "postgresql://u:p@h/\udcff")],
+)
+def test_a_url_in_bytes_that_are_no_text_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Only a file of ours may be named so."""
+    monkeypatch.setenv(f"AUDIENCE_SYNC_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"^AUDIENCE_SYNC_{name} .* not UTF-8; write it"):
+        load_settings()
+    monkeypatch.setenv(f"AUDIENCE_SYNC_{name}", value.replace("\udcff", "x"))
+    monkeypatch.setenv("AUDIENCE_SYNC_STATE_URL", "/state\udcff")
+    load_settings()
+
+
 def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A typing error must not lead to a new key without a word."""
     monkeypatch.setenv("AUDIENCE_SYNC_STATE_KEY", f"a:{KEY_A}")
