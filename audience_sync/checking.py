@@ -107,6 +107,19 @@ def look_at_decisions(project: Project, connectors: Collection[str]) -> str:
     return "readable"
 
 
+def look_at_ledger(ledger: Ledger, location: StateLocation) -> str | Doubt:
+    """How many lists it knows; it is doubtful where others than it know of the state's files."""
+    known = len(ledger.remote_lists())
+    strange = [folder for folder in ("lists", "withdrawals") if location.names(folder)]
+    if not strange or known or ledger.newest_withdrawal() or ledger.runs(limit=1):
+        return f"{known} lists known"
+    return Doubt(
+        f"nothing is known, but the state holds files under {' and '.join(strange)}: the ledger was "
+        "lost, or is another one; put ledger and state back from one backup before anything is "
+        "synced, as docs/operations.md says under Keys and backups"
+    )
+
+
 def look_at_state(ledger: Ledger, location: StateLocation, keyring: Keyring) -> str:
     """A file of each membership can be opened with the keys at hand."""
     found = 0

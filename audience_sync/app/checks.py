@@ -68,7 +68,7 @@ class Checks:
         yield "forms", _forms
         yield "keys", self._keys
         yield "signing", self._signing
-        yield "ledger", lambda: f"{len(self.parts.ledger.remote_lists())} lists known"
+        yield "ledger", self._ledger
         yield "state", self._state
         yield "source", self._source
         yield "decisions", self._decisions
@@ -107,6 +107,11 @@ class Checks:
         if self.parts.signer_and_made[0] is None:
             return "the transfer log is not signed: set AUDIENCE_SYNC_SIGNING_KEY"
         return look_at_signatures(self.parts.ledger, self.parts.signer)
+
+    def _ledger(self) -> str | Doubt:
+        from audience_sync.checking import look_at_ledger  # noqa: PLC0415 - as above
+
+        return look_at_ledger(self.parts.ledger, self.parts.location)
 
     def _state(self) -> str:
         from audience_sync import checking  # noqa: PLC0415 - as above

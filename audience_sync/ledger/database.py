@@ -28,14 +28,19 @@ WRONG_BY = 60.0  # seconds that a machine's clock may differ from the database's
 _CONNECT_TIMEOUT = 10  # seconds
 _WRITES = "audience_sync_writes"
 
+_RESTORE = (
+    "put ledger and state back from one backup, and do what docs/operations.md says under Keys and "
+    "backups: the withdrawals and the transfer log since that backup are lost, and partners hold "
+    "what was sent since"
+)
 # What SQLite and PostgreSQL call the failures that an operator can mend.
 _REMEDIES = {
     "SQLITE_BUSY": "another process keeps it locked; stop that process and try again",
     "SQLITE_FULL": "the disk is full; make room and try again",
     "SQLITE_READONLY": "it may not be written; change its owner or its mode",
     "SQLITE_CANTOPEN": "it cannot be opened; check that its folder exists and may be written",
-    "SQLITE_NOTADB": "the file is not a SQLite database; name another file",
-    "SQLITE_CORRUPT": "the file is damaged; restore it from a backup",
+    "SQLITE_NOTADB": f"the file is not a SQLite database; name another file, or {_RESTORE}",
+    "SQLITE_CORRUPT": f"the file is damaged; {_RESTORE}",
     "SQLITE_IOERR": "the disk does not answer; check the disk",
     "53100": "its disk is full; make room and try again",
     "53300": "it takes no more connections; raise max_connections or run fewer workers",

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from audience_sync.checking import (
+    Doubt,
     fingerprint_mark,
     know_fingerprint_key,
     know_state_keys,
+    look_at_ledger,
     order_key,
     state_mark,
 )
@@ -54,3 +56,19 @@ def test_half_a_mark_locks_no_state_key_out(location: StateLocation, tmp_path: P
             know_state_keys(ledger, location, KEYRING, keep=True)
             assert order_key(ledger, location, [KEY], keep=False) == KEY
         assert not list((tmp_path / "state").rglob("*.part"))
+
+
+@pytest.mark.parametrize("folder", ["lists", "withdrawals"])
+def test_a_ledger_that_knows_nothing_of_the_state_is_doubted(
+    location: StateLocation, tmp_path: Path, folder: str
+) -> None:
+    """One that was emptied opens like a new one, and the next sync would begin anew."""
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
+        assert look_at_ledger(ledger, location) == "0 lists known"
+        with location.create(f"{folder}/one") as file:
+            file.write(b"sealed")
+        found = look_at_ledger(ledger, location)
+
+    assert isinstance(found, Doubt)
+    assert f"the state holds files under {folder}: the ledger was lost" in found.detail
+    assert "from one backup before anything is synced" in found.detail

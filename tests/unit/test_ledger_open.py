@@ -114,6 +114,30 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     assert letter.read_text().startswith("Dear customer")
 
 
+@pytest.mark.parametrize("damage", ["garbage", "half", "hole"])
+def test_a_damaged_ledger_says_what_to_do_and_what_is_lost(
+    path: Path, ledger: Ledger, damage: str
+) -> None:
+    """Which file, is known; a backup alone does not bring back who withdrew since."""
+    ledger.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if damage == "half":
+            file.truncate(size // 2)
+        else:
+            file.seek(0 if damage == "garbage" else 4096)
+            file.write(b"\xa5" * (size // 2))
+
+    with (
+        pytest.raises(StateError, match="damaged|not a SQLite database") as caught,
+        Ledger.open(f"sqlite:///{path}") as opened,
+    ):
+        list(opened.log_lines())
+    assert "put ledger and state back from one backup" in str(caught.value)
+    assert "docs/operations.md says under Keys and backups" in str(caught.value)
+    assert "the withdrawals and the transfer log since that backup are lost" in str(caught.value)
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     """A file stands where the folder should be."""
     (tmp_path / "state").write_text("")
