@@ -27,12 +27,12 @@ from audience_sync.runs.withdrawal_requests import Received, Rules, WithdrawalRe
 
 if TYPE_CHECKING:
     from audience_sync.fanning import Opened
+    from audience_sync.ledger.records.runs import Run
     from audience_sync.membership.location import StateLocation
     from audience_sync.project import Project
 
 _RAW = "device/raw"
 _OPERATOR = "operator"
-_ASKING = 5.0  # seconds of a look at a list that go to the last word on its runs
 # What is acknowledged and was never sent waits for removals of others to be confirmed.
 _NOT_LOOKED = (WithdrawalState.QUEUED, WithdrawalState.SENT)
 _log = logging.getLogger(__name__)
@@ -153,13 +153,17 @@ def withdrawing_of(
         "now": app.now,
     }
     working: dict[str, Any] = {"holder": this_process(), "alive": alive}
+
+    def ask_about(run: Run, seconds: float) -> Run:
+        return app.pipeline.ask_about(run, seconds)  # which is made only where it is needed
+
     recorder = Recorder(fingerprint_key=order_key, rules=rules, **common)
     lane = Lane(
         link=app.link,
         partner_of=lambda name: partner_of(project, name),
         resolve=Resolver(rules=rules, **common).resolve,
         escalation=escalation_of(project, ledger, app.now),
-        ask_about=lambda run, held: app.pipeline.ask_about(run, held, within=_ASKING),
+        ask_about=ask_about,
         **working,
         leavers=Leavers(ledger, fingerprint_key, app.now, project.retention.traces),
         **common,

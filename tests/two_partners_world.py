@@ -127,7 +127,7 @@ class TwoPartnersWorld(WithdrawnWorld):
             partner_of=lambda destination: destination.removesuffix("-1"),
             resolve=resolver.resolve,
             escalation=Escalation(ledger=self.ledger, policy=lambda _n: self.policy, now=self.now),
-            ask_about=lambda run, held: self.pipeline().ask_about(run, held, within=5.0),
+            ask_about=lambda run, seconds: self.pipeline().ask_about(run, seconds),
             holder=holder,
             alive=self.alive,
             **self._common(),

@@ -129,7 +129,7 @@ class WithdrawnWorld(World):
             partner_of=lambda _destination: "memory",
             resolve=resolver.resolve,
             escalation=Escalation(ledger=self.ledger, policy=lambda _n: self.policy, now=self.now),
-            ask_about=lambda run, held: self.pipeline().ask_about(run, held, within=5.0),
+            ask_about=lambda run, seconds: self.pipeline().ask_about(run, seconds),
             holder=holder,
             alive=self.alive,
             **self._common(),

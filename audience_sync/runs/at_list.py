@@ -98,19 +98,6 @@ class AtList:
         self._note(self.removal.once_known(self.books.known if self.alone else 0))
         return self._rid(min(sure, self.books.known)).cleared
 
-    def ask_runs(self) -> bool:
-        """Ask about runs of the list whose last word is due; whether anything is known better.
-
-        What withdraws waits for it, and nobody else may be there to ask: where cron syncs, nobody
-        does until the next time.
-        """
-        now, better = self.lane.now(), False
-        for run in self.delivered.runs if self.alone else ():
-            if run.next_attempt_at is None or run.next_attempt_at <= now:
-                later = self.lane.ask_about(run, self.held).next_attempt_at
-                better |= later is None or later <= now  # it ended, or there was no time for all
-        return better
-
     def _adding(self, before: int) -> bool:
         return self.under_way.adding(before) or self.delivered.adding(before)
 

@@ -9,7 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from audience_sync.errors import AudienceSyncError, ConfigurationError, GuardError, places
+from audience_sync.errors import (
+    AudienceSyncError,
+    BusyError,
+    ConfigurationError,
+    GuardError,
+    places,
+)
 from audience_sync.journal import about
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.log import Event, TransferLine
@@ -130,18 +136,23 @@ class GoingOn:
                 outcomes.append(outcome_of(run, error))
         return outcomes
 
-    def ask_about(self, run: Run, held: Held, *, within: float) -> Run:
-        """Ask about a delivered run under a lease that is held, for so many seconds.
+    def ask_about(self, run: Run, within: float) -> Run:
+        """Ask about a delivered run for so many seconds; the run as it stands then.
 
         Nothing is raised: whoever asks has other things to do beside it.
         """
         try:
-            with _about(run):
-                return self._ask(run, held, within=within)
+            with self._holding_run(run) as held:
+                run = self.ledger.run(run.id)  # as it is now that nobody else works on it
+                if run.state is RunState.DELIVERED:
+                    run = self._ask(run, held, within=within)
+        except BusyError:
+            return run
         except AudienceSyncError as error:
             words = run.audience, run.destination, error
             _log.warning("What became of %s at %s cannot be asked yet: %s", *words)
             return self.ledger.run(run.id)
+        return run
 
     def _ask(self, run: Run, held: Held, *, within: float = math.inf) -> Run:
         try:

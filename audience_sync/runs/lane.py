@@ -9,7 +9,8 @@ membership is put right as soon as the list is free. A withdrawal is confirmed o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from audience_sync.errors import (
 )
 from audience_sync.journal import carried as in_context
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records.runs import RemoteList, Run
+from audience_sync.ledger.records.runs import RemoteList, Run, RunState
 from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
 from audience_sync.ledger.withdrawals import Withdrawal
@@ -41,6 +42,7 @@ from audience_sync.runs.traces import Leavers
 
 _FIRST_PAUSE = 15.0  # seconds after a failure; doubled each time
 _LONGEST_PAUSE = 1800.0  # seconds
+_ASKING = 5.0  # seconds at most that a look at a destination asks about its runs
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class Lane:
     partner_of: Callable[[str], str | None]  # a destination's connector; None where it is gone
     resolve: Callable[[], int]
     escalation: Escalation
-    ask_about: Callable[[Run, Held], Run]  # a delivered run, for a short while
+    ask_about: Callable[[Run, float], Run]  # a delivered run, for so many seconds at most
     holder: str
     alive: Callable[[str], bool]
     now: Callable[[], datetime] = field(repr=False)
@@ -161,6 +163,31 @@ class Lane:
             self._moved(row, found[row.sequence], theirs[row.sequence], steps) for row in rows
         ]
         self.ledger.save_withdrawal_deliveries(changed)
+        left = [row for row in changed if row.confirmed_at is None]
+        waiting = {
+            remote.audience
+            for remote, step in zip(lists, steps, strict=True)
+            if step.cleared < head
+        }
+        if left and self._known_better(destination, waiting):
+            soon = self.now() + timedelta(seconds=SOON)
+            hurried = [replace(row, next_attempt_at=soon) for row in left]
+            self.ledger.save_withdrawal_deliveries(hurried)
+
+    def _known_better(self, destination: str, audiences: Collection[str]) -> bool:
+        """Ask about runs whose last word is due and that somebody who withdrew waits for.
+
+        Nobody else may be there to ask: where cron syncs, nobody does until the next time. All
+        that may be sent was sent before, and nobody waits for the answers but these lists.
+        """
+        now, end, better = self.now(), time.monotonic() + _ASKING, False
+        for run in self.ledger.runs(destination=destination, states=[RunState.DELIVERED]):
+            due = run.next_attempt_at is None or run.next_attempt_at <= now
+            seconds = end - time.monotonic()
+            if due and run.audience in audiences and seconds > 0:
+                later = self.ask_about(run, seconds).next_attempt_at
+                better |= later is None or later <= self.now()  # it ended, or time was short
+        return better
 
     def _tried(self, remote: RemoteList, head: int) -> Step:
         """One list, whatever goes wrong with it: the others go on."""
@@ -170,9 +197,7 @@ class Lane:
                 at = AtList(self, remote.audience, remote.destination, head, held, alone=alone)
                 cleared = at.confirmed()
                 step = at.go()
-                cleared = max(step.cleared, cleared)
-                step = replace(step, cleared=cleared)
-                return step if cleared >= head or not at.ask_runs() else replace(step, again=SOON)
+                return replace(step, cleared=max(step.cleared, cleared))
         except BusyError:
             step = self._halted(remote, again=SOON)
         except TemporaryPartnerError as error:

@@ -21,7 +21,6 @@ from audience_sync.errors import (
 )
 from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import Batch, BatchState, Run, RunState
-from audience_sync.runs.leases import Held
 from audience_sync.runs.outcome import late_failures
 
 LOST = Receipt(accepted=0, unattributed=3, reason="job failed")
@@ -58,14 +57,12 @@ def test_whoever_has_other_things_to_do_asks_as_far_as_time_goes() -> None:
     run = here.ran()
     first, second = references(here, run)
     here.time += timedelta(days=3)
-    lease = here.ledger.take_lease(run.lease_name, "lane", 60)
     states = []
-    with Held(here.ledger, {run.lease_name: lease}) as held:
-        silent = here.pipeline().ask_about(run, held, within=0.0)
-        here.partner.answers = {first: DONE, second: replace(DONE, accepted=2)}
-        for _ in range(2):
-            asked = here.pipeline().ask_about(run, held, within=0.0)
-            states.append((asked.state, [b.state for b in here.ledger.batches(run.id)]))
+    silent = here.pipeline().ask_about(run, 0.0)
+    here.partner.answers = {first: DONE, second: replace(DONE, accepted=2)}
+    for _ in range(2):
+        asked = here.pipeline().ask_about(run, 0.0)
+        states.append((asked.state, [b.state for b in here.ledger.batches(run.id)]))
     assert silent.state is RunState.DELIVERED
     assert silent.next_attempt_at is not None
     assert silent.next_attempt_at > here.time + timedelta(minutes=5)  # not at once again

@@ -667,6 +667,28 @@ def test_the_lane_asks_about_a_run_whose_removals_it_waits_for(world: WithdrawnW
     assert world.ledger.run(run.id).state is RunState.CONFIRMED
 
 
+def test_no_list_waits_until_runs_of_others_were_asked_about(world: WithdrawnWorld) -> None:
+    """Whoever withdrew leaves them all first; then there is time for questions, and an end."""
+    world.partner.pending = True
+    lists = [world.target, replace(world.target, audience="regulars")]
+    outcomes = world.sync_all(lists)
+    asked: list[int] = []
+    usual = world.partner.poll
+
+    def poll(reference: str) -> Receipt:
+        asked.append(len(world.partner.removals))
+        return usual(reference)
+
+    world.partner.poll = poll  # type: ignore[method-assign]
+    world.withdraw(email="p1@example.com")
+    world.time += timedelta(hours=1)
+    world.lane_works()
+    batches = [len(world.ledger.batches(one.run.id)) for one in outcomes if one.run is not None]
+    assert asked == [2] * sum(batches)
+    world.lane_works()
+    assert len(asked) == sum(batches)  # ten minutes are not over
+
+
 def test_a_removal_that_failed_after_all_is_sent_again(world: WithdrawnWorld) -> None:
     """The partner's last word counts, and it is not believed twice."""
     world.ran()
