@@ -114,8 +114,8 @@ def look_at_ledger(ledger: Ledger, location: StateLocation) -> str | Doubt:
     if not strange or known or ledger.newest_withdrawal() or ledger.runs(limit=1):
         return f"{known} lists known"
     return Doubt(
-        f"nothing is known, but the state holds files under {' and '.join(strange)}: the ledger was "
-        "lost, or is another one; put ledger and state back from one backup before anything is "
+        f"nothing is known, but the state holds files under {' and '.join(strange)}: the ledger "
+        "was lost, or is another one; put ledger and state back from one backup before anything is "
         "synced, as docs/operations.md says under Keys and backups"
     )
 

@@ -129,7 +129,7 @@ def test_a_damaged_ledger_says_what_to_do_and_what_is_lost(
             file.write(b"\xa5" * (size // 2))
 
     with (
-        pytest.raises(StateError, match="damaged|not a SQLite database") as caught,
+        pytest.raises(StateError, match=r"damaged|not a SQLite database") as caught,
         Ledger.open(f"sqlite:///{path}") as opened,
     ):
         list(opened.log_lines())
