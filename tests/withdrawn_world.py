@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pipeline_world import World, digest
+from pipeline_world import World, digest, granted
 
 from audience_sync.connector import Members, Receipt, Upload
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
@@ -171,3 +172,21 @@ def written(email: str | None, phone: str | None) -> set[str]:
     if phone is not None:
         found.add(digest(phone.removeprefix("+")))
     return found
+
+
+PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
+EVERYBODY = {cell for n in range(8) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}
+
+
+def eight_people(folder: Path) -> WithdrawnWorld:
+    """A world whose customers these are, and nobody held yet."""
+    world = WithdrawnWorld(folder)
+    world.write(PEOPLE)
+    return world
+
+
+def answer(world: WithdrawnWorld, references: Iterable[str], **said: Any) -> None:
+    """The partner's last word on these comes, and it is time to ask."""
+    word = Receipt(**{"accepted": 1} | said)
+    world.partner.answers.update(dict.fromkeys(references, word))
+    world.time += timedelta(hours=1)
