@@ -152,10 +152,17 @@ def _print_findings(findings: list[Finding]) -> None:
     output = console()
     widest = max(len(finding.subject) for finding in findings)
     room = output.width - widest - _BESIDE
+    told: dict[str, str] = {}  # what is wrong, by its sentence
     for finding in findings:
         good = "[yellow]![/]" if finding.warns else "[green]✓[/]"
         mark = good if finding.error is None else "[red]✗[/]"
-        first, *more = _folded(finding.detail, room, cut=output.is_terminal)
+        detail = finding.detail
+        if (
+            finding.error is not None
+            and told.setdefault(detail, finding.subject) != finding.subject
+        ):
+            detail = f"the same as {told[detail]}"
+        first, *more = _folded(detail, room, cut=output.is_terminal)
         subject = escape(finding.subject.ljust(widest))
         output.print(f"{mark}  [bold]{subject}[/]  {escape(first)}", soft_wrap=True)
         for line in more:

@@ -123,3 +123,29 @@ def test_a_destination_that_there_is_not(open_shop: Open) -> None:
     ended = open_shop().run("check", "meta-xx")
     assert ended.code == 2, ended
     assert "no destination meta-xx in audience-sync.yaml; there are meta-se" in ended.out
+
+
+def test_what_is_wrong_twice_is_told_once(open_shop: Open) -> None:
+    """Two destinations with one wrong token need one piece of advice; JSON has it for each."""
+    shop = open_shop()
+    secret = shop.folder / "secrets" / "expired"
+    secret.write_text("expired")
+    secret.chmod(0o600)
+    common = (
+        f'connector: tiktok, base_url: {shop.url}/tiktok, advertiser_id: "7000000000000000001", '
+        "access_token: file:secrets/expired"
+    )
+    shop.write(
+        destinations="[tiktok-se, tiktok-files]",
+        change=lambda text: text.replace(
+            "destinations:\n",
+            f"destinations:\n  tiktok-se: {{{common}}}\n"
+            f"  tiktok-files: {{{common}, flow: files}}\n",
+            1,
+        ),
+    )
+    told = " ".join(shop.run("check").out.split())
+    assert told.count("authorise the app again") == 1
+    assert "✗ destination tiktok-files the same as destination tiktok-se" in told
+    wrong = [one for one in shop.run("check", "--json").json["findings"] if not one["ok"]]
+    assert ["authorise the app again" in one["detail"] for one in wrong] == [True, True]
