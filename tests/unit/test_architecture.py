@@ -41,13 +41,15 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
             {"access"},
             {"app", "readiness"},
             {"worker", "cli", "web"},
+            {"__main__"},
         ),
     )
 )
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
 SHARED = {"ledger.records"}  # plain values, which every room beside the ledger may know
+ENTRANCES = STOREYS[-2]
 PIPELINE = frozenset().union(*STOREYS[5:])
-BESIDE = {"sandbox", "testing"}  # import nothing of the pipeline; only the top storey imports them
+BESIDE = {"sandbox", "testing"}  # import nothing of the pipeline; only the entrances import them
 
 # Which rooms may import a library; one that is not named may be imported anywhere.
 LIBRARIES = {
@@ -172,7 +174,7 @@ def _may_import(room: str, other: str, inner: str) -> bool:
     if room in BESIDE:
         return other in BESIDE or (other in STOREY and other not in PIPELINE)
     if other in BESIDE:
-        return room in STOREYS[-1]
+        return room in ENTRANCES
     if other not in STOREY:
         return False
     shared = ".".join(inner.split(".")[:2]) in SHARED and STOREY[room] == STOREY[other]

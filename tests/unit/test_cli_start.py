@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
@@ -125,6 +126,15 @@ def test_the_code_of_an_error() -> None:
     assert codes.of_error(ConfigurationError("c")) == codes.USAGE
     assert codes.of_error(GuardError("g")) == codes.HELD
     assert codes.of_error(SourceError("s")) == codes.FAILED
+
+
+@pytest.mark.parametrize("module", ["audience_sync", "audience_sync.cli"])
+def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """`python -m audience_sync` is the command, where no script is on the path."""
+    called = []
+    monkeypatch.setattr("audience_sync.cli.main", lambda: called.append(module))
+    runpy.run_module(module, run_name="__main__")
+    assert called == [module]
 
 
 def test_init_writes_a_project_once(
