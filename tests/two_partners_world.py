@@ -37,7 +37,8 @@ class PatientPartner(MemoryPartner):
     """Where it is `pending` it has the last word only once it is `answering`, on `some` or all.
 
     What it has no word on it calls `lost`, where it is told to. Where it is `keeping` it refuses
-    every removal after which anybody is left.
+    every removal after which anybody is left. An addition is done when it has its last word: until
+    then nobody can say whether it comes before or after a removal.
     """
 
     def __init__(self, forbidden: Forbidden) -> None:
@@ -47,6 +48,7 @@ class PatientPartner(MemoryPartner):
         self.lost = False
         self.keeping = False
         self.asked: dict[str, int] = {}
+        self.coming: dict[str, set[str]] = {}  # who is put on with the last word on an addition
         self.forbidden = forbidden
         self.wrongs: list[str] = []
         self.on_add: Callable[[], None] = lambda: None
@@ -55,7 +57,10 @@ class PatientPartner(MemoryPartner):
         cells = {c for row in members.rows(members.kinds) for c in row if c}
         self.wrongs += self.forbidden.among(cells)
         self.on_add()
-        return self._noted(super().add(upload, members))
+        receipt = self._noted(super().add(upload, members))
+        if receipt.reference is not None:
+            self.coming[receipt.reference] = cells
+        return receipt
 
     def remove(self, upload: Upload, members: Members) -> Receipt:
         gone = {c for row in members.rows(members.kinds) for c in row if c}
@@ -66,6 +71,7 @@ class PatientPartner(MemoryPartner):
     def delete_audience(self, remote_id: str) -> None:
         self.fault("before", "delete")
         self.holds.clear()
+        self.coming.clear()
         self.fault("after", "delete")
 
     def _noted(self, receipt: Receipt) -> Receipt:
@@ -75,6 +81,7 @@ class PatientPartner(MemoryPartner):
 
     def poll(self, reference: str) -> Receipt:
         if self.answering and self.some >> int(reference.rpartition("-")[2]) % 3 & 1:
+            self.holds |= self.coming.pop(reference, set())
             return Receipt(accepted=self.asked[reference])
         if self.answering and self.lost:
             return Receipt(accepted=0, unattributed=self.asked[reference], lost=True)
