@@ -61,7 +61,8 @@ def activities(project: Project, connectors: Installed) -> list[Activity]:
 
 def _activity(project: Project, connectors: Installed, destination: Destination) -> Activity:
     records, name = project.records, destination.name
-    recipient = connectors[destination.connector].recipient_of(destination.settings)
+    connector = connectors[destination.connector]
+    recipient = connector.recipient_of(destination.settings)
     return Activity(
         destination=name,
         controller=project.controller,
@@ -75,7 +76,7 @@ def _activity(project: Project, connectors: Installed, destination: Destination)
         data=tuple(_data(project, name)),
         legal_basis=records.legal_basis,
         outside_eea=_outside(recipient, records.safeguards),
-        retention=tuple(_retention(project, name)),
+        retention=tuple(_retention(project, name, connector.keeps(destination.settings))),
         security="; ".join(filter(None, (_SECURITY, records.security))),
     )
 
@@ -113,7 +114,7 @@ def _outside(recipient: Recipient, safeguards: str | None) -> str:
     return f"to {recipient.country}; {safeguards or 'safeguards ' + _missing('safeguards')}"
 
 
-def _retention(project: Project, destination: str) -> Iterator[str]:
+def _retention(project: Project, destination: str, keeps: str) -> Iterator[str]:
     for audience in project.audiences.values():
         if destination in audience.destinations and audience.expires_after is not None:
             yield f"{audience.name}: removed from the list {audience.expires_after} after joining"
@@ -121,7 +122,8 @@ def _retention(project: Project, destination: str) -> Iterator[str]:
         yield "on the list as long as consent and audience last; removed at the sync after that"
     if project.orders is not None and destination in project.orders.destinations:
         yield "orders: of whoever consented when they were reported; corrections follow the shop's"
-    yield f"at the recipient: {project.records.retention_at_recipient or 'by its own terms'}"
+    terms = project.records.retention_at_recipient or "by its own terms"
+    yield f"at the recipient: {f'{keeps}; what it matched: ' if keeps else ''}{terms}"
     kept = project.retention
     yield f"here: the log of transfers {kept.transfer_log}, runs {kept.runs}"
 

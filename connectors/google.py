@@ -87,6 +87,12 @@ class GoogleConnector(Connector[GoogleSettings]):
         """See `Connector.refresh_after`; a thirteenth of the membership's time is kept in hand."""
         return timedelta(days=getattr(settings, "membership_duration_days", 540) * 12 // 13)
 
+    @classmethod
+    def keeps(cls, settings: ConnectorSettings) -> str:
+        """See `Connector.keeps`; 540 days is the most that Google's user lists page allows."""
+        days = getattr(settings, "membership_duration_days", 540)
+        return f"members leave a list {days} days after they were last sent, at the latest"
+
     def check(self) -> None:
         """See `Connector.check`: lists can be read, and one could be made."""
         self._lists.check()

@@ -93,6 +93,14 @@ class MetaConnector(Connector[MetaSettings]):
         """See `Connector.minimum_of`."""
         return getattr(settings, "minimum_audience", cls.minimum_audience)
 
+    @classmethod
+    def keeps(cls, settings: ConnectorSettings) -> str:
+        """See `Connector.keeps`; without `retention_days` Meta's audiences have no end."""
+        days = getattr(settings, "retention_days", None)
+        if days is None:
+            return "members stay on a list until they are taken off"
+        return f"members leave a list {days} days after they were last sent, at the latest"
+
     def check(self) -> None:
         """See `Connector.check`: token, account, terms and the right to list audiences."""
         account = self.settings.account

@@ -82,6 +82,14 @@ class SnapchatConnector(Connector[SnapchatSettings]):
         days = getattr(settings, "retention_days", None)
         return None if days is None else timedelta(days=max(days / 2, days - MARGIN))
 
+    @classmethod
+    def keeps(cls, settings: ConnectorSettings) -> str:
+        """See `Connector.keeps`; without `retention_days` a segment's members stay for ever."""
+        days = getattr(settings, "retention_days", None)
+        if days is None:
+            return "members stay on a list until they are taken off"
+        return f"members leave a list {days} days after they were last sent, at the latest"
+
     def check(self) -> None:
         """See `Connector.check`: app and token are taken, and may see the ad account's segments."""
         self._tokens.prove(self.client)

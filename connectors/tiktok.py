@@ -73,6 +73,16 @@ class TikTokConnector(Connector[TikTokSettings]):
             requests_per_minute=settings.requests_per_minute,
         )
 
+    @classmethod
+    def keeps(cls, settings: ConnectorSettings) -> str:
+        """See `Connector.keeps`; only an audience from files has an end, as a whole."""
+        if getattr(settings, "flow", "streaming") == "streaming":
+            return "members stay on a list until they are taken off"
+        days = getattr(settings, "retention_days", None)
+        if days is None:
+            return "a list ends 365 days after it was last used or changed"
+        return f"a list ends {days} days after it was made"
+
     def check(self) -> None:
         """See `Connector.check`; whether the app may stream shows with the first delivery."""
         audiences.check(self._calls)

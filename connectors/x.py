@@ -64,6 +64,12 @@ class XConnector(Connector[XSettings]):
         days = getattr(settings, "membership_days", 2 * MONTH)
         return timedelta(days=days - MONTH)
 
+    @classmethod
+    def keeps(cls, settings: ConnectorSettings) -> str:
+        """See `Connector.keeps`; each upload says when its members end."""
+        days = getattr(settings, "membership_days", 2 * MONTH)
+        return f"members leave a list {days} days after they were last sent, at the latest"
+
     def account(self) -> str:
         """See `Connector.account`."""
         return self.settings.account_id

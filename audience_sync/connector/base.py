@@ -185,6 +185,14 @@ class Connector(ABC, Generic[S]):
         """
         return None
 
+    @classmethod
+    def keeps(cls, settings: ConnectorSettings) -> str:  # noqa: ARG003 - for those who override
+        """How long the partner keeps who is on a list that we made, for the record of processing.
+
+        A phrase by the partner's documentation; empty where it says nothing.
+        """
+        return ""
+
     def statistics(self, remote_id: str) -> Statistics:  # noqa: ARG002 - for those who override
         """What the partner tells of the list now."""
         return Statistics()

@@ -29,6 +29,13 @@ def test_every_destination_has_its_part(open_shop: Callable[..., Shop]) -> None:
     assert any("e-mail addresses, hashed" in data for data in meta["data"])
     assert any("phone numbers, hashed" in data for data in meta["data"])
     assert {audience.partition(":")[0] for audience in meta["audiences"]} == {"everyone", "swedes"}
+    assert (
+        "at the recipient: members stay on a list until they are taken off; what it matched: "
+        in ("\n".join(meta["retention"]))
+    )
+    google = "members leave a list 540 days after they were last sent, at the latest"
+    kept = f"at the recipient: {google}; what it matched: by its own terms"
+    assert kept in found["google-se"]["retention"]
     told = shop.must("records").out
     assert max(len(line.rstrip()) for line in told.splitlines()) <= 80
     assert "legal basis" in told

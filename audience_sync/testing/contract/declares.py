@@ -27,6 +27,7 @@ class Declares(Bench):
             assert recipient.name, "the transfer log names who receives"
             assert len(recipient.country) == 2  # noqa: PLR2004 - ISO 3166 alpha-2
             assert recipient.country.isupper()
+        assert kind.keeps(self.settings()).isprintable(), "a record is a page that people read"
         assert set(kind.reads) <= {"size", "match rate"}, "nothing else is read of a list"
         told = {kind.statistics, kind.poll} - {Connector.statistics, Connector.poll}
         assert told or not kind.reads, "what is read of a list comes by statistics or poll"
