@@ -22,6 +22,14 @@ from audience_sync.project.wording import nearest
 WEBHOOKS = "webhooks"
 ALL, NONE = "all", "none"
 SHORTEST_SECRET = 16  # characters
+_TWO_SENDERS = (
+    "give each sender its own secret, since a request of one would be believed at the address of "
+    "the other"
+)
+_ONE_SENDER = (
+    "make a new secret for one of them, or take one out: as it is, the secret stays good when "
+    "either name is taken out"
+)
 
 SubjectKind = Literal["customer_id", "email", "phone", "device"]
 
@@ -161,17 +169,19 @@ def check_webhooks(found: Webhooks, connectors: Iterable[str], findings: Finding
 
 
 def check_senders(found: Webhooks, findings: Findings) -> None:
-    """No two senders prove themselves by one secret: a signature does not name the address."""
+    """No secret stands there twice.
+
+    A signature does not name the address, so two senders of one secret are believed as each other.
+    Of two names of one sender the older would be taken out in vain: its secret stays good.
+    """
     known: list[tuple[str, Place, bytes]] = []
     for sender, place, secret in _secrets(found):
         digest = sha256(secret.get_secret_value().encode()).digest()
-        same = [at for who, at, other in known if compare_digest(digest, other) and who != sender]
+        same = [(who, at) for who, at, other in known if compare_digest(digest, other)]
         if same:
-            findings.add(
-                place,
-                f"is the secret of {'.'.join(map(str, same[0]))}, too; give each sender its own "
-                "secret, since a request of one would be believed at the address of the other",
-            )
+            who, at = same[0]
+            told = f"is the secret of {'.'.join(map(str, at))}, too; "
+            findings.add(place, told + (_ONE_SENDER if who == sender else _TWO_SENDERS))
         known.append((sender, place, digest))
 
 

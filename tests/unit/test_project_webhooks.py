@@ -146,10 +146,26 @@ webhooks:
     assert not any("canary" in line for line in lines)
 
 
-def test_one_sender_may_name_a_secret_twice(tmp_path: Path) -> None:
-    """Two names of one key prove the same sender."""
-    found = load(tmp_path, "webhooks: {keys: {old: '${SECRET}', new: '${SECRET}'}}")
-    assert found.webhooks_lack == ""
+@pytest.mark.parametrize(
+    ("section", "first", "second"),
+    [
+        ("keys: {old: '${SECRET}', new: '${SECRET}'}", "keys.old", "keys.new"),
+        (
+            "onetrust: {authorization: ['${SECRET}', '${SECRET}'], purposes: {a: all}}",
+            "onetrust.authorization.0",
+            "onetrust.authorization.1",
+        ),
+    ],
+)
+def test_a_secret_that_one_sender_has_twice_is_not_served(
+    tmp_path: Path, section: str, first: str, second: str
+) -> None:
+    """Who changed it from one to another would take the old name out, and its secret stayed."""
+    [line] = load(tmp_path, f"webhooks: {{{section}}}").webhooks_lack.splitlines()
+
+    assert f"webhooks.{second}: is the secret of webhooks.{first}, too; make a new" in line
+    assert "the secret stays good when either name is taken out" in line
+    assert "canary" not in line
 
 
 def test_the_schema_describes_the_secrets_as_references() -> None:
