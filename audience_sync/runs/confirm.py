@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,15 +57,17 @@ class Confirmer:
         """The run after asking once about each pending batch; `within` seconds, as far as it gets.
 
         After two days it ends whatever stands in the way of asking, with removals that nobody
-        confirmed to be sent again.
+        confirmed to be sent again. Where time is short, that is after four, and once no answer
+        came in it.
         """
         end = time.monotonic() + within
         later = self.now() + timedelta(seconds=ASK_AGAIN)
         if self._overtaken(run):
             return self.ledger.change_run(run.id, next_attempt_at=later)
-        overdue = run.finished_at is not None and self.now() - run.finished_at > _PATIENCE
+        age = timedelta() if run.finished_at is None else self.now() - run.finished_at
+        overdue = age > _PATIENCE
         error = self._asked(run, link_to, held, end, overdue=overdue)
-        if isinstance(error, _TimeIsUpError):
+        if isinstance(error, _TimeIsUpError) and (error.answered or age <= 2 * _PATIENCE):
             again = self.now() if error.answered else later
             return self.ledger.change_run(run.id, next_attempt_at=again)
         if error is not None and not overdue:
@@ -105,6 +108,7 @@ class Confirmer:
         except AudienceSyncError as error:
             return error
         answers, stopped = self._answers(run, link, end)
+        answers.sort(key=lambda answer: answer[0].position)  # as the outbox has them
         changed = [batch for batch, _ in answers if needs_taking_back(batch)]
         # Before the answers are on record: after a crash the partner is asked again.
         if self._taken_back(run, changed, held, lenient=overdue):
@@ -119,8 +123,12 @@ class Confirmer:
     ) -> tuple[list[_Answer], AudienceSyncError | None]:
         """The final answers there are, and the error that stopped the asking before its end."""
         answers: list[_Answer] = []
-        waiting = (b for b in self.ledger.batches(run.id) if b.state is BatchState.PENDING)
-        for asked, batch in enumerate(b for b in waiting if b.reference is not None):
+        pending = self.ledger.batches(run.id, states=(BatchState.PENDING,))
+        waiting = [batch for batch in pending if batch.reference is not None]
+        if waiting and end < math.inf:  # so that those without an answer hide no others
+            first = secrets.randbelow(len(waiting))
+            waiting = waiting[first:] + waiting[:first]
+        for asked, batch in enumerate(waiting):
             if asked and time.monotonic() > end:
                 return answers, _TimeIsUpError("not all were asked", answered=bool(answers))
             try:

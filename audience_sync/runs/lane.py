@@ -181,12 +181,15 @@ class Lane:
         that may be sent was sent before, and nobody waits for the answers but these lists.
         """
         now, end, better = self.now(), time.monotonic() + _ASKING, False
-        for run in self.ledger.runs(destination=destination, states=[RunState.DELIVERED]):
-            due = run.next_attempt_at is None or run.next_attempt_at <= now
+        waiting = self.ledger.runs(destination=destination, states=[RunState.DELIVERED])
+        for run in reversed(waiting):  # the oldest first, which the newer ones may overtake
+            due = self.early or run.next_attempt_at is None or run.next_attempt_at <= now
             seconds = end - time.monotonic()
             if due and run.audience in audiences and seconds > 0:
-                later = self.ask_about(run, seconds).next_attempt_at
-                better |= later is None or later <= self.now()  # it ended, or time was short
+                asked = self.ask_about(run, seconds)
+                later = asked.next_attempt_at
+                ended_or_short = later is None or later <= self.now()
+                better |= asked != run and ended_or_short  # else somebody else works on the list
         return better
 
     def _tried(self, remote: RemoteList, head: int) -> Step:

@@ -62,7 +62,7 @@ def test_whoever_has_other_things_to_do_asks_as_far_as_time_goes() -> None:
     here.partner.answers = {first: DONE, second: replace(DONE, accepted=2)}
     for _ in range(2):
         asked = here.pipeline().ask_about(run, 0.0)
-        states.append((asked.state, [b.state for b in here.ledger.batches(run.id)]))
+        states.append((asked.state, sorted(b.state for b in here.ledger.batches(run.id))))
     assert silent.state is RunState.DELIVERED
     assert silent.next_attempt_at is not None
     assert silent.next_attempt_at > here.time + timedelta(minutes=5)  # not at once again
@@ -70,6 +70,31 @@ def test_whoever_has_other_things_to_do_asks_as_far_as_time_goes() -> None:
         (RunState.DELIVERED, [BatchState.CONFIRMED, BatchState.PENDING]),
         (RunState.CONFIRMED, [BatchState.CONFIRMED, BatchState.CONFIRMED]),
     ]
+
+
+def test_those_without_an_answer_hide_no_others_where_time_is_short() -> None:
+    """Each time others are asked first, though there is time for one alone."""
+    here = pending_world()
+    here.write(people(*range(5)))
+    run = here.ran()
+    here.partner.answers = {references(here, run)[1]: replace(DONE, accepted=2)}
+    for _ in range(60):
+        here.pipeline().ask_about(run, 0.0)
+    assert {b.state for b in here.ledger.batches(run.id)} == {
+        BatchState.PENDING,
+        BatchState.CONFIRMED,
+    }
+
+
+def test_short_time_keeps_no_run_open_for_ever() -> None:
+    """Whoever never has more time gives up, too, once nothing is answered any more."""
+    here = pending_world()
+    here.write(people(*range(5)))
+    run = here.ran()
+    here.time += timedelta(days=5)
+    ended = here.pipeline().ask_about(run, 0.0)
+    assert ended.state is RunState.CONFIRMED
+    assert ended.reason == "the partner never told the outcome of 2 batches"
 
 
 def references(here: World, run: Run) -> list[str]:
