@@ -52,13 +52,27 @@ def separator_in(beginning: bytes) -> str:
     return next((sign for sign in _SEPARATORS if sign.encode() in header), _SEPARATORS[0])
 
 
-def find_wrong_header(columns: Collection[str]) -> str | None:
-    """What is wrong where a header shows that the lines or the letters of a CSV are not ours."""
+def find_wrong_header(columns: Collection[str], text: Text) -> str | None:
+    """What is wrong where a header shows that the lines or the letters of a CSV are not ours.
+
+    A quote that stays open there hides every row: the file would look empty.
+    """
     if any("\0" in name for name in columns):
         return _UTF16
     if any(_LONE_RETURN.search(name) for name in columns):
         return f"in its first line {_LINE_ENDS}"
+    if any('"' in name or "\n" in name for name in columns) and _has_odd_quotes(text):
+        return "in its header a quote is opened and never closed; close it, or take it out"
     return None
+
+
+def _has_odd_quotes(text: Text) -> bool:
+    lines = pl.scan_lines(text, glob=isinstance(text, str))
+    quotes = lines.select(pl.col("line").str.count_matches('"', literal=True).cast(pl.Int64).sum())
+    try:
+        return bool(quotes.collect(engine="streaming").item() % 2)
+    except pl.exceptions.PolarsError:
+        return False
 
 
 def find_uneven_row(text: Text, separator: str) -> str | None:

@@ -359,6 +359,36 @@ def test_a_row_of_another_length_in_another_encoding_is_told_in_a_sentence(
     assert unraised == []
 
 
+OPEN_HEADERS = [(old, new) for old in ("born", "email", "id") for new in (f'"{old}', f'{old}"')]
+
+
+@pytest.mark.parametrize(("old", "new"), OPEN_HEADERS)
+@pytest.mark.parametrize("row", ["7,x@example.com,true,,", '7,x@example.com,"true",,"1990-01-01"'])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_quote_left_open_in_the_header_does_not_make_a_file_look_empty(
+    tmp_path: Path, old: str, new: str, row: str, *, packed: bool
+) -> None:
+    """Nobody in it would count as gone, and no row is told as a column's name."""
+    header = "id,email,consent,consent_at,born"
+    (tmp_path / "c.csv").write_text(f"{header.replace(old, new)}\n{row}\n{row}\n")
+    if packed:
+        pack(tmp_path / "c.csv")
+    columns = {"customer_id": "id", "email": "email", "consent": "consent"}
+
+    with pytest.raises(SourceError, match="in its header a quote is opened") as caught:
+        read(source(tmp_path, "c.csv.gz" if packed else "c.csv", columns))
+    assert "example" not in str(caught.value)
+
+
+def test_the_name_of_a_column_may_go_over_lines(tmp_path: Path) -> None:
+    """As a spreadsheet writes it; its quote is closed."""
+    header = 'id,email,"born\nwhen, if known",consent'
+    (tmp_path / "c.csv").write_text(f'{header}\n7,x@example.com,,"true"\n')
+    columns = {"customer_id": "id", "email": "email", "consent": "consent"}
+
+    assert read(source(tmp_path, "c.csv", columns))["customer_id"].to_list() == ["7"]
+
+
 def test_a_packed_file_is_looked_at_however_its_name_is_written(tmp_path: Path) -> None:
     """What is packed shows in the content, by which it is read, too."""
     write(tmp_path, "c.csv.gz")
