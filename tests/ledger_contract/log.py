@@ -44,6 +44,15 @@ class TransferLogContract(LedgerContract):
         assert first.previous_hash == GENESIS
         assert first.hash == second.previous_hash
 
+    def test_what_comes_after_the_newest_line_is_found_by_its_number(self, ledger: Ledger) -> None:
+        """That is how a command tells what came of it."""
+        assert ledger.newest_line() == 0
+        ledger.record([line(), line()])
+        newest = ledger.newest_line()
+        assert newest == 2
+        ledger.record([full_line()])
+        assert [logged.line for logged in ledger.log_lines(after=newest)] == [full_line()]
+
     def test_a_hash_can_be_computed_elsewhere(self, ledger: Ledger) -> None:
         """The rule is written down and fixed: these are the very bytes of the first line."""
         ledger.record([line(started_at=NOON, note="sent é")])
