@@ -1,28 +1,29 @@
 """Whom a withdrawal by phone or device means on lists that hold neither.
 
 A list of e-mails does not show whose phone was withdrawn. Where any list holds the phone with the
-person's identity, every list that holds this identity is told of it as well (L11).
+person's identity, or is being sent it, every list that holds this identity is told as well (L11).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audience_sync.customers.policy import microseconds
 from audience_sync.errors import AudienceSyncError
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records.runs import OPEN_STATES
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import Bytes, rows_at, sort_order, starts
+from audience_sync.membership.digests import Bytes, Positions, rows_at, sort_order, starts
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.departing import leaving
 from audience_sync.runs.holding import filled, members_with, united, without
 from audience_sync.runs.named import (
     FOLDER,
@@ -33,6 +34,33 @@ from audience_sync.runs.named import (
     write_named,
 )
 from audience_sync.runs.standing import Standing
+from audience_sync.runs.under_way import UnderWay
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What withdrawals name, sorted, to look for it together; `first` is where each begins."""
+
+    digests: Bytes
+    numbers: NDArray[np.int64]
+    first: Positions
+
+    @classmethod
+    def of(cls, each: Mapping[int, Bytes]) -> _Wanted:
+        """What these name; at least one names something."""
+        numbers = np.repeat(list(each), [len(digests) for digests in each.values()])
+        digests = np.concatenate(list(each.values()))
+        order = sort_order(digests)
+        digests = rows_at(digests, order)
+        return cls(digests, numbers[order], starts(digests))
+
+    def among(self, lines: Lines) -> Iterator[Column]:
+        """The identities of members who carry any of it, by withdrawal."""
+        for values in lines.columns.values():
+            rows, at = all_matches(filled(values), self.digests, self.first)
+            if len(rows):
+                keys = rows_at(lines.keys, rows)
+                yield Column(keys, np.zeros(len(at), dtype=np.int64), self.numbers[at])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +81,7 @@ class Identities:
         ]
         if not waiting:
             return
-        each = Standing(self.ledger, self.location, self.keyring).each_of(waiting)
-        held, unread = self._held(united(list(each.values())))
-        found = _identities(held, each)
+        found, unread = self.of(waiting)
         for one in waiting:
             if one.sequence in found:
                 self._noted(one, found[one.sequence])
@@ -65,18 +91,43 @@ class Identities:
             [one.sequence for one in waiting if one.sequence not in found]
         )
 
-    def _held(self, digests: Bytes) -> tuple[list[Lines], AudienceSyncError | None]:
-        """The members of all lists who carry any of these; why a list cannot be read."""
-        found: list[Lines] = []
-        unread = None
-        for remote in self.ledger.remote_lists():
-            manifest = Manifest.of(remote.manifest)
-            membership = Membership(self.location, self.keyring, manifest)
+    def of(
+        self, withdrawals: Sequence[Withdrawal]
+    ) -> tuple[dict[int, Bytes], AudienceSyncError | None]:
+        """Whom each names, by identity, and why a list cannot be read that may show more.
+
+        Not where it names the identity itself, as by an e-mail address.
+        """
+        each = Standing(self.ledger, self.location, self.keyring).each_of(withdrawals)
+        found: dict[int, Bytes] = {}
+        if not each:
+            return found, None
+        wanted, unread = _Wanted.of(each), None
+        for members in self._lists(united(list(each.values()))):
+            columns: list[Column] = []
             try:
-                found += leaving(membership, lambda lines: members_with(lines, digests)).lines
+                for lines in members:
+                    columns += wanted.among(lines)
             except AudienceSyncError as error:
                 unread = error
-        return found, unread
+            for number, keys in by_withdrawal(columns).items():
+                more = without(keys, each[number])  # list by list, so that few are kept at a time
+                found[number] = united([more, found[number]]) if number in found else more
+        return {number: keys for number, keys in found.items() if len(keys)}, unread
+
+    def _lists(self, digests: Bytes) -> Iterator[Iterator[Lines]]:
+        """The members of each list who carry any of these, and whom runs at work bring."""
+        for remote in self.ledger.remote_lists():
+            yield self._held(Manifest.of(remote.manifest), digests)
+        for run in self.ledger.runs(states=OPEN_STATES):
+            parts = self.ledger, self.location, self.keyring
+            yield UnderWay(*parts, [run]).bringing(digests)
+
+    def _held(self, manifest: Manifest, digests: Bytes) -> Iterator[Lines]:
+        membership = Membership(self.location, self.keyring, manifest)
+        for partition in range(manifest.partitions):
+            lines = membership.read(partition, manifest.partitions)
+            yield lines.take(members_with(lines, digests))
 
     def _noted(self, one: Withdrawal, keys: Bytes) -> None:
         name = self.ledger.new_withdrawal_id()
@@ -85,22 +136,3 @@ class Identities:
         at = np.full(len(keys), microseconds(one.received_at), dtype=np.int64)
         write_named(self.location, self.keyring, path, {IDENTITIES: (keys, at)})
         self.ledger.resolve_withdrawal(one, child, 0)
-
-
-def _identities(held: Sequence[Lines], each: Mapping[int, Bytes]) -> dict[int, Bytes]:
-    """Whom each names, by identity; not where it names that itself, as by an e-mail address."""
-    if not held:
-        return {}
-    numbers = np.repeat(list(each), [len(digests) for digests in each.values()])
-    digests = np.concatenate(list(each.values()))
-    order = sort_order(digests)
-    digests, numbers = rows_at(digests, order), numbers[order]
-    first = starts(digests)
-    pairs = []
-    for lines in held:
-        for values in lines.columns.values():
-            rows, at = all_matches(filled(values), digests, first)
-            keys = rows_at(lines.keys, rows)
-            pairs.append(Column(keys, np.zeros(len(at), dtype=np.int64), numbers[at]))
-    named = {number: without(keys, each[number]) for number, keys in by_withdrawal(pairs).items()}
-    return {number: keys for number, keys in named.items() if len(keys)}

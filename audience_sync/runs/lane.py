@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import repeat
 
 from audience_sync.errors import (
     AudienceSyncError,
@@ -78,6 +79,7 @@ class Lane:
     leavers: Leavers | None = None
     early: bool = False  # whether partners are asked before it is time
     unread: str = "it waits until the customers can be read"  # or why they cannot be
+    unseen: str = "it waits until every list can be read"  # or why one cannot be
 
     @property
     def _identities(self) -> Identities:
@@ -106,25 +108,41 @@ class Lane:
 
     def work_on(self, is_due: Callable[[WithdrawalDelivery], bool]) -> Worked:
         """Bring the destinations forward of which any open withdrawal is due."""
+        lane, reasons, known = self, list[str](), self.ledger.newest_withdrawal()
         try:
             self.resolve()
         except AudienceSyncError as error:
             _log.warning("Withdrawals by customer id wait: %s", error)
-            return replace(self, unread=str(error)).bring_forward(is_due, [str(error)])
-        return self.bring_forward(is_due, [])
-
-    def bring_forward(
-        self, is_due: Callable[[WithdrawalDelivery], bool], reasons: list[str]
-    ) -> Worked:
-        """The same without a look at the customers, for `reasons` that are told beside others."""
+            lane, reasons = replace(lane, unread=str(error)), [str(error)]
         waiting = self.ledger.withdrawal_deliveries(only_open=True)
         try:
             self._identities.look(waiting)
         except AudienceSyncError as error:
+            lane = replace(lane, unseen=str(error))
             reasons.append(str(error))
             _log.warning(
                 "Who withdrew is looked for again on lists of other identifiers: %s", error
             )
+        return lane.bring_forward(waiting, self._looked_for(known), is_due, reasons)
+
+    def _looked_for(self, known: int) -> int:
+        """The newest withdrawal up to which lists were looked at for identities, by and by.
+
+        Whoever came meanwhile is taken off by nobody before: a list that let go shows nobody.
+        """
+        newest = self.ledger.newest_withdrawal()
+        since = self.ledger.withdrawals(after=known, through=newest) if newest > known else ()
+        fresh = [one.sequence for one in since if one.parent is None]
+        return min(fresh, default=newest + 1) - 1
+
+    def bring_forward(
+        self,
+        waiting: Sequence[WithdrawalDelivery],
+        head: int,
+        is_due: Callable[[WithdrawalDelivery], bool],
+        reasons: list[str],
+    ) -> Worked:
+        """The same of those who `waiting` are, up to `head`; `reasons` are told beside others."""
         due: dict[str, list[WithdrawalDelivery]] = {}
         for one in waiting:
             due.setdefault(one.destination, []).append(one)
@@ -132,7 +150,7 @@ class Lane:
         if ready:
             one_each = in_context(self._destination)
             with ThreadPoolExecutor(len(ready)) as pool:
-                list(pool.map(one_each, ready, ready.values()))
+                list(pool.map(one_each, ready, ready.values(), repeat(head)))
         left = self.ledger.withdrawal_deliveries(only_open=True)
         return self._worked(left, reasons)
 
@@ -147,9 +165,8 @@ class Lane:
         again = min(waits, default=None)
         return Worked(open=len(left), waiting=waiting, again=again, reasons=tuple(told))
 
-    def _destination(self, destination: str, rows: Sequence[WithdrawalDelivery]) -> None:
+    def _destination(self, destination: str, rows: Sequence[WithdrawalDelivery], head: int) -> None:
         """All lists of one destination, and what that means for each of its withdrawals."""
-        head = self.ledger.newest_withdrawal()
         lists = [r for r in self.ledger.remote_lists() if r.destination == destination]
         steps = [self._tried(remote, head) for remote in lists]
         found = {
@@ -243,6 +260,9 @@ class Lane:
                 attempts=row.attempts + 1,
                 reason=self.unread,
             )
+        if withdrawal.resolved_by is None:  # another list may show whom else it names
+            unseen = Step(acknowledged=through, reason=self.unseen, failed=True)
+            steps, reasons = [*steps, unseen], [*reasons, self.unseen]
         taken = all(step.acknowledged >= through for step in steps)
         cleared = all(step.cleared >= through for step in steps)
         state = WithdrawalState.QUEUED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from audience_sync.customers.policy import microseconds
 from audience_sync.customers.source import open_source
 from audience_sync.errors import SourceError
 from audience_sync.identifiers.kinds import Kind
@@ -20,9 +22,11 @@ from audience_sync.membership.digests import Bytes, Mask, Positions, match, star
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.holding import NOBODY, united
+from audience_sync.runs.identities import Identities
 from audience_sync.runs.named import (
     CUSTOMERS,
     FOLDER,
+    IDENTITIES,
     Column,
     Named,
     Times,
@@ -32,6 +36,8 @@ from audience_sync.runs.named import (
 )
 from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
 from audience_sync.runs.withdrawal_requests import Rules
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Resolver:
         if not waiting:
             return 0
         wanted = _Wanted.of(self._standing, waiting)
-        gathered = {one.sequence: Gathered() for one in waiting}
+        gathered = self._shown(waiting)
         source = open_source(self.rules.source)
         kept = {"customer_id", "country", *(kind.value for kind in Kind)}
         without = [name for name in self.rules.source.columns if name not in kept]
@@ -100,6 +106,24 @@ class Resolver:
             told = gathered[one.sequence].told()
             self._resolved(one, told, one.customers - wanted.seen.get(one.sequence, 0))
         return len(waiting)
+
+    def _shown(self, waiting: Sequence[Withdrawal]) -> dict[int, Gathered]:
+        """Whom lists show of those who are named beside the customers, as by phone alone.
+
+        A list that cannot be read keeps nobody waiting: the next sync sees to whom it shows.
+        """
+        gathered = {one.sequence: Gathered() for one in waiting}
+        lists = Identities(
+            ledger=self.ledger, location=self.location, keyring=self.keyring, now=self.now
+        )
+        found, unread = lists.of(waiting)
+        if unread is not None:
+            _log.warning("Lists of other identifiers let go with the next sync: %s", unread)
+        for one in waiting:
+            keys = found.get(one.sequence, NOBODY)
+            at = np.full(len(keys), microseconds(one.received_at), dtype=np.int64)
+            gathered[one.sequence].put(IDENTITIES, keys, at)
+        return gathered
 
     @property
     def _standing(self) -> Standing:

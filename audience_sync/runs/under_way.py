@@ -44,6 +44,12 @@ class UnderWay:
                 if batch.attempts or not sent:
                     yield lines
 
+    def bringing(self, digests: Bytes) -> Iterator[Lines]:
+        """Which of these people are added, sent or not yet."""
+        for run in self.runs:
+            for _, lines in self._waiting(run, Operation.ADD, None):
+                yield lines.take(members_with(lines, digests))
+
     def arriving(self, each: Mapping[int, Bytes]) -> bool:
         """Whether the partner may still work on an addition of whom a withdrawal names.
 
@@ -75,9 +81,9 @@ class UnderWay:
         return found
 
     def _waiting(
-        self, run: Run, operation: Operation, states: Collection[BatchState]
+        self, run: Run, operation: Operation, states: Collection[BatchState] | None
     ) -> Iterator[tuple[Batch, Lines]]:
-        """What waits for the partner's last word."""
+        """Batches in some states, as long as the run is in its own."""
         try:
             yield from self._of(run, operation, states)
         except StateError:

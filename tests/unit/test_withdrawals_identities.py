@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from pipeline_world import digest, granted
 from two_partners_world import TwoPartnersWorld
@@ -16,7 +16,7 @@ from two_partners_world import TwoPartnersWorld
 from audience_sync.errors import StateError, TemporaryPartnerError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
-from audience_sync.runs import identities
+from audience_sync.membership.held import Membership
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 
@@ -89,28 +89,102 @@ def test_each_is_looked_for_once(world: TwoPartnersWorld, monkeypatch: pytest.Mo
     world.lane_works()
 
 
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The destinations whose lists cannot be read."""
+    usual, there = Membership.read, set[str]()
+
+    def read(membership: Membership, *words: Any) -> Any:
+        paths = membership.manifest.files.values()
+        if any(destination in path for destination in there for path in paths):
+            raise StateError("the membership cannot be read")
+        return usual(membership, *words)
+
+    monkeypatch.setattr(Membership, "read", read)
+    return there
+
+
 def test_a_list_that_cannot_be_read_hides_no_other(
-    world: TwoPartnersWorld, monkeypatch: pytest.MonkeyPatch
+    world: TwoPartnersWorld, broken: set[str]
 ) -> None:
     """What the others show counts; whom they do not show is looked for again."""
-    usual, looked = identities.leaving, count()
-
-    def broken(*words: Any) -> Any:
-        if next(looked) == 1:  # the second list
-            raise StateError("the membership cannot be read")
-        return usual(*words)
-
-    monkeypatch.setattr(identities, "leaving", broken)
-    world.other.fault = away
+    broken.add("other-1")
     world.withdraw_from(None, world.now(), phone="+46700000003")
     world.withdraw_from(None, world.now(), phone="+46709999999")
     assert "the membership cannot be read" in world.lane_works().reasons
     assert [one.resolved_by for one in world.ledger.withdrawals()[:2]] == [3, None]
-    world.other.fault = lambda _when, _operation: None
+    broken.clear()
     world.time += timedelta(hours=1)
     world.lane_works()
     assert [one.resolved_by for one in world.ledger.withdrawals()[:2]] == [3, 2]
     assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
+
+
+def test_nothing_is_confirmed_before_all_lists_could_be_read(
+    world: TwoPartnersWorld, broken: set[str]
+) -> None:
+    """The list that cannot be read may be the one that shows who it is whom the others hold."""
+    broken.add("memory-1")
+    world.withdraw_from(None, world.now(), phone="+46700000003")
+    assert (world.lane_works().again or 0.0) > 2.0
+    assert WithdrawalState.CONFIRMED not in world.states()
+    [row] = world.ledger.withdrawal_deliveries(destination="other-1")
+    assert row.reason == "the membership cannot be read"
+    broken.clear()
+    for _ in range(2):
+        world.time += timedelta(hours=1)
+        world.lane_works()
+    assert set(world.states()) == {WithdrawalState.CONFIRMED}
+    assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
+
+
+def test_whoever_withdraws_during_the_look_is_looked_for_before_a_list_lets_go(
+    world: TwoPartnersWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the list that shows who it is would forget it first."""
+    usual, left = Membership.read, [4]
+
+    def read(*words: Any) -> Any:
+        if left:
+            world.withdraw_from(None, world.now(), phone=f"+4670000000{left.pop()}")
+        return usual(*words)
+
+    world.withdraw_from(None, world.now(), phone="+46700000003")
+    monkeypatch.setattr(Membership, "read", read)
+    for _ in range(3):
+        world.lane_works()
+    assert world.other.holds == emails(0, 1, 2, 5, 6, 7)
+    assert set(world.states()) == {WithdrawalState.CONFIRMED}
+
+
+def test_rows_of_a_file_are_looked_for_beside_customer_ids(world: TwoPartnersWorld) -> None:
+    """A file names some by customer id, known or not, and others by phone alone."""
+    rows = {"customer_id": ["c1", "gone", None], "phone": [None, None, "+46700000003"]}
+    world.recorder().receive_frames([pl.DataFrame(rows)])
+    world.lane_works()
+    assert world.other.holds == emails(0, 2, 4, 5, 6, 7)
+
+
+def test_whom_a_run_at_work_brings_is_found(tmp_path: Path) -> None:
+    """During a first sync no membership shows anybody: what is sent does."""
+    world = TwoPartnersWorld(tmp_path)
+    world.lists[1] = dataclasses.replace(world.lists[1], forms={Kind.EMAIL: "email/plain"})
+    world.write(PEOPLE)
+    left = [1]
+
+    def on_add() -> None:
+        if left:
+            left.clear()
+            world.withdraw_from(None, world.now(), phone="+46700000003")
+            world.lane_works()
+
+    world.memory.on_add = on_add
+    assert [outcome.error for outcome in world.sync_both()] == [None, None]
+    world.time += timedelta(hours=1)
+    world.lane_works()
+    assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
+    assert set(world.states()) == {WithdrawalState.CONFIRMED}
+    world.ledger.close()
 
 
 def test_a_later_grant_brings_back_whoever_was_found(world: TwoPartnersWorld) -> None:
