@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 STDIN = "-"
+_TORN = "an identifier is given in bytes that are not UTF-8; type it anew"
 SURROGATE = re.compile("[\ud800-\udfff]")  # what Python reads bytes as that are no text
 
 
@@ -18,10 +19,14 @@ def read_values(given: Sequence[str | None]) -> list[str | None]:
     """
     from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - keeps --help light
 
-    values = [_line() if value == STDIN else value for value in given]
+    try:
+        values = [_line() if value == STDIN else value for value in given]
+        more = STDIN in given and not sys.stdin.isatty() and sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(_TORN) from None
     if any(SURROGATE.search(value) for value in values if value):
-        raise ConfigurationError("an identifier is given in bytes that are not UTF-8; type it anew")
-    if STDIN in given and not sys.stdin.isatty() and sys.stdin.read().strip():
+        raise ConfigurationError(_TORN)
+    if more:
         raise ConfigurationError(
             "stdin holds more lines than options read; nothing was done: give one line for each "
             "option that is -, and name many people with `audience-sync withdraw --file`"

@@ -66,7 +66,7 @@ class Reading:
         """Its columns and what they hold."""
         with self.explained(file):
             schema = self.scan(file).collect_schema()
-        wrong = find_wrong_header(schema, self._text(file)) if self.format == "csv" else None
+            wrong = find_wrong_header(schema, self._text(file)) if self.format == "csv" else None
         if wrong is not None:
             raise self._broken(file, wrong)
         return schema

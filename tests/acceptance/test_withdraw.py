@@ -55,6 +55,11 @@ def test_a_second_line_on_stdin_is_not_forgotten(
         torn = shop.run(*command, "--email", "anna\udcff@example.com")  # as bytes that are no text
         assert torn.code == 2, torn
         assert "not UTF-8" in torn.err
+        strict = io.TextIOWrapper(io.BytesIO(b"anna\xff@example.com\n"), encoding="utf-8")
+        monkeypatch.setattr("sys.stdin", strict)
+        read = shop.run(*command, "--email", "-")
+        assert read.code == 2, read
+        assert "not UTF-8" in read.err
     assert shop.held("everyone") == expected(rows)
 
 

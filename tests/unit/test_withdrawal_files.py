@@ -78,6 +78,7 @@ def test_a_csv_may_end_in_nothing(tmp_path: Path, end: str, columns: int) -> Non
         (csv(ROWS) + b'\nc3,"p3@example.com,', "in line 4 a quote"),
         (csv(ROWS) + b'\nc3,"p3@exa', "in line 4 a quote"),
         (b'email,"note\np3@example.com,x\n', "in its header a quote is opened"),
+        (b'email,"note\n\xff,x\n', "in its header a quote is opened"),
         (csv(ROWS) + b"\nc3,p3@example\n\xff,p3@example.com,", "row 4, .* fewer fields"),
     ],
 )
