@@ -24,7 +24,7 @@ from audience_sync.ledger.records.work import Lease
 from audience_sync.runs.confirm import ASK_AGAIN, Confirmer
 from audience_sync.runs.deliver import Deliverer
 from audience_sync.runs.due import is_due
-from audience_sync.runs.leases import Held, take_after_lane
+from audience_sync.runs.leases import LEASE_SECONDS, Held, take_after_lane
 from audience_sync.runs.link import Link
 from audience_sync.runs.orders.deliver import OrderDeliverer
 from audience_sync.runs.orders.plan import OrderPlanner
@@ -139,10 +139,10 @@ class GoingOn:
     def ask_about(self, run: Run, within: float) -> Run:
         """Ask about a delivered run for so many seconds; the run as it stands then.
 
-        Nothing is raised: whoever asks has other things to do beside it.
+        Nothing is raised, and nobody waited for: whoever asks has other things to do beside it.
         """
         try:
-            with self._holding_run(run) as held:
+            with self._holding_run(run, waits=False) as held:
                 run = self.ledger.run(run.id)  # as it is now that nobody else works on it
                 if run.state is RunState.DELIVERED:
                     run = self._ask(run, held, within=within)
@@ -217,10 +217,16 @@ class GoingOn:
         return self.ledger.change_run(run.id, approved_by=actor, forced=forced)
 
     @contextmanager
-    def _holding_run(self, run: Run) -> Iterator[Held]:
+    def _holding_run(self, run: Run, *, waits: bool = True) -> Iterator[Held]:
         name = run.lease_name
-        with _about(run), Held(self.ledger, {name: self.take(name)}) as held:
-            yield held
+        with _about(run):
+            lease = self.take(name) if waits else self._take_free(name)
+            with Held(self.ledger, {name: lease}) as held:
+                yield held
+
+    def _take_free(self, name: str) -> Lease:
+        """The lease of a list that nobody works on; a BusyError at once where somebody does."""
+        return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
 
     def take(self, name: str) -> Lease:
         """The lease of a list; see `take_after_lane`."""

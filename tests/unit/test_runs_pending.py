@@ -21,6 +21,8 @@ from audience_sync.errors import (
 )
 from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import Batch, BatchState, Run, RunState
+from audience_sync.runs import going_on
+from audience_sync.runs.leases import LANE
 from audience_sync.runs.outcome import late_failures
 
 LOST = Receipt(accepted=0, unattributed=3, reason="job failed")
@@ -84,6 +86,18 @@ def test_those_without_an_answer_hide_no_others_where_time_is_short() -> None:
         BatchState.PENDING,
         BatchState.CONFIRMED,
     }
+
+
+def test_nobody_with_little_time_waits_for_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever works on it asks by themselves; a withdrawal that comes meanwhile does not wait."""
+    here = pending_world()
+    here.write(people(*range(5)))
+    run = here.ran()
+    for name in (run.lease_name, f"{LANE}{run.lease_name}"):
+        here.ledger.take_lease(name, "another:1", 60.0)
+    monkeypatch.setattr(going_on, "take_after_lane", pytest.fail)
+    assert here.pipeline().ask_about(run, 5.0) == run
+    assert here.partner.questions == []
 
 
 def test_short_time_keeps_no_run_open_for_ever() -> None:

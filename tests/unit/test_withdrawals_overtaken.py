@@ -164,3 +164,16 @@ def test_who_granted_again_is_not_removed_over_and_over(world: WithdrawnWorld) -
     assert world.ledger.run(run.id).state is RunState.DELIVERED
     quiet(world, 6)
     assert len(world.partner.removals) == 2
+
+
+def test_a_look_reads_no_batches_of_a_run_that_waits(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be tens of thousands, and a look every few seconds: one row tells enough."""
+    run = world.ran()
+    world.ledger.change_run(run.id, next_attempt_at=world.time + timedelta(days=1))
+    world.withdraw(email="p1@example.com")
+    world.lane_works()
+    monkeypatch.setattr(world.ledger, "batches", pytest.fail)
+    world.lane_works()
+    assert world.states() == [ACKNOWLEDGED]
