@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _ASK_AGAIN = timedelta(days=1)  # a person, to approve that a list is emptied
+_ASKING = 60.0  # seconds at most before a sync that go to what became of earlier ones
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class Syncs:
         lists, refused = self.aims.apart(named)
         sweep(parts.ledger, parts.location, alive, parts.now())
         sends = deliver and keep
-        if sends:
+        polled: list[Outcome] = []
+        if sends:  # first: who leaves while an earlier sync still adds them leaves once more later
+            polled = parts.pipeline.poll_due(within=_ASKING)
             self._deliver_withdrawals()
         forced_by = operator() if force else None
         how: dict[str, Any] = {"deliver": deliver, "keep": keep, "forced_by": forced_by}
@@ -64,13 +67,16 @@ class Syncs:
         outcomes = _in_order([*outcomes, *refused], named)
         if reports:
             outcomes += parts.order_pipeline.sync(parts.selection(), reports, **how)
-        return self._after(outcomes) if sends else outcomes
+        return self._after(outcomes, polled) if sends else outcomes
 
-    def _after(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Ask about earlier deliveries, and leave everything signed and looked at."""
+    def _after(self, outcomes: list[Outcome], polled: list[Outcome]) -> list[Outcome]:
+        """Ask about earlier deliveries, and leave everything signed and looked at.
+
+        What was `polled` before, a person learns of beside this.
+        """
         from audience_sync.runs.outcome import late_failures  # noqa: PLC0415 - the same
 
-        late = late_failures(self.parts.pipeline.poll_due(), outcomes)
+        late = late_failures([*polled, *self.parts.pipeline.poll_due()], outcomes)
         outcomes = [self._as_it_is_now(outcome) for outcome in outcomes]
         for outcome in outcomes:
             if outcome.run is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PORT = 8600
 _PROCESSING = 0.5  # seconds that the simulated Google works on an upload
+_NIGHT = 1.5  # between two syncs: longer than until Google is asked, which has answered by then
 _PARTNERS = (
     "Meta, Google (Google Ads and Display & Video 360), TikTok, Snapchat, Pinterest,\n"
     "X, an HTTPS endpoint, and Rakuten for orders; all below"
@@ -99,7 +100,9 @@ class _Story:
             "sync",
         )
         self._compare(project, sandbox)
-        self._run(self._change(), "sync")
+        change = self._change()
+        time.sleep(_NIGHT)
+        self._run(change, "sync")
         self._compare(project, sandbox)
         time.sleep(2 * _PROCESSING)  # Google answers later, and so does its simulation
         self._run("What the partners made of it, asked from them", "status --poll")

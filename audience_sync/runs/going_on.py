@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -118,23 +119,35 @@ class GoingOn:
                 raise ConfigurationError(f"run {run.id} is {run.state}; it cannot be cancelled")
             return self.deliverer.give_up(run, RunState.CANCELLED, reason, held)
 
-    def poll_due(self) -> list[Outcome]:
-        """Ask about every delivered run whose partner should know more by now."""
-        now = self.now()
-        return self._poll(lambda run: run.next_attempt_at is None or run.next_attempt_at <= now)
+    def poll_due(self, *, within: float = math.inf) -> list[Outcome]:
+        """Ask about delivered runs whose partner should know more by now, for so many seconds."""
+        now, end = self.now(), time.monotonic() + within
+        return self._poll(
+            lambda run: run.next_attempt_at is None or run.next_attempt_at <= now, end
+        )
 
     def poll_delivered(self) -> list[Outcome]:
         """Ask about every delivered run, since a person wants to know now."""
-        return self._poll(lambda _run: True)
+        return self._poll(lambda _run: True, math.inf)
 
-    def _poll(self, wanted: Callable[[Run], bool]) -> list[Outcome]:
+    def _poll(self, wanted: Callable[[Run], bool], end: float) -> list[Outcome]:
         outcomes = []
         for run in filter(wanted, self.ledger.runs(states=[RunState.DELIVERED])):
+            seconds = end - time.monotonic()
+            if seconds <= 0:
+                break
             try:
-                outcomes.append(outcome_of(self.resume(run)))
+                outcomes.append(outcome_of(self._asked(run, seconds)))
             except AudienceSyncError as error:
                 outcomes.append(outcome_of(run, error))
         return outcomes
+
+    def _asked(self, run: Run, within: float, *, waits: bool = True) -> Run:
+        with self._holding_run(run, waits=waits) as held:
+            run = self.ledger.run(run.id)  # as it is now that nobody else works on it
+            if run.state is RunState.DELIVERED:
+                return self._ask(run, held, within=within)
+            return run
 
     def ask_about(self, run: Run, within: float) -> Run:
         """Ask about a delivered run for so many seconds; the run as it stands then.
@@ -142,17 +155,13 @@ class GoingOn:
         Nothing is raised, and nobody waited for: whoever asks has other things to do beside it.
         """
         try:
-            with self._holding_run(run, waits=False) as held:
-                run = self.ledger.run(run.id)  # as it is now that nobody else works on it
-                if run.state is RunState.DELIVERED:
-                    run = self._ask(run, held, within=within)
+            return self._asked(run, within, waits=False)
         except BusyError:
             return run
         except AudienceSyncError as error:
             words = run.audience, run.destination, error
             _log.warning("What became of %s at %s cannot be asked yet: %s", *words)
             return self.ledger.run(run.id)
-        return run
 
     def _ask(self, run: Run, held: Held, *, within: float = math.inf) -> Run:
         try:

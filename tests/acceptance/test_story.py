@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from shop import Shop, counts, expected, people
 
+from audience_sync.runs.going_on import GoingOn
 from audience_sync.sandbox import RunningSandbox
 
 
@@ -165,3 +166,20 @@ def test_sync_tells_what_a_poll_has_just_learned(open_shop: Callable[..., Shop])
     assert outcome["run"]["state"] == "confirmed"
     assert outcome["reached"] == "processed"
     assert [run["state"] for run in shop.must("runs", "--json").json["runs"]] == ["confirmed"]
+
+
+def test_a_sync_asks_first_what_became_of_the_last(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever leaves might still be on the way, and would have to leave once more."""
+    shop = open_shop(destinations="[google-se]")
+    with monkeypatch.context() as silent:
+        silent.setattr(GoingOn, "poll_due", lambda _self, **_how: [])
+        [first] = shop.must("sync", "everyone", "--json").json["outcomes"]
+    assert first["run"]["state"] == "delivered"
+    shop.sql("UPDATE customers SET consent = 'withdrawn' WHERE id = 1")
+    [second] = shop.must("sync", "everyone", "--json").json["outcomes"]
+    assert second["run"]["delta"]["removals"] == 1
+    assert shop.must("run", first["run"]["id"], "--json").json["run"]["state"] == "confirmed"
+    [third] = shop.must("sync", "everyone", "--json").json["outcomes"]
+    assert third["run"]["delta"]["removals"] == 0
