@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from audience_sync.runs.link import Link
 
 ASK_AGAIN = timedelta(seconds=60)  # between questions, at first
 _OF_ITS_AGE = 10  # later a removal is asked about whenever it has grown older by this part
+_SECONDS = 5.0  # of one look: who withdraws meanwhile waits for no questions
 _PATIENCE = timedelta(hours=48)  # partners promise 24; then the removal is sent again
 
 
@@ -33,22 +35,26 @@ class Asking:
 
     def ask(self, removal: ListRemoval) -> ListRemoval:
         """The same with what the partner says now; what is to be sent again counts as not told."""
-        now, told = self.now(), removal
+        now, told, end = self.now(), removal, time.monotonic() + _SECONDS
+        asked = False
         for one in removal.unanswered:
             if one.early and not self.adding(one.through):
                 told = _forgotten(told, one)
                 continue
             if not one.references or (one.ask_at > now and not self.early):
                 continue
-            answers = {reference: self._answer(reference) for reference in one.references}
+            if asked and time.monotonic() > end:
+                continue  # it is still time for these: the next look begins with them
+            asked, answers = True, self._answers(one.references, end)
             failed = [answer for answer in answers.values() if _failed(answer)]
-            left = tuple(name for name, answer in answers.items() if answer.pending)
+            pending = [name for name, answer in answers.items() if answer.pending]
+            left = (*one.references[len(answers) :], *pending)
             if failed:
                 told = _refused(told, one, failed[0].reason)
             elif left and now - one.sent_at > _PATIENCE:
                 told = _forgotten(told, one)
             else:
-                again = now + _pause(one, now)
+                again = now + _pause(one, now) * (len(answers) / len(one.references))
                 told = _answered(told, one, replace(one, references=left, ask_at=again))
         return told
 
@@ -61,6 +67,15 @@ class Asking:
             if one.waits
         ]
         return max(0.0, (min(times, default=now + ASK_AGAIN) - now).total_seconds())
+
+    def _answers(self, references: Sequence[str], end: float) -> dict[str, Receipt]:
+        """What is said of the first ones, as far as time goes."""
+        answers: dict[str, Receipt] = {}
+        for reference in references:
+            if answers and time.monotonic() > end:
+                break
+            answers[reference] = self._answer(reference)
+        return answers
 
     def _answer(self, reference: str) -> Receipt:
         connector = self.link().connector

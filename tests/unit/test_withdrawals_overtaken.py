@@ -15,6 +15,7 @@ from audience_sync.connector import Receipt
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records.runs import BatchState, Operation, Run, RunState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.runs import asking
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 EVERYBODY = {cell for n in range(8) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}
@@ -177,3 +178,29 @@ def test_a_look_reads_no_batches_of_a_run_that_waits(
     monkeypatch.setattr(world.ledger, "batches", pytest.fail)
     world.lane_works()
     assert world.states() == [ACKNOWLEDGED]
+
+
+def test_a_removal_of_many_parts_is_asked_about_by_and_by(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions take time, in which others withdraw; whoever is silent hides no other part."""
+    world.partner.pending = False
+    world.ran()
+    world.partner.pending = True
+    world.recorder().receive_frames([world.frame([f"p{n}@example.com" for n in range(8)])])
+    world.lane_works()
+    parts = list(world.partner.removals)
+    assert len(parts) == 3
+    monkeypatch.setattr(asking, "_SECONDS", 0.0)
+    answer(world, parts[2:], accepted=2)
+    for _ in range(3):
+        world.lane_works()
+        world.time += timedelta(hours=1)
+    assert world.partner.questions == parts
+    assert world.states() == [ACKNOWLEDGED]
+    answer(world, parts[:2], accepted=3)
+    for _ in range(2):
+        world.lane_works()
+        world.time += timedelta(hours=1)
+    assert world.states() == [CONFIRMED]
+    assert world.partner.questions == [*parts, *parts[:2]]
