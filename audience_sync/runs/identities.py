@@ -24,7 +24,7 @@ from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.holding import filled, members_with, united, without
+from audience_sync.runs.holding import NOBODY, filled, members_with, united, without
 from audience_sync.runs.named import (
     FOLDER,
     IDENTITIES,
@@ -82,14 +82,28 @@ class Identities:
         if not waiting:
             return
         found, unread = self.of(waiting)
+        if unread is not None:  # it may hold more of anybody
+            self._so_far(waiting, found)
+            raise unread
         for one in waiting:
             if one.sequence in found:
-                self._noted(one, found[one.sequence])
-        if unread is not None:  # the others are looked for again: it may hold them
-            raise unread
+                self.ledger.resolve_withdrawal(one, self._child(one, found[one.sequence]), 0)
         self.ledger.resolve_themselves(
             [one.sequence for one in waiting if one.sequence not in found]
         )
+
+    def _so_far(self, waiting: Sequence[Withdrawal], found: Mapping[int, Bytes]) -> None:
+        """Write down what was found for those that are looked for again; each identity once."""
+        standing = Standing(self.ledger, self.location, self.keyring)
+        later: dict[int, list[Withdrawal]] = {}
+        for one in self.ledger.withdrawals_under(found):
+            later.setdefault(one.parent or 0, []).append(one)
+        for one in waiting:
+            known = standing.digests_of(later.get(one.sequence, ()))
+            new = without(found.get(one.sequence, NOBODY), known)
+            if len(new):
+                child = replace(self._child(one, new), parent=one.sequence)
+                self.ledger.receive_withdrawals([child], {})
 
     def of(
         self, withdrawals: Sequence[Withdrawal]
@@ -129,10 +143,9 @@ class Identities:
             lines = membership.read(partition, manifest.partitions)
             yield lines.take(members_with(lines, digests))
 
-    def _noted(self, one: Withdrawal, keys: Bytes) -> None:
+    def _child(self, one: Withdrawal, keys: Bytes) -> Withdrawal:
         name = self.ledger.new_withdrawal_id()
         path, now = f"{FOLDER}/{name}.sealed", self.now()
-        child = replace(one, id=name, received_at=now, identifiers=len(keys), file=path)
         at = np.full(len(keys), microseconds(one.received_at), dtype=np.int64)
         write_named(self.location, self.keyring, path, {IDENTITIES: (keys, at)})
-        self.ledger.resolve_withdrawal(one, child, 0)
+        return replace(one, id=name, received_at=now, identifiers=len(keys), file=path)

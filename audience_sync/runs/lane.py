@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from itertools import repeat
 from audience_sync.errors import (
     AudienceSyncError,
     BusyError,
+    StateError,
     TemporaryPartnerError,
     places,
 )
@@ -174,7 +175,7 @@ class Lane:
             for one in self.ledger.withdrawals_numbered([row.sequence for row in rows])
         }
         theirs = {number: {number} for number in found}
-        for one in self.ledger.withdrawals_under(_parents(found.values())):
+        for one in self.ledger.withdrawals_under(found):
             theirs[one.parent or 0].add(one.sequence)  # what the source or a list has of them
         changed = [
             self._moved(row, found[row.sequence], theirs[row.sequence], steps) for row in rows
@@ -215,8 +216,13 @@ class Lane:
         try:
             with self._leases(remote) as (held, alone):
                 at = AtList(self, remote.audience, remote.destination, head, held, alone=alone)
-                cleared = at.confirmed()
-                step = at.go()
+                try:
+                    cleared = at.confirmed()
+                    step = at.go()
+                except StateError:
+                    if not at.outdated:
+                        raise
+                    step = self._halted(remote, again=SOON / 4)
                 return replace(step, cleared=max(step.cleared, cleared))
         except BusyError:
             step = self._halted(remote, again=SOON)
@@ -250,7 +256,7 @@ class Lane:
     ) -> WithdrawalDelivery:
         """A delivery as its lists leave it; `theirs` are the sequences that name its people."""
         now, reasons = self.now(), [step.reason for step in steps if step.reason]
-        through = max(withdrawal.sequence, withdrawal.resolved_by or 0)
+        through = max(withdrawal.resolved_by or 0, *theirs, withdrawal.sequence)
         sent = any(step.sent >= through and theirs & step.named for step in steps)
         if withdrawal.customers and withdrawal.resolved_by is None:
             return replace(
@@ -313,7 +319,3 @@ class Lane:
 
     def _take(self, name: str) -> Lease:
         return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
-
-
-def _parents(found: Iterable[Withdrawal]) -> list[int]:
-    return [one.sequence for one in found if one.customers or one.resolved_by is not None]

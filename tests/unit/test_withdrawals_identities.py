@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 from pipeline_world import digest, granted
-from two_partners_world import TwoPartnersWorld
+from two_partners_world import OtherPartner, TwoPartnersWorld
 
 from audience_sync.errors import StateError, TemporaryPartnerError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
-from audience_sync.membership.held import Membership
+from audience_sync.membership.held import Manifest, Membership
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 
@@ -107,17 +107,49 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_a_list_that_cannot_be_read_hides_no_other(
     world: TwoPartnersWorld, broken: set[str]
 ) -> None:
-    """What the others show counts; whom they do not show is looked for again."""
+    """What the others show counts at once; it is looked for again, since there may be more."""
     broken.add("other-1")
     world.withdraw_from(None, world.now(), phone="+46700000003")
     world.withdraw_from(None, world.now(), phone="+46709999999")
-    assert "the membership cannot be read" in world.lane_works().reasons
-    assert [one.resolved_by for one in world.ledger.withdrawals()[:2]] == [3, None]
+    for _ in range(2):
+        assert "the membership cannot be read" in world.lane_works().reasons
+    found = world.ledger.withdrawals()
+    assert [(one.parent, one.resolved_by) for one in found] == [
+        (None, None),
+        (None, None),
+        (1, None),
+    ]
+    assert digest("p3@example.com") not in world.memory.holds
     broken.clear()
     world.time += timedelta(hours=1)
     world.lane_works()
-    assert [one.resolved_by for one in world.ledger.withdrawals()[:2]] == [3, 2]
+    assert set(world.states()) == {WithdrawalState.CONFIRMED}
     assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
+
+
+def test_a_phone_of_two_is_looked_for_on_every_list(
+    world: TwoPartnersWorld, broken: set[str]
+) -> None:
+    """One list shows one of them, the other, which cannot be read, shows both."""
+    there = dataclasses.replace(world.lists[0], destination="other-1", partner="other")
+    world.lists[1] = dataclasses.replace(there, forms=OtherPartner.forms)
+    rows: list[Any] = [*PEOPLE, granted("c9", email="p9@example.com", phone="+46700000003")]
+    world.write(rows)
+    only = dataclasses.replace(world.lists[1], audience="mail", forms={Kind.EMAIL: "email/plain"})
+    assert [one.error for one in world.sync_all([world.lists[1], only])] == [None, None]
+    broken.add("other-1/vip")
+    world.withdraw_from(None, world.now(), phone="+46700000003")
+    world.lane_works()
+    assert WithdrawalState.CONFIRMED not in world.states()
+    broken.clear()
+    for _ in range(2):
+        world.time += timedelta(hours=1)
+        world.lane_works()
+    assert set(world.states()) == {WithdrawalState.CONFIRMED}
+    remote = world.ledger.remote_list("mail", "other-1")
+    membership = Membership(world.location, world.keyring, Manifest.of(remote.manifest))
+    held = {v.tobytes().hex() for v in membership.read(0, 1).columns[Kind.EMAIL]}
+    assert held == emails(0, 1, 2, 4, 5, 6, 7)
 
 
 def test_nothing_is_confirmed_before_all_lists_could_be_read(
