@@ -64,11 +64,7 @@ class AtList:
         self.lease = f"{LANE}{self.name}"
         self.head = head
         # The runs before the list: what settles in between is then seen twice, not missed.
-        self.runs: list[Run] = self.ledger.runs(
-            audience=audience,
-            destination=destination,
-            states=[*_OPEN_RUNS, RunState.DELIVERED],
-        )
+        self.runs = self._open_runs(audience, destination)
         parts = self.ledger, lane.location, lane.keyring
         watched = any(run.state in _OPEN_RUNS for run in self.runs)
         remote = self.ledger.remote_list(audience, destination)
@@ -97,6 +93,19 @@ class AtList:
             self._write_off(known, sure)
         self._note(self.removal.once_known(self.books.known if self.alone else 0))
         return self._rid(min(sure, self.books.known)).cleared
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a run that holds the list wrote it anew or ended, so that files are gone."""
+        if self.alone:
+            return False
+        name = self.books.remote.audience, self.books.remote.destination
+        generation = self.ledger.remote_list(*name).generation
+        return generation != self.books.remote.generation or self.runs != self._open_runs(*name)
+
+    def _open_runs(self, audience: str, destination: str) -> list[Run]:
+        states = [*_OPEN_RUNS, RunState.DELIVERED]
+        return self.ledger.runs(audience=audience, destination=destination, states=states)
 
     def _adding(self, before: int) -> bool:
         return self.under_way.adding(before) or self.delivered.adding(before)

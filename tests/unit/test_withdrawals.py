@@ -13,12 +13,18 @@ from pipeline_world import digest, granted
 from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, eight_people, written
 
 from audience_sync.connector import Connector, Members, Receipt
-from audience_sync.errors import ConfigurationError, RefusedError, TemporaryPartnerError
+from audience_sync.errors import (
+    ConfigurationError,
+    RefusedError,
+    StateError,
+    TemporaryPartnerError,
+)
 from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import Operation, RunState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.membership.held import Membership
 from audience_sync.runs import resolve, screen
+from audience_sync.runs.books import Books
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.withdrawal_requests import UnusableError, WithdrawalRequest
 
@@ -277,6 +283,34 @@ def test_the_lane_does_not_wait_for_a_run_that_holds_the_list(world: WithdrawnWo
     world.lane_works()
     assert world.states() == [CONFIRMED]
     assert digest("p1@example.com") not in world.partner.holds | world.held()
+
+
+def test_nobody_waits_long_for_a_run_that_wrote_the_books_anew(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files that the lane was reading are gone: it soon reads the new ones, without a word."""
+    world.ran()
+    lease = world.ledger.take_lease("vip/memory-1", "a run", 600)
+    usual, turn = Books.membership, count()
+
+    def swept(books: Books) -> Membership:
+        if next(turn) == 0:
+            remote = world.ledger.remote_list("vip", "memory-1")
+            newer = replace(remote, generation=remote.generation + 1)
+            world.ledger.save_remote_list(newer, expect_generation=remote.generation, lease=lease)
+            raise StateError("the state file is missing; restore it from a backup")
+        return usual(books)
+
+    monkeypatch.setattr(Books, "membership", swept)
+    world.withdraw(email="p1@example.com")
+    worked = world.lane().work()
+    assert worked.reasons == ()
+    assert worked.again is not None
+    assert worked.again < 1
+    world.time += timedelta(seconds=worked.again)
+    world.lane().work()
+    assert world.states() == [ACKNOWLEDGED]
+    assert digest("p1@example.com") not in world.partner.holds
 
 
 def test_nobody_waits_for_books_that_a_run_holds(
