@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audience_sync.customers.policy import microseconds
-from audience_sync.errors import AudienceSyncError
+from audience_sync.errors import AudienceSyncError, StateError
+from audience_sync.identifiers.forms import FAMILIES
+from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records.runs import OPEN_STATES
+from audience_sync.ledger.records.runs import OPEN_STATES, RemoteList
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery
 from audience_sync.ledger.withdrawals import Withdrawal
 from audience_sync.membership.digests import Bytes, Positions, rows_at, sort_order, starts
@@ -110,14 +112,17 @@ class Identities:
     ) -> tuple[dict[int, Bytes], AudienceSyncError | None]:
         """Whom each names, by identity, and why a list cannot be read that may show more.
 
-        Not where it names the identity itself, as by an e-mail address.
+        Not where it names the identity itself: by e-mail addresses every list is looked through
+        when it is told, whatever else it holds, and none before.
         """
-        each = Standing(self.ledger, self.location, self.keyring).each_of(withdrawals)
+        standing = Standing(self.ledger, self.location, self.keyring)
+        others = standing.each_of(withdrawals, without=[FAMILIES[Kind.EMAIL]])
         found: dict[int, Bytes] = {}
-        if not each:
+        if not others:
             return found, None
-        wanted, unread = _Wanted.of(each), None
-        for members in self._lists(united(list(each.values()))):
+        each = standing.each_of(withdrawals)
+        wanted, unread = _Wanted.of(others), None
+        for members in self._lists(united(list(others.values()))):
             columns: list[Column] = []
             try:
                 for lines in members:
@@ -132,16 +137,23 @@ class Identities:
     def _lists(self, digests: Bytes) -> Iterator[Iterator[Lines]]:
         """The members of each list who carry any of these, and whom runs at work bring."""
         for remote in self.ledger.remote_lists():
-            yield self._held(Manifest.of(remote.manifest), digests)
+            yield self._held(remote, digests)
         for run in self.ledger.runs(states=OPEN_STATES):
             parts = self.ledger, self.location, self.keyring
             yield UnderWay(*parts, [run]).bringing(digests)
 
-    def _held(self, manifest: Manifest, digests: Bytes) -> Iterator[Lines]:
+    def _held(self, remote: RemoteList, digests: Bytes) -> Iterator[Lines]:
+        manifest = Manifest.of(remote.manifest)
         membership = Membership(self.location, self.keyring, manifest)
-        for partition in range(manifest.partitions):
-            lines = membership.read(partition, manifest.partitions)
-            yield lines.take(members_with(lines, digests))
+        try:
+            for partition in range(manifest.partitions):
+                lines = membership.read(partition, manifest.partitions)
+                yield lines.take(members_with(lines, digests))
+        except StateError:
+            now = self.ledger.remote_list(remote.audience, remote.destination)
+            if now.generation == remote.generation:
+                raise
+            yield from self._held(now, digests)  # a run wrote it anew, and these files are gone
 
     def _child(self, one: Withdrawal, keys: Bytes) -> Withdrawal:
         name = self.ledger.new_withdrawal_id()

@@ -7,7 +7,7 @@ never deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -179,17 +179,22 @@ class Standing:
         mine = [one for one in files if one.partner in (None, partner)]
         return by_withdrawal(list(self._identifiers(mine)))
 
-    def each_of(self, withdrawals: Sequence[Withdrawal]) -> dict[int, Bytes]:
-        """The identifiers of some withdrawals, by withdrawal."""
-        return by_withdrawal(list(self._identifiers(_filed(withdrawals))))
+    def each_of(
+        self, withdrawals: Sequence[Withdrawal], without: Collection[str] = ()
+    ) -> dict[int, Bytes]:
+        """The identifiers of some withdrawals, by withdrawal, `without` those of some families."""
+        return by_withdrawal(list(self._identifiers(_filed(withdrawals), without)))
 
     def digests_of(self, withdrawals: Sequence[Withdrawal]) -> Bytes:
         """The identifiers of some withdrawals, without customer ids."""
         return united([column.values for column in self._identifiers(_filed(withdrawals))])
 
-    def _identifiers(self, files: Iterable[Filed]) -> Iterator[Column]:
+    def _identifiers(
+        self, files: Iterable[Filed], without: Collection[str] = ()
+    ) -> Iterator[Column]:
+        left_out = {CUSTOMERS, *without}
         for _, columns in self._read(files):
-            yield from (column for family, column in columns.items() if family != CUSTOMERS)
+            yield from (one for family, one in columns.items() if family not in left_out)
 
 
 def _filed(withdrawals: Sequence[Withdrawal]) -> list[Filed]:

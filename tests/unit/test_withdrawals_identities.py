@@ -17,6 +17,7 @@ from audience_sync.errors import StateError, TemporaryPartnerError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.membership.held import Manifest, Membership
+from audience_sync.runs.identities import Identities
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
 
@@ -127,6 +128,29 @@ def test_a_list_that_cannot_be_read_hides_no_other(
     assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
 
 
+def test_a_list_that_was_written_anew_meanwhile_is_read_again(
+    world: TwoPartnersWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ended deleted the files that were being read: nobody is told of any trouble."""
+    usual, left = Membership.read, [1]
+
+    def read(*words: Any) -> Any:
+        if left and left.pop():
+            lease = world.ledger.take_lease("vip/memory-1", "a run", 60.0)
+            before = world.ledger.remote_list("vip", "memory-1")
+            newer = dataclasses.replace(before, generation=before.generation + 1)
+            world.ledger.save_remote_list(newer, expect_generation=before.generation, lease=lease)
+            world.ledger.release_lease(lease)
+            raise StateError("the state file is missing")
+        return usual(*words)
+
+    monkeypatch.setattr(Membership, "read", read)
+    world.withdraw_from(None, world.now(), phone="+46700000003")
+    worked = world.lane_works()
+    assert (worked.open, worked.reasons) == (0, ())
+    assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
+
+
 def test_a_phone_of_two_is_looked_for_on_every_list(
     world: TwoPartnersWorld, broken: set[str]
 ) -> None:
@@ -217,6 +241,20 @@ def test_whom_a_run_at_work_brings_is_found(tmp_path: Path) -> None:
     assert world.other.holds == emails(0, 1, 2, 4, 5, 6, 7)
     assert set(world.states()) == {WithdrawalState.CONFIRMED}
     world.ledger.close()
+
+
+def test_by_an_email_address_no_list_is_read_before_it_is_told(
+    world: TwoPartnersWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the identity, so that there is nobody to look for on lists of millions."""
+    world.withdraw_from(None, world.now(), email="p1@example.com")
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(Membership, "read", pytest.fail)
+        Identities(
+            ledger=world.ledger, location=world.location, keyring=world.keyring, now=world.now
+        ).look(world.ledger.withdrawal_deliveries())
+    assert [one.resolved_by for one in world.ledger.withdrawals()] == [1]
+    assert world.lane_works().open == 0
 
 
 def test_a_later_grant_brings_back_whoever_was_found(world: TwoPartnersWorld) -> None:
