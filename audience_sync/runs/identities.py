@@ -136,11 +136,12 @@ class Identities:
 
     def _lists(self, digests: Bytes) -> Iterator[Iterator[Lines]]:
         """The members of each list who carry any of these, and whom runs at work bring."""
-        for remote in self.ledger.remote_lists():
-            yield self._held(remote, digests)
+        # The runs before the lists: who is settled in between is then seen twice, not missed.
         for run in self.ledger.runs(states=OPEN_STATES):
             parts = self.ledger, self.location, self.keyring
             yield UnderWay(*parts, [run]).bringing(digests)
+        for remote in self.ledger.remote_lists():
+            yield self._held(remote, digests)
 
     def _held(self, remote: RemoteList, digests: Bytes) -> Iterator[Lines]:
         manifest = Manifest.of(remote.manifest)
