@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +26,14 @@ class _Sum(NamedTuple):
 
     parts: tuple[str, ...]
     total: str
+
+
+class _Told(NamedTuple):
+    """A count of a funnel, beside how many rows were read for it."""
+
+    rows: int
+    name: str
+    people: int
 
 
 @dataclass(frozen=True)
@@ -52,31 +60,31 @@ class Discretion:
         return HIDDEN if told.get(members) == HIDDEN else self.count(members)
 
     def runs(self, runs: Sequence[Run]) -> list[Run]:
-        """Runs that are shown together: of one source, none tells what another one hides."""
+        """Runs that are shown together: of one source, none tells what another one hides.
+
+        A drop that all audiences share is the same count in each of their runs.
+        """
         shown = [self.run(run) for run in runs]
-        hidden: set[int] = set()
+        hidden: set[_Told] = set()
         while True:
-            pairs = zip(runs, shown, strict=True)
-            found = {run.funnel.get(_ROWS, 0) for run, one in pairs if _hides_rows(one)}
+            found = {told for pair in zip(runs, shown, strict=True) for told in _hides(*pair)}
             if found <= hidden:
                 return shown
             hidden |= found
-            shown = [
-                self.run(run, _ROWS if run.funnel.get(_ROWS) in hidden else "") for run in runs
-            ]
+            shown = [self.run(run, [one.name for one in _tells(run) & hidden]) for run in runs]
 
-    def run(self, run: Run, hidden: str = "") -> Run:
+    def run(self, run: Run, hidden: Collection[str] = ()) -> Run:
         """A run whose funnel, delta and reason can be shown: some of its counts are words.
 
         Where a count is small, others are hidden so that it cannot be computed from the sums; what
-        is hidden leaves every small number possible. `hidden` names a count to hide anyway.
+        is hidden leaves every small number possible. `hidden` names counts to hide anyway.
         """
         if not self.threshold:
             return run
         counts = {**run.delta, **run.funnel}
         flags = self._flags(counts)
-        if hidden:
-            flags.setdefault(hidden, HIDDEN)
+        for name in hidden:
+            flags.setdefault(name, HIDDEN)
         if "held" in counts and not flags.keys().isdisjoint(("additions", "removals")):
             flags.setdefault("held", HIDDEN)  # held - wanted is removals - additions
         flags = self._closed(counts, flags, list(_sums(run.funnel, run.delta)))
@@ -174,8 +182,14 @@ def _sums(funnel: Mapping[str, int], delta: Mapping[str, int]) -> Iterable[_Sum]
             yield one
 
 
-def _hides_rows(run: Run) -> bool:
-    return isinstance(run.funnel.get(_ROWS), str)
+def _tells(run: Run) -> set[_Told]:
+    """The counts of a funnel, as any run of the same rows would tell them."""
+    rows = run.funnel.get(_ROWS, 0)
+    return {_Told(rows, name, count) for name, count in run.funnel.items()}
+
+
+def _hides(run: Run, shown: Run) -> set[_Told]:
+    return {one for one in _tells(run) if isinstance(shown.funnel[one.name], str)}
 
 
 def _order(part: str, counts: Mapping[str, int]) -> tuple[bool, bool, int]:

@@ -182,3 +182,21 @@ def test_runs_together_hide_at_least_what_each_hides(several: list[Run]) -> None
     rows = {one.funnel["rows_read"] for one in several}
     told = {one.funnel["rows_read"] for one in here.runs(several)}
     assert len(told - {HIDDEN, SMALL}) <= len(rows)
+
+
+def test_a_drop_that_audiences_share_is_told_by_none_where_one_hides_it() -> None:
+    """Else the column beside gives the small count of this one away."""
+    shared = {"rows_read": 10_100, "no_consent": 3_000}
+    first = run(
+        funnel={**shared, "not_in_audience": 0, "no_usable_identifier": 4, "members": 7_096},
+        delta={},
+    )
+    second = run(
+        funnel={**shared, "not_in_audience": 6_900, "no_usable_identifier": 3, "members": 197},
+        delta={},
+    )
+    shown = Discretion(LEAST).runs([first, second])
+    assert [one.funnel["no_consent"] for one in shown] == [HIDDEN, HIDDEN]
+    assert [one.funnel["no_usable_identifier"] for one in shown] == [SMALL, SMALL]
+    alone = Discretion(LEAST).runs([second])
+    assert alone[0].funnel["no_consent"] == 3_000
