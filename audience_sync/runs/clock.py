@@ -16,10 +16,11 @@ _WARN_AT = 0.75  # of the deadline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ages:
-    """Ages of open ones in seconds, over all destinations; counts are of them at destinations."""
+    """Ages of open ones in seconds, over all destinations; one counts once, wherever it is open."""
 
     open: int
-    near: int  # older than three quarters of the deadline
+    deliveries: int  # the open ones at each destination by itself
+    near: int  # older than three quarters of the deadline somewhere, and late nowhere
     late: int  # older than the deadline
     deadline: float
     oldest: float | None
@@ -32,7 +33,7 @@ class Clocked(Ages):
 
     p50: float | None
     p95: float | None
-    acknowledged: int
+    acknowledged: int  # by every partner that was asked
 
 
 def aged(ledger: Ledger, now: datetime, deadline: float) -> Ages:
@@ -42,10 +43,12 @@ def aged(ledger: Ledger, now: datetime, deadline: float) -> Ages:
     ages = {row: (now - row.received_at).total_seconds() for row in waiting}
     late = [row for row, age in ages.items() if age > deadline]
     near = [row for row, age in ages.items() if _WARN_AT * deadline < age <= deadline]
+    missed = {row.sequence for row in late}
     return Ages(
-        open=len(rows),
-        near=len(near),
-        late=len(late),
+        open=len({row.sequence for row in rows}),
+        deliveries=len(rows),
+        near=len({row.sequence for row in near} - missed),
+        late=len(missed),
         deadline=deadline,
         oldest=max(ages.values(), default=None),
         waiting_for=tuple(dict.fromkeys(row.destination for row in (*late, *near))),
@@ -54,16 +57,18 @@ def aged(ledger: Ledger, now: datetime, deadline: float) -> Ages:
 
 def clocked(ledger: Ledger, now: datetime, deadline: float) -> Clocked:
     """The same with those that are done, which takes a look at all that the ledger keeps."""
+    rows = ledger.withdrawal_deliveries(since=now - _WINDOW)
+    waiting = {row.sequence for row in rows if row.acknowledged_at is None}
     taken = [
         (row.acknowledged_at - row.received_at).total_seconds()
-        for row in ledger.withdrawal_deliveries(since=now - _WINDOW)
+        for row in rows
         if row.acknowledged_at is not None
     ]
     return Clocked(
         **asdict(aged(ledger, now, deadline)),
         p50=_share(taken, 0.50),
         p95=_share(taken, 0.95),
-        acknowledged=len(taken),
+        acknowledged=len({row.sequence for row in rows} - waiting),
     )
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from pipeline_world import granted
 from withdrawn_world import WithdrawnWorld, written
 
+from audience_sync.cli.withdrawals import clock_object
 from audience_sync.discretion import Discretion
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records.work import Job
@@ -29,6 +30,9 @@ from audience_sync.worker import tasks
 from audience_sync.worker.celery_app import URGENT, make_celery
 from audience_sync.worker.messages import LONGEST_WAIT, QUEUE_OF, SWEEP, WATCH, WITHDRAW
 from audience_sync.worker.schedule import WATCH_EVERY, beat_entries
+
+if TYPE_CHECKING:
+    from audience_sync.app import App
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com") for n in range(4)]
 HOUR = timedelta(hours=1)
@@ -258,3 +262,38 @@ def test_the_clock_knows_how_long_partners_took(world: WithdrawnWorld) -> None:
     assert (found.open, found.near, found.acknowledged, found.p50) == (1, 1, 0, None)
     assert found.oldest is not None
     assert found.waiting_for == ("memory-1",)
+
+
+def test_one_withdrawal_counts_once_however_many_partners_hold_the_person(
+    world: WithdrawnWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open, near or late, and hidden as so few people; what waits at each is told beside it."""
+    places = dict.fromkeys(("a", "b", "c", "d", "e", "f"), "memory")
+    rules = replace(world.withdrawal_rules(), places=lambda: places)
+    monkeypatch.setattr(world, "withdrawal_rules", lambda: rules)
+    for number in range(2):
+        world.withdraw(email=f"p{number}@example.com")
+    app = SimpleNamespace(
+        ledger=world.ledger,
+        now=world.now,
+        project=SimpleNamespace(withdrawals=SimpleNamespace(deadline=HOUR)),
+        discretion=Discretion(None),
+    )
+
+    def counted() -> list[Any]:
+        found = clock_object(cast("App", app))
+        return [found[name] for name in ("open", "deliveries", "near", "late", "acknowledged")]
+
+    assert counted() == [2, 12, 0, 0, 0]
+    world.time += 0.9 * HOUR
+    assert counted() == [2, 12, 2, 0, 0]
+    world.time += HOUR
+    assert counted() == [2, 12, 0, 2, 0]
+    app.discretion = Discretion(10)
+    assert counted() == ["fewer than 10", "hidden", 0, "fewer than 10", 0]
+    rows = world.ledger.withdrawal_deliveries(sequences=[1])
+    done = [replace(row, acknowledged_at=world.now()) for row in rows]
+    world.ledger.save_withdrawal_deliveries(done[:-1])
+    assert counted()[-1] == 0
+    world.ledger.save_withdrawal_deliveries(done)
+    assert counted()[-1] == "fewer than 10"
