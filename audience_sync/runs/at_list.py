@@ -20,6 +20,7 @@ from audience_sync.runs.asking import ASK_AGAIN, Asking
 from audience_sync.runs.batch_states import UnaccountedError
 from audience_sync.runs.books import Books
 from audience_sync.runs.departing import Leaving, leaving, without_carried
+from audience_sync.runs.escalation import REFUSALS
 from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, Held
 from audience_sync.runs.link import Link
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 SOON = 1.0  # seconds until a list that is busy is looked at again
 _BUSY = 10.0  # seconds until the books are looked at again, which a run holds that is at work
-# In a row of what a partner had taken; then it goes on as where it takes nothing. After as many
-# more it is not asked to empty the list again, if it can delete it.
-_REFUSALS = 3
 _OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
 
 
@@ -190,7 +188,7 @@ class AtList:
         off = without_carried(alive, digests, lambda: self._others(digests))
         remover = Remover(ledger=self.ledger, now=self.lane.now)
         mine = self.alone and not self.under_way.runs
-        if mine and self.removal.refused >= _REFUSALS and self.lane.escalation.decided(remote):
+        if mine and self.removal.refused >= REFUSALS and self.lane.escalation.decided(remote):
             return self._escalated(remover, link, RefusedError(self.removal.reason or ""))
         try:
             return remover.remove(link, remote, off, self.held, self.lease)
@@ -205,7 +203,7 @@ class AtList:
             self.books.doubt_everybody(min(self.books.known, self.head), self.held[self.name])
         remote, membership = self.books.remote, self.books.membership()
         what = remover, link, remote, membership, error, self.held, self.lease
-        return self.lane.escalation.escalate(*what, empties=self.removal.refused < 2 * _REFUSALS)
+        return self.lane.escalation.escalate(*what, empties=self.removal.refused < 2 * REFUSALS)
 
     def _after(self, removed: Removed, held: Leaving, before: int, *, early: bool) -> Step:
         """What a removal of all who withdrew since `before` leaves to be done."""
