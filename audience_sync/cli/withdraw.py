@@ -60,6 +60,7 @@ def withdraw(
     when a partner has not acknowledged yet: it is tried again until it has; 2 when rows of a file
     cannot be read, of which the others are taken.
     """
+    from audience_sync.cli.recorded import told_if_cut_off  # noqa: PLC0415 - keeps --help light
     from audience_sync.cli.withdrawn import (  # noqa: PLC0415 - keeps --help light
         tell_answer,
         unacknowledged,
@@ -68,14 +69,15 @@ def withdraw(
     named = {"customer_id": customer_id, "email": email, "phone": phone, "device": device}
     with opened(debug=context.obj["debug"]) as app:
         received = _received(app, named, file, partner)
-        before = app.ledger.newest_line()
-        worked = app.withdrawals.deliver(WAIT)
-        progress = _progress(app, received) | {"taken_away": lists_taken_away(app, before)}
-        if as_json:
-            _print_json(app, received, progress, worked)
-        else:
-            partly = file is None and not email and not customer_id
-            tell_answer(app, received, progress, worked, partner, partly=partly)
+        with told_if_cut_off(received.withdrawals):
+            before = app.ledger.newest_line()
+            worked = app.withdrawals.deliver(WAIT)
+            progress = _progress(app, received) | {"taken_away": lists_taken_away(app, before)}
+            if as_json:
+                _print_json(app, received, progress, worked)
+            else:
+                partly = file is None and not email and not customer_id
+                tell_answer(app, received, progress, worked, partner, partly=partly)
     if received.unusable:
         return codes.USAGE
     return codes.PARTLY if unacknowledged(progress) else codes.DONE

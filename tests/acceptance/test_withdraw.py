@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +13,8 @@ import pytest
 from shop import COLUMNS, Shop, expected, people
 
 from audience_sync.app import App
+from audience_sync.cli.recorded import told_if_cut_off
+from audience_sync.errors import AwayError
 from audience_sync.ledger.withdrawals import Withdrawal
 
 
@@ -336,3 +341,50 @@ def test_more_open_ones_than_are_shown_are_counted(open_shop: Callable[..., Shop
     everything = shop.must("withdrawals", "--limit", "0").out
     assert everything.count("  meta-se  queued") == 23
     assert " more;" not in everything
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (AwayError("the ledger cannot be used: the disk is full"), 1, "the disk is full"),
+        (OSError(28, "No space left on device"), 1, "OSError"),
+    ],
+)
+def test_who_is_cut_off_learns_that_it_is_recorded(
+    open_shop: Callable[..., Shop],
+    monkeypatch: pytest.MonkeyPatch,
+    end: BaseException,
+    code: int,
+    told: str,
+) -> None:
+    """Ctrl-C or a full disk while partners are told: its id and what goes on, so none is doubled."""
+
+    def cut_off(*_: object) -> None:
+        raise end
+
+    monkeypatch.setattr("audience_sync.withdrawing.Withdrawing.deliver", cut_off)
+    shop = open_shop(people(3))
+    ended = shop.run("withdraw", "--email", "person.1@example.com")
+    assert ended.code == code, ended
+    err = " ".join(ended.err.split())
+    assert told in err
+    assert re.search(r"recorded as w\d+-\w+ and need not be given again", err)
+    assert "`audience-sync withdrawals --deliver` goes on" in err
+    assert "no delivery was under way" not in err
+
+
+def test_sigterm_tells_that_it_is_recorded(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process still ends by the signal, as who sent it expects."""
+    ended: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *words: ended.append(words))
+    before = signal.getsignal(signal.SIGTERM)
+    with told_if_cut_off(["w1"]):
+        stop = signal.getsignal(signal.SIGTERM)
+        assert callable(stop)
+        stop(signal.SIGTERM, None)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert ended == [(os.getpid(), signal.SIGTERM)]
+    assert "stopped; the withdrawal is recorded as w1" in capfd.readouterr().err
