@@ -83,7 +83,7 @@ class Discretion:
             return run
         counts = {**run.delta, **run.funnel}
         flags = self._flags(counts)
-        for name in hidden:
+        for name in (alike for one in hidden for alike in _alike(one, counts)):
             flags.setdefault(name, HIDDEN)
         if "held" in counts and not flags.keys().isdisjoint(("additions", "removals")):
             flags.setdefault("held", HIDDEN)  # held - wanted is removals - additions

@@ -173,12 +173,15 @@ def test_a_list_tells_no_more_than_its_run() -> None:
 
 @given(st.lists(runs(), min_size=1, max_size=4))
 def test_runs_together_hide_at_least_what_each_hides(several: list[Run]) -> None:
-    """And rows of one source are told of all of them or of none."""
+    """And rows of one source are told of all of them or of none; what is hidden is so twice."""
     here = Discretion(LEAST)
     for one, alone, shown in zip(several, map(here.run, several), here.runs(several), strict=True):
         for name, count in alone.funnel.items():
             assert shown.funnel[name] == count or isinstance(count, int)
             assert isinstance(shown.funnel[name], str) or shown.funnel[name] == one.funnel[name]
+        for name, count in alone.delta.items():
+            assert shown.delta[name] == count or isinstance(count, int)
+        assert shown.delta["wanted"] == shown.funnel["members"]
     rows = {one.funnel["rows_read"] for one in several}
     told = {one.funnel["rows_read"] for one in here.runs(several)}
     assert len(told - {HIDDEN, SMALL}) <= len(rows)
