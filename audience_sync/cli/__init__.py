@@ -7,6 +7,7 @@ import os
 import signal
 from types import FrameType
 
+from audience_sync.cli.streams import make_ready
 from audience_sync.crashing import leave_no_core
 
 __all__ = ["main"]
@@ -20,6 +21,7 @@ _OBJECTS = 100_000
 def main() -> None:
     """Run `audience-sync` with the arguments of this process, and end the process."""
     leave_no_core()
+    make_ready()
     gc.set_threshold(_OBJECTS)
     # Nothing has begun while modules are loaded: Ctrl-C ends the process without an exception,
     # which would be told as a traceback and makes some compiled modules crash.

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from textwrap import TextWrapper
 from threading import Event
 from types import FrameType
@@ -24,7 +24,8 @@ def say(sentence: str) -> None:
     if width is not None:
         fold = TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
         lines = [fold(line) for line in lines]
-    print("\n".join(lines), file=sys.stderr)
+    with suppress(OSError):  # a full disk: nobody can be told
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def _width() -> int | None:
@@ -51,12 +52,14 @@ def tell(sentence: str, *, as_json: bool) -> None:
 
 def write_error(sentence: str) -> None:
     """The one document that stdout holds when a command with --json fails."""
-    print(orjson.dumps({"error": sentence}).decode())
+    with suppress(OSError):  # as in `say`
+        print(orjson.dumps({"error": sentence}).decode())
 
 
 def write_plainly(sentence: str) -> None:
     """Tell the person at the terminal from a signal's handler, in the middle of any writing."""
-    os.write(2, f"\n{sentence}\n".encode())
+    with suppress(OSError):
+        os.write(2, f"\n{sentence}\n".encode())
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.main import get_command
@@ -18,21 +19,42 @@ from audience_sync.cli.stdin import SURROGATE
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 
 _TAKES_VALUE = "--project"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _GLOBAL_FLAGS = ("--debug",)
 
 
 def run_and_exit() -> None:
     """Run the command that the process was called with; never returns."""
     code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            # The reader has gone; without this the interpreter would complain once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    wrong = _flushed(sys.stdout)
+    if wrong is not None and code == codes.DONE:
+        ending.say(f"audience-sync: {wrong}")
+        code = codes.FAILED
+    _flushed(sys.stderr)
     if code == codes.INTERRUPTED:
         os._exit(code)  # threads may still wait for a partner; nobody waits for them
     sys.exit(code)
+
+
+def _flushed(stream: TextIO) -> str | None:
+    """Write what is left of a stream, or drop it; what to tell where it cannot be written."""
+    try:
+        stream.flush()
+    except (OSError, ValueError) as error:
+        # Without this the interpreter would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return _unwritten(error) if isinstance(error, OSError) else None
+    return None
+
+
+def _unwritten(error: OSError) -> str | None:
+    """What to tell of output for which there is no room; a reader that has gone wants no words."""
+    if error.errno not in _NO_ROOM:
+        return None
+    return (
+        "the output cannot be written, since the disk that it goes to is full or fails; what the "
+        "command did stays done: write it elsewhere"
+    )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -130,5 +152,7 @@ def _trace(debug: bool) -> None:
 
 def _unexpected(error: Exception, *, debug: bool) -> str:
     """The class only: the text of a stranger's exception may hold anything."""
+    if isinstance(error, OSError) and error.filename is None and (wrong := _unwritten(error)):
+        return wrong
     more = "please report it" if debug else "run again with --debug to see where, and report it"
     return f"something unexpected stopped the command ({type(error).__name__}); {more}"

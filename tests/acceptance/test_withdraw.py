@@ -358,7 +358,7 @@ def test_who_is_cut_off_learns_that_it_is_recorded(
     code: int,
     told: str,
 ) -> None:
-    """Ctrl-C or a full disk while partners are told: its id and what goes on, so none is doubled."""
+    """Ctrl-C or a full disk while partners are told: its id, so that nobody does it twice."""
 
     def cut_off(*_: object) -> None:
         raise end
