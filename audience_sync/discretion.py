@@ -71,7 +71,10 @@ class Discretion:
             if found <= hidden:
                 return shown
             hidden |= found
-            shown = [self.run(run, [one.name for one in _tells(run) & hidden]) for run in runs]
+            shown = [
+                self.run(run, {one.name for one in _tells(run) & hidden} | _hidden(before))
+                for run, before in zip(runs, shown, strict=True)
+            ]
 
     def run(self, run: Run, hidden: Collection[str] = ()) -> Run:
         """A run whose funnel, delta and reason can be shown: some of its counts are words.
@@ -186,6 +189,11 @@ def _tells(run: Run) -> set[_Told]:
     """The counts of a funnel, as any run of the same rows would tell them."""
     rows = run.funnel.get(_ROWS, 0)
     return {_Told(rows, name, count) for name, count in run.funnel.items()}
+
+
+def _hidden(shown: Run) -> set[str]:
+    counts: dict[str, Any] = {**shown.delta, **shown.funnel}
+    return {name for name, count in counts.items() if count == HIDDEN}
 
 
 def _hides(run: Run, shown: Run) -> set[_Told]:
