@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from audience_sync.app import App
     from audience_sync.runs.subject import Findings, Person
 
+_KEPT = "since the partner did not take off those alone who had to leave"
+_BECAUSE = {
+    "withdrawn": "because you withdrew",
+    "list emptied": f"with everybody: the list had to be emptied, {_KEPT}",
+    "list deleted": f"with everybody: the list had to be deleted, {_KEPT}",
+    "replaced": "since your address changed; it holds you under the new one",
+}
 _HIDDEN = "as a value, or - to read it from stdin (the next line)."
 
 Email = Annotated[
@@ -219,10 +226,11 @@ def _whom(one: dict[str, Any]) -> str:
 
 def _why(one: dict[str, Any]) -> str:
     """What took somebody off."""
-    if one["run"] is not None:
-        return f" (run {one['run']})"
-    named = "" if one["withdrawal"] is None else f" (withdrawal {one['withdrawal']})"
-    return f", because you withdrew{named}"
+    because, run = one["because"], one["run"]
+    ids = [("run", run), ("withdrawal", one["withdrawal"])]
+    named = "".join(f" ({word} {id_})" for word, id_ in ids if id_ is not None)
+    words = "" if because is None else f", {_BECAUSE[because]}"
+    return f"{words}{named}"
 
 
 def _day(moment: datetime) -> str:

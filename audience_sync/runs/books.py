@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import RemoteList
@@ -16,7 +15,12 @@ from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.departing import Leaving
 from audience_sync.runs.generations import known_withdrawals
-from audience_sync.runs.traces import OF_WITHDRAWALS, Leavers
+from audience_sync.runs.traces import (
+    DELETED_FOR_OTHERS,
+    EMPTIED_FOR_OTHERS,
+    OF_WITHDRAWALS,
+    Leavers,
+)
 
 
 class Books:
@@ -90,11 +94,10 @@ class Books:
                 path = f"{folder}/{partition}.sealed"
                 write_lines(self._location, path, self._keyring, rest)
                 files[partition] = path
-        if self._leavers is not None:
-            name = f"{OF_WITHDRAWALS}{place}, {self.remote.generation + 1}"
-            list_ = self.remote.audience, self.remote.destination
-            others = _others(before, held) if emptied else ()
-            self._leavers.note_as(name, *list_, chain(held.lines, others))
+        self._note_leavers(OF_WITHDRAWALS, held.lines)
+        if emptied:
+            why = DELETED_FOR_OTHERS if gone else EMPTIED_FOR_OTHERS
+            self._note_leavers(why, _others(before, held))
         members = 0 if emptied else stored.members - left
         changed = Manifest(stored.partitions, files, members)
         replaced = set(stored.files.values()) - set(files.values())
@@ -102,6 +105,13 @@ class Books:
             self.note(known, lease)
             return
         self._point(changed, replaced, known, lease, gone=gone)
+
+    def _note_leavers(self, why: str, lines: Iterable[Lines]) -> None:
+        if self._leavers is not None:
+            remote = self.remote
+            list_ = remote.audience, remote.destination
+            name = f"{why}lists/{remote.destination}/{remote.audience}, {remote.generation + 1}"
+            self._leavers.note_as(name, *list_, lines)
 
     def doubt_everybody(self, known: int, lease: Lease) -> None:
         """Everybody was perhaps taken off: whoever is wanted is sent again by the next run."""

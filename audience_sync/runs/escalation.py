@@ -26,7 +26,7 @@ from audience_sync.runs.forget import cure
 from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Removed, Remover
-from audience_sync.runs.taken_away import EMPTYING
+from audience_sync.runs.taken_away import BY_DELETING, EMPTYING
 
 if TYPE_CHECKING:
     from audience_sync.project import Project
@@ -154,7 +154,7 @@ class Escalation:
             recipient=recipient.name,
             recipient_country=recipient.country,
             purpose=link.purpose,
-            operation=f"{remover.operation} by deleting the list",
+            operation=f"{remover.operation} {BY_DELETING}",
             sent=remote.members,
             reference=remote.remote_id,
             attempts=1,

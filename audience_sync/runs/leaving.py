@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
 
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.ledger.traces import Trace
 from audience_sync.ledger.withdrawals import Withdrawal
@@ -14,24 +17,62 @@ from audience_sync.membership.lines import Lines
 from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.holding import members_with
 from audience_sync.runs.standing import Standing
-from audience_sync.runs.traces import OF_WITHDRAWALS
+from audience_sync.runs.taken_away import BY_DELETING, OF_RUNS
+from audience_sync.runs.traces import DELETED_FOR_OTHERS, EMPTIED_FOR_OTHERS, OF_WITHDRAWALS
 
 SENT, NOT_SENT = "removal sent, being confirmed", "held, removal on its way"
+
+
+class Because(StrEnum):
+    """Why somebody was taken off a list, where it is known."""
+
+    WITHDRAWN = "withdrawn"
+    EMPTIED = "list emptied"  # with everybody else, since the partner kept others who must leave
+    DELETED = "list deleted"  # the same
+    REPLACED = "replaced"  # the same list holds them under another address since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """Somebody was taken off a list: by a `run`, or because of a `withdrawal`, by its id.
 
-    Neither is known where the withdrawals were purged.
+    The withdrawal is not known where it was purged, or where it was others who withdrew.
     """
 
     run: str | None
     withdrawal: str | None
+    because: Because | None
     audience: str
     destination: str
     held_since: datetime
     removed_at: datetime
+
+
+class Here(Protocol):
+    """A list that holds them now, and the runs that sent them there, the first one first."""
+
+    @property
+    def audience(self) -> str:
+        """Of which audience it is."""
+        ...
+
+    @property
+    def destination(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """What sent them."""
+        ...
+
+
+_NAMES = {
+    OF_WITHDRAWALS: Because.WITHDRAWN,
+    EMPTIED_FOR_OTHERS: Because.EMPTIED,
+    DELETED_FOR_OTHERS: Because.DELETED,
+}
+_EVERYBODY = {OF_RUNS: Because.EMPTIED, f"{OF_RUNS} {BY_DELETING}": Because.DELETED}
 
 
 @dataclass(frozen=True)
@@ -58,19 +99,38 @@ class Leaving:
         told = removal is not None and removal.through >= min(naming)
         return SENT if told else NOT_SENT, self._id(min(naming))
 
-    def before(self, traces: Iterable[Trace], known: Sequence[Withdrawal]) -> Iterator[Before]:
+    def before(
+        self, traces: Iterable[Trace], known: Sequence[Withdrawal], held: Sequence[Here]
+    ) -> Iterator[Before]:
         """What was held before, with the newest of the withdrawals that were received by then."""
+        sent = {(one.audience, one.destination, one.runs[0]) for one in held if one.runs}
         for trace in traces:
-            ours = trace.run.startswith(OF_WITHDRAWALS)
-            there = [one for one in known if ours and one.received_at <= trace.removed_at]
+            because = next(
+                (why for word, why in _NAMES.items() if trace.run.startswith(word)), None
+            )
+            mine = because is Because.WITHDRAWN
+            there = [one for one in known if mine and one.received_at <= trace.removed_at]
+            run = trace.run if because is None else None
+            if (trace.audience, trace.destination, run) in sent:
+                because = Because.REPLACED
             yield Before(
-                run=None if ours else trace.run,
+                run=run,
                 withdrawal=self._id(there[-1].sequence) if there else None,
+                because=because if run is None or because else self._everybody(run),
                 audience=trace.audience,
                 destination=trace.destination,
                 held_since=trace.held_since,
                 removed_at=trace.removed_at,
             )
+
+    def _everybody(self, run: str) -> Because | None:
+        """Whether a run took off everybody, as far as the transfer log goes back."""
+        found = None
+        for logged in self.ledger.log_lines(run=run):
+            line = logged.line
+            if line.event in (Event.OUTCOME, Event.CONFIRMED) and line.accepted:
+                found = _EVERYBODY.get(line.operation or "", found)
+        return found
 
     def _id(self, sequence: int) -> str:
         """As the person was told: by the withdrawal that the source's answer belongs to."""

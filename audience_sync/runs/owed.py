@@ -29,8 +29,8 @@ from audience_sync.runs.leases import Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Remover
 from audience_sync.runs.settle import Settlement
+from audience_sync.runs.taken_away import OF_RUNS
 
-_OPERATION = "remove everybody"
 _WHOM = "people who may not stay"
 _GONE = (
     "so the list was deleted with all who were on it, as on_refused_removal says, "
@@ -128,7 +128,7 @@ class Owed:
             ledger=self._ledger,
             now=self.escalation.now,
             run=run.id,
-            operation=_OPERATION,
+            operation=OF_RUNS,
             announces=False,
         )
         where = self.settlement.location, self.settlement.keyring, Manifest.of(remote.manifest)

@@ -135,9 +135,10 @@ class Subjects:
         found |= dict(self._held(lists, more, everything, whole=False, only=rest))
         everything = united([everything, *_identifiers(found.values())])
         withdrawn = self._standing.naming(everything)
+        held = tuple(self._place(lists[at], lines) for at, lines in sorted(found.items()))
         return Findings(
-            held=tuple(self._place(lists[at], lines) for at, lines in sorted(found.items())),
-            before=tuple(self._leaving.before(self._before(everything), withdrawn)),
+            held=held,
+            before=tuple(self._leaving.before(self._before(everything), withdrawn, held)),
             waiting=tuple(self._waiting(everything)),
             withdrawn=tuple(one.id for one in withdrawn),
             digests=everything,

@@ -9,8 +9,10 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.log import Event, TransferLine
 from audience_sync.runs.announcing import OPERATION
 
+OF_RUNS = "remove everybody"  # what a run does where its removals are refused
+BY_DELETING = "by deleting the list"
 EMPTYING = f"{OPERATION} by emptying the list"
-DELETING = f"{OPERATION} by deleting the list"
+DELETING = f"{OPERATION} {BY_DELETING}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

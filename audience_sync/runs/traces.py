@@ -24,7 +24,10 @@ from audience_sync.membership.lines import Lines
 from audience_sync.period import Period
 from audience_sync.runs.suppression import hexes, unhexed
 
-OF_WITHDRAWALS = "withdrawal from "  # begins the name of what was not a run's
+# These begin the names of what was not a run's: because of their own withdrawal, or of others'.
+OF_WITHDRAWALS = "withdrawal from "
+EMPTIED_FOR_OTHERS = "emptied for withdrawals from "
+DELETED_FOR_OTHERS = "deleted for withdrawals from "
 
 
 @dataclass(frozen=True)
