@@ -159,7 +159,7 @@ def _document(app: App, found: Findings) -> dict[str, Any]:
              "state": run.state}
             for run in found.waiting
         ],
-        "withdrawals": list(found.withdrawn),
+        "withdrawals": [_record(one) for one in found.withdrawn],
     }  # fmt: skip
 
 
@@ -196,9 +196,21 @@ def _letter(app: App, document: dict[str, Any]) -> list[str]:
         lines += [f"  - {one['destination']}: list {one['audience']} (run {one['run']}, "
                   f"{one['state']})" for one in document["waiting"]]  # fmt: skip
     if document["withdrawals"]:
-        known = ", ".join(document["withdrawals"])
-        lines += ["", f"Withdrawals that we recorded: {known}. They keep you from being added."]
+        lines += ["", "Withdrawals that we recorded:"]
+        lines += [f"  - {_withdrawal(app, one)}" for one in document["withdrawals"]]
     return lines
+
+
+def _withdrawal(app: App, one: dict[str, Any]) -> str:
+    """From whom it is, and whether it still counts."""
+    partner, lifted = one["partner"], one["lifted_at"]
+    known = app.installed.connectors.get(partner)
+    title = known.title if known else partner
+    whom, where = ("all partners", "anywhere") if partner is None else (f"{title} only", "there")
+    told = f"{one['id']}, on {_day(one['received_at'])}, from {whom}."
+    if lifted:
+        return f"{told} You agreed again later, and are held so at {', '.join(lifted)}."
+    return f"{told} It keeps you from being added {where}, unless you agree again later."
 
 
 def _held(held: Sequence[dict[str, Any]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import RemoteList
 from audience_sync.ledger.traces import Trace
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.lines import Lines
+from audience_sync.membership.lines import HELD, Lines
 from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.holding import members_with
 from audience_sync.runs.standing import Standing
@@ -46,6 +46,20 @@ class Before:
     destination: str
     held_since: datetime
     removed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A withdrawal that names somebody, as they were told of it, from one partner or from all.
+
+    It is `lifted_at` destinations that hold them although the books there know of it: a later
+    grant did that. Elsewhere one may have, too, which the next sync finds in the source.
+    """
+
+    id: str
+    received_at: datetime
+    partner: str | None
+    lifted_at: tuple[str, ...]
 
 
 class Here(Protocol):
@@ -132,10 +146,40 @@ class Leaving:
                 found = _EVERYBODY.get(line.operation or "", found)
         return found
 
+    def recorded(
+        self,
+        known: Sequence[Withdrawal],
+        held: Iterable[tuple[RemoteList, Lines]],
+        partner_of: Callable[[str], str | None],
+    ) -> Iterator[Recorded]:
+        """These withdrawals, each once: what the source had of the customers belongs to it."""
+        families: dict[int, list[Withdrawal]] = {}
+        for one in known:
+            families.setdefault(self._told(one).sequence, []).append(one)
+        lists = [(remote, lines.take(lines.state == HELD)) for remote, lines in held]
+        for number, theirs in sorted(families.items()):
+            told = self._told(theirs[0])
+            digests = self.standing.digests_of(theirs)
+            lifted = {
+                remote.destination
+                for remote, lines in lists
+                if told.partner in (None, partner_of(remote.destination))
+                and known_withdrawals(remote) >= max(number, *(one.sequence for one in theirs))
+                and members_with(lines, digests).any()
+            }
+            yield Recorded(
+                id=told.id,
+                received_at=told.received_at,
+                partner=told.partner,
+                lifted_at=tuple(sorted(lifted)),
+            )
+
     def _id(self, sequence: int) -> str:
         """As the person was told: by the withdrawal that the source's answer belongs to."""
-        found = self._numbered(sequence)
-        return (found if found.parent is None else self._numbered(found.parent)).id
+        [found] = self.ledger.withdrawals_numbered([sequence])
+        return self._told(found).id
 
-    def _numbered(self, sequence: int) -> Withdrawal:
-        return self.ledger.withdrawals(after=sequence - 1, through=sequence)[0]
+    def _told(self, one: Withdrawal) -> Withdrawal:
+        """The one that the person was told of; its child where that one was purged."""
+        parents = [] if one.parent is None else self.ledger.withdrawals_numbered([one.parent])
+        return parents[0] if parents else one

@@ -21,15 +21,15 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import OPEN_STATES, Operation, RemoteList, Run, RunState
 from audience_sync.ledger.traces import Trace
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import Bytes, partition_of
+from audience_sync.membership.digests import Bytes, partition_of, present, rows_at
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import DOUBTFUL, EXPIRED, Lines, join
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.holding import NOBODY, members_with, united
-from audience_sync.runs.leaving import Before, Leaving
-from audience_sync.runs.standing import Gathered, Standing, write_all_forms
+from audience_sync.runs.leaving import Before, Leaving, Recorded
+from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
 from audience_sync.runs.traces import prints_of
 from audience_sync.runs.whole import sends_everybody
 
@@ -87,7 +87,7 @@ class Findings:
     held: tuple[Place, ...]
     before: tuple[Before, ...]
     waiting: tuple[Run, ...]  # plans and deliveries whose outbox names them
-    withdrawn: tuple[str, ...]  # ids of withdrawals that name them
+    withdrawn: tuple[Recorded, ...]  # withdrawals that name them
     digests: Bytes = field(repr=False)  # every identifier of theirs that we found, see `united`
 
 
@@ -110,13 +110,15 @@ class Subjects:
     def find(self, person: Person) -> Findings:
         """Everything known of whoever has one of these identifiers."""
         gathered, keys, whole = self._named(person)
-        digests = united([values for values, _ in gathered.told().values()])
-        if not len(digests):
+        customer = self._customer(person)
+        told = [values for values, _ in gathered.told().values()]
+        digests = united([*told, self._withdrawn_as(customer)])
+        if not len(digests) and not len(customer):
             raise ConfigurationError(
                 "nobody can be looked for: none of the values is an e-mail, phone number, device "
                 "or customer id that can be read"
             )
-        return self._found(digests, keys, whole=whole)
+        return self._found(digests, keys, customer, whole=whole)
 
     def find_again(self, withdrawal: Withdrawal) -> Findings:
         """Everything known of those whom a withdrawal names."""
@@ -124,9 +126,9 @@ class Subjects:
         if (number := theirs[0].resolved_by) not in (None, withdrawal.sequence):
             theirs += self.ledger.withdrawals(after=number - 1, through=number)
         digests = self._standing.digests_of(theirs)
-        return self._found(digests, digests, whole=True)
+        return self._found(digests, digests, NOBODY, whole=True)
 
-    def _found(self, digests: Bytes, keys: Bytes, *, whole: bool) -> Findings:
+    def _found(self, digests: Bytes, keys: Bytes, customer: Bytes, *, whole: bool) -> Findings:
         lists = self.ledger.remote_lists()
         found = dict(self._held(lists, keys, digests, whole=whole))
         everything = united([digests, *_identifiers(found.values())])
@@ -134,13 +136,14 @@ class Subjects:
         rest = [number for number in range(len(lists)) if number not in found]
         found |= dict(self._held(lists, more, everything, whole=False, only=rest))
         everything = united([everything, *_identifiers(found.values())])
-        withdrawn = self._standing.naming(everything)
-        held = tuple(self._place(lists[at], lines) for at, lines in sorted(found.items()))
+        withdrawn = self._standing.naming(united([everything, customer]))
+        there = [(lists[at], lines) for at, lines in sorted(found.items())]
+        held = tuple(self._place(remote, lines) for remote, lines in there)
         return Findings(
             held=held,
             before=tuple(self._leaving.before(self._before(everything), withdrawn, held)),
             waiting=tuple(self._waiting(everything)),
-            withdrawn=tuple(one.id for one in withdrawn),
+            withdrawn=tuple(self._leaving.recorded(withdrawn, there, self.partner_of)),
             digests=everything,
         )
 
@@ -168,6 +171,18 @@ class Subjects:
         others = (person.phone, person.device, person.customer_id)
         by_email = person.email is not None and all(value is None for value in others)
         return gathered, united(keys), not (by_email and Kind.EMAIL in self.identity)
+
+    def _customer(self, person: Person) -> Bytes:
+        """By what withdrawals know a customer id, which the source may not have any more."""
+        keys = customer_keys(pl.Series([person.customer_id], dtype=pl.String))
+        return rows_at(keys, present(keys))
+
+    def _withdrawn_as(self, customer: Bytes) -> Bytes:
+        """What the source had of a customer who withdrew alone by this id."""
+        naming = self._standing.naming(customer) if len(customer) else []
+        alone = [one for one in naming if one.people == 1]
+        theirs = self.ledger.withdrawals_under([one.sequence for one in alone])
+        return self._standing.digests_of([*alone, *theirs])
 
     def _held(
         self,

@@ -13,7 +13,7 @@ from withdrawn_world import WithdrawnWorld
 
 from audience_sync.connector import Members, Receipt
 from audience_sync.customers.look_up import customer_row
-from audience_sync.errors import RefusedError
+from audience_sync.errors import ConfigurationError, RefusedError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.period import Period
 from audience_sync.runs.escalation import OnRefusedRemoval
@@ -127,3 +127,49 @@ def test_a_new_address_is_told_as_one(world: AskedWorld) -> None:
     assert (told.because, told.run) == ("replaced", run)
     [told] = world.ask(email=email(1)).before
     assert (told.because, told.run) == (None, run)
+
+
+def test_a_withdrawal_is_told_with_its_partner_and_whether_a_grant_lifted_it(
+    world: AskedWorld,
+) -> None:
+    """One that concerns another partner is no reason for this one, nor lifted by being held."""
+    world.ran()
+    elsewhere = world.withdraw(email=email(0), partner="other").withdrawals[0]
+    everywhere = world.withdraw(email=email(0)).withdrawals[0]
+    world.lane_works()
+    told = [(one.id, one.partner, one.lifted_at) for one in world.ask(email=email(0)).withdrawn]
+    assert told == [(elsewhere, "other", ()), (everywhere, None, ())]
+    later = world.now().isoformat()
+    world.forbidden.clear()
+    world.write([granted(f"c{n}", email=email(n), consent_at=later) for n in range(6)])
+    world.ran()
+    found = world.ask(email=email(0))
+    assert [one.decision for one in found.held] == ["granted"]
+    told = [(one.id, one.partner, one.lifted_at) for one in found.withdrawn]
+    assert told == [(elsewhere, "other", ()), (everywhere, None, ("memory-1",))]
+
+
+def test_a_withdrawal_by_customer_id_is_told_by_its_own_id(world: AskedWorld) -> None:
+    """Not by that of what the source had of the customer, which nobody was told."""
+    world.ran()
+    withdrawal = world.withdraw(customer_id="c2").withdrawals[0]
+    world.lane_works()
+    for by in ({"email": email(2)}, {"customer_id": "c2"}):
+        found = world.ask(**by)
+        assert [one.id for one in found.withdrawn] == [withdrawal]
+        assert {one.withdrawal for one in found.before} == {withdrawal}
+
+
+def test_whoever_withdrew_by_an_id_that_the_source_lost_is_found_by_it(world: AskedWorld) -> None:
+    """With what was held before; an id that nobody knows is no error, unlike one of blanks."""
+    world.ran()
+    withdrawal = world.withdraw(customer_id="c2").withdrawals[0]
+    world.lane_works()
+    world.write([granted(f"c{n}", email=email(n)) for n in range(6) if n != 2])
+    found = world.ask(customer_id="c2")
+    assert [one.id for one in found.withdrawn] == [withdrawal]
+    assert [one.withdrawal for one in found.before] == [withdrawal]
+    nobody = world.ask(customer_id="c77")
+    assert nobody.held == nobody.before == nobody.waiting == nobody.withdrawn == ()
+    with pytest.raises(ConfigurationError, match="nobody can be looked for"):
+        world.ask(customer_id="  ")
