@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -61,7 +62,11 @@ class Erased:
     lists: int  # that still held the person when it was asked for
     traces: int
     plans: int  # that named the person and were cancelled
-    waiting_for: tuple[str, ...]  # destinations that have not acknowledged
+    missing: bool  # asked for by a customer id that the source does not have
+    waiting_for: tuple[str, ...]  # destinations where it is not over, for one of three reasons
+    unacknowledged: tuple[str, ...]
+    unconfirmed: tuple[str, ...]  # acknowledged, and not done yet
+    left_over: tuple[str, ...]  # done, and a list or a delivery still has the person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,20 +101,26 @@ class Access:
     def _finished(
         self, withdrawal: Withdrawal, found: Findings, patience: float, actor: str
     ) -> Erased:
-        plans = self._cancelled(found, withdrawal)
-        self.withdrawing.deliver(patience, fully=True)
+        self._cancel(found, withdrawal)
+        self.withdrawing.deliver(patience, until=lambda: self._confirmed(withdrawal))
         rows = self.ledger.withdrawal_deliveries(sequences=self._family(withdrawal))
-        waiting = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
+        asked = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
+        unconfirmed = {r.destination for r in rows if r.state is WithdrawalState.ACKNOWLEDGED}
         left = self.subjects.find_again(withdrawal)
-        waiting |= {place.destination for place in left.held}
-        waiting |= {run.destination for run in left.waiting}
+        over = {place.destination for place in left.held}
+        over |= {run.destination for run in left.waiting}
+        waiting = asked | over
         done = Erased(
             id=withdrawal.id,
             destinations=len({row.destination for row in rows}),
             lists=len(_lists(found, withdrawal)),
             traces=0 if waiting else self._forgotten(found, left),
-            plans=plans,
+            plans=self._plans(withdrawal),
+            missing=self.ledger.withdrawal(withdrawal.id).missing > 0,
             waiting_for=tuple(sorted(waiting)),
+            unacknowledged=tuple(sorted(asked)),
+            unconfirmed=tuple(sorted((over & unconfirmed) - asked)),
+            left_over=tuple(sorted(over - unconfirmed - asked)),
         )
         if not waiting:
             self._prove(done, found, sorted({row.destination for row in rows}), actor)
@@ -120,18 +131,22 @@ class Access:
         again = self.ledger.withdrawal(withdrawal.id)
         return [again.sequence, *([again.resolved_by] if again.resolved_by is not None else [])]
 
-    def _cancelled(self, found: Findings, withdrawal: Withdrawal) -> int:
+    def _confirmed(self, withdrawal: Withdrawal) -> bool:
+        rows = self.ledger.withdrawal_deliveries(sequences=self._family(withdrawal))
+        return all(row.state is WithdrawalState.CONFIRMED for row in rows)
+
+    def _cancel(self, found: Findings, withdrawal: Withdrawal) -> None:
         """Plans that nobody sent yet are dropped with their outboxes; the next sync plans anew."""
-        why = f"it names a person who is erased ({withdrawal.id}); the next sync plans anew"
-        count = 0
         for run in found.waiting:
             if run.state in _NOT_SENT:
-                try:
-                    self.cancel(run, why)
-                    count += 1
-                except AudienceSyncError:
-                    continue  # it goes on without the person, and its outbox ends with it
-        return count
+                # One that was sent meanwhile goes on without the person; its outbox ends with it.
+                with suppress(AudienceSyncError):
+                    self.cancel(run, _cancelled_for(withdrawal))
+
+    def _plans(self, withdrawal: Withdrawal) -> int:
+        """How many were dropped for it, when it was asked for or since."""
+        cancelled = self.ledger.runs(states=[RunState.CANCELLED])
+        return sum(run.reason == _cancelled_for(withdrawal) for run in cancelled)
 
     def _forgotten(self, *findings: Findings) -> int:
         destinations = {one.destination for one in self.ledger.remote_lists()}
@@ -184,6 +199,10 @@ def _lists(found: Findings, withdrawal: Withdrawal) -> set[tuple[str, str]]:
     since = [one for one in found.before if one.removed_at >= withdrawal.received_at]
     held = {(one.audience, one.destination) for one in found.held}
     return held | {(one.audience, one.destination) for one in since}
+
+
+def _cancelled_for(withdrawal: Withdrawal) -> str:
+    return f"it names a person who is erased ({withdrawal.id}); the next sync plans anew"
 
 
 def _request(person: Person) -> WithdrawalRequest:

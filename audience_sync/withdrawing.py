@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _RAW = "device/raw"
 _OPERATOR = "operator"
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between questions to partners, doubled each time
 # What is acknowledged and was never sent waits for removals of others to be confirmed.
 _NOT_LOOKED = (WithdrawalState.QUEUED, WithdrawalState.SENT)
 _log = logging.getLogger(__name__)
@@ -70,26 +71,36 @@ class Withdrawing:
         return self.recorder.receive_frames(frames, partner=partner, channel=_OPERATOR)
 
     def deliver(
-        self, patience: float = 0.0, *, fully: bool = False, at_once: bool = False
+        self,
+        patience: float = 0.0,
+        *,
+        until: Callable[[], bool] | None = None,
+        at_once: bool = False,
     ) -> Worked:
         """Bring everything as far as it goes, and come back as often as `patience` allows (s).
 
-        That is until the partners have acknowledged, or `fully`: until it is confirmed. What
-        failed is tried when it is due, or `at_once`.
+        That is until the partners have acknowledged. Somebody may wait for more, `until` it is so:
+        partners that answer later are then asked again and again. What failed is tried when it is
+        due, or `at_once`.
         """
-        worked = self.lane.work(at_once=at_once)
-        while (
-            (worked.open if fully else worked.waiting)
-            and worked.again is not None
-            and worked.again <= patience
-        ):
+        worked, pause = self.lane.work(at_once=at_once), _FIRST_PAUSE
+        while worked.again is not None and not self._enough(worked, until):
             wait = max(0.05, worked.again)
+            if until is not None and patience > 0:
+                wait, pause = min(wait, pause, patience), min(2 * pause, _LONGEST_PAUSE)
+            elif worked.again > patience:
+                break
             time.sleep(wait)
             patience -= wait
             worked = self.lane.work()
+            if until is not None and worked.open > worked.waiting:
+                worked = self.lane.ask()
         self.warn()
         self._merge()
         return worked
+
+    def _enough(self, worked: Worked, until: Callable[[], bool] | None) -> bool:
+        return not worked.waiting if until is None else until()
 
     def ask(self) -> None:
         """Ask now about removals that partners took and have not confirmed; sends no others."""

@@ -28,6 +28,10 @@ _BECAUSE = {
     "list deleted": f"with everybody: the list had to be deleted, {_KEPT}",
     "replaced": "since your address changed; it holds you under the new one",
 }
+_MISSING = (
+    "The source does not have this customer id: a list that still holds the person by other "
+    "identifiers loses them with the next sync."
+)
 _HIDDEN = "as a value, or - to read it from stdin (the next line)."
 
 Email = Annotated[
@@ -93,14 +97,14 @@ def erase(
         str | None, typer.Option(help="Go on with an erasure, by the id that it was given.")
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for partners to acknowledge.")
+        float, typer.Option(min=0, help="Seconds to wait for partners to confirm it.")
     ] = 60.0,
     as_json: options.Json = False,
 ) -> int:
     """Take a person off every list, and delete local traces.
 
-    Waits until the partners acknowledge. What keeps them from being added again stays, as digests.
-    Ends with 4 while a partner has not acknowledged; `--resume ID` goes on then, and so do workers.
+    Waits until the partners confirm it. What keeps them from being added again stays, as digests.
+    Ends with 4 while a partner has not; `--resume ID` goes on then, and so do workers.
     """
     with opened(debug=context.obj["debug"]) as app:
         from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
@@ -257,15 +261,26 @@ def _told(done: Erased) -> list[str]:
     if done.waiting_for:
         return [
             f"Recorded as {done.id}: nobody named is added any more.",
-            f"Not acknowledged yet by {', '.join(done.waiting_for)};",
-            "workers and the next sync go on, and so does",
+            *_waiting(done),
+            "Workers and the next sync go on, and so does",
             f"  audience-sync subject erase --resume {done.id}",
         ]
     there = f"{done.destinations} destinations does now"
-    return [
+    lines = [
         f"Erased as {done.id}.",
         f"{_lists(done.lists)} still held the person when it was asked for; none at {there}.",
         f"{done.traces} traces and {done.plans} waiting plans were deleted.",
         "What keeps the person from being added again stays, as digests of their identifiers.",
         "The transfer log holds the proof, without identity.",
     ]
+    return [*lines, _MISSING] if done.missing else lines
+
+
+def _waiting(done: Erased) -> list[str]:
+    """What is not over, in the words of `withdrawals`."""
+    why = [
+        (done.unacknowledged, "Not acknowledged yet by {}."),
+        (done.unconfirmed, "Acknowledged, and not confirmed yet, by {}."),
+        (done.left_over, "A list or a delivery at {} still has the person."),
+    ]
+    return [words.format(", ".join(places)) for places, words in why if places]

@@ -234,6 +234,26 @@ def test_erasure_waits_for_the_partner_and_goes_on(
     assert _leaks(shop, begun, done) == []
 
 
+def test_an_erasure_tells_an_acknowledgement_from_a_confirmation(shop: Shop) -> None:
+    """A partner that took the removal and is not done is not one that did not take it."""
+    shop.must("status", "--poll")
+    shop.fault("slow-processing", operation="*", partner="google", seconds=600, times=None)
+    begun = shop.run("subject", "erase", "--email", EMAIL, "--patience", "0", "--json")
+    told = shop.run("subject", "erase", "--resume", begun.json["id"], "--patience", "0")
+    assert (begun.code, told.code) == (4, 4)
+    assert begun.json["waiting_for"] == begun.json["unconfirmed"] == ["google-se"]
+    assert "Acknowledged, and not confirmed yet, by google-se." in told.out
+    assert "Not acknowledged" not in told.out
+
+
+def test_a_customer_whom_the_source_lost_can_be_erased(shop: Shop) -> None:
+    """The withdrawal is recorded, and what the source no longer tells is said."""
+    done = shop.must("subject", "erase", "--customer-id", "990099", "--patience", "0").out
+    assert "The source does not have this customer id" in done
+    [known] = shop.must("subject", "find", "--customer-id", "990099", "--json").json["withdrawals"]
+    assert known["id"] in done
+
+
 def test_an_erasure_after_a_withdrawal_says_what_was_left_to_do(shop: Shop) -> None:
     """Lists that the withdrawal had reached are none of those that the erasure found."""
     shop.must("status", "--poll")
@@ -253,6 +273,7 @@ def test_erasure_drops_the_plans_that_name_the_person(shop: Shop) -> None:
 
     told = shop.must("run", run, "--json").json["run"]
     why = f"it names a person who is erased ({done['id']}); the next sync plans anew"
-    assert done["plans"] == 1
+    again = shop.must("subject", "erase", "--resume", done["id"], "--json").json
+    assert (done["plans"], again["plans"]) == (1, 1)
     assert (told["state"], told["reason"]) == ("cancelled", why)
     assert not (shop.folder / f".audience-sync/outbox/{run}").exists()

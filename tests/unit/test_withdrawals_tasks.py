@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,11 @@ from pipeline_world import granted
 from withdrawn_world import WithdrawnWorld, written
 
 from audience_sync.cli.withdrawals import clock_object
+from audience_sync.connector import Receipt
 from audience_sync.discretion import Discretion
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records.work import Job
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs.clock import clocked, overdue_lines
 from audience_sync.runs.lane import Worked
 from audience_sync.runs.merging import Merger
@@ -297,3 +300,34 @@ def test_one_withdrawal_counts_once_however_many_partners_hold_the_person(
     assert counted()[-1] == 0
     world.ledger.save_withdrawal_deliveries(done)
     assert counted()[-1] == "fewer than 10"
+
+
+@pytest.mark.parametrize(("answers_after", "patience", "confirmed"), [(15, 30, 1), (15, 9, 0)])
+def test_whoever_waits_for_the_last_word_has_the_partner_asked_again(
+    world: WithdrawnWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    answers_after: float,
+    patience: float,
+    confirmed: int,
+) -> None:
+    """As long as they are patient, and no longer, whatever pace the partner likes."""
+    world.ran()
+    world.partner.pending = True
+    world.withdraw(email="p1@example.com")
+    slept = list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if sum(slept) >= answers_after:
+            answers = dict.fromkeys(world.partner.removals, Receipt(accepted=1))
+            world.partner.answers.update(answers)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    def over() -> bool:
+        return world.states() == [WithdrawalState.CONFIRMED]
+
+    withdrawing(world).deliver(patience, until=over)
+    assert over() is bool(confirmed)
+    assert sum(slept) <= patience
+    assert confirmed or sum(slept) == patience
