@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from rich.markup import escape
 from rich.table import Table
 
-from audience_sync.cli.outcomes import print_funnels, sentences, withheld_sentences
+from audience_sync.cli.outcomes import DELETED, print_funnels, sentences, withheld_sentences
 from audience_sync.cli.written import (
     ago,
     ahead,
@@ -67,6 +67,10 @@ def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
         )
     output = console()
     output.print(table if places else "No audiences; add one under `audiences:`.")
+    for place in places:
+        if place["reached"] == DELETED:
+            where = f"[bold]{place['audience']}[/] at [bold]{place['destination']}[/]"
+            output.print(f"The list of {where} was deleted; the next sync makes another.")
     _print_schedules(places)
 
 
@@ -94,6 +98,8 @@ def _print_schedules(places: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _word(run: Run, place: Mapping[str, Any]) -> str:
+    if place["reached"] == DELETED:
+        return f"[yellow]{DELETED}[/]"
     if run.state in (RunState.DELIVERED, RunState.CONFIRMED):
         return str(place["reached"] or run.state.value).partition(" ")[
             0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from audience_sync.ledger.records.runs import Batch, RemoteList, Run
     from audience_sync.runs.outcome import Outcome
 
+DELETED = "deleted"  # what a list reached that the partner does not have any more
 _SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns
 _BESIDE = "unknown_consent_values"  # shown below the sum, since it is no part of it
 _ENDS = ("rows_read", "members", "order_lines")

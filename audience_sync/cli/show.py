@@ -15,7 +15,7 @@ from audience_sync.cli.withdrawals import clock_object, tell_clock
 
 if TYPE_CHECKING:
     from audience_sync.app import App
-    from audience_sync.ledger.records.runs import Run
+    from audience_sync.ledger.records.runs import RemoteList, Run
     from audience_sync.project import Audience
     from audience_sync.project.model import Scheduled
 
@@ -94,7 +94,7 @@ def _tell_failures(outcomes: list[Any]) -> None:
 
 
 def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
-    from audience_sync.cli.outcomes import reached_by  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.outcomes import DELETED, reached_by  # noqa: PLC0415 - keeps --help light
 
     remote = app.ledger.remote_list(audience.name, destination)
     last = app.ledger.last_run(audience.name, destination)
@@ -113,7 +113,7 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
             ),
             last,
         )
-    reached = None
+    reached, gone = None, is_gone(remote, changed)
     if changed is not None:
         reached = reached_by(changed, app.ledger.batches(changed.id), remote)
     return {
@@ -122,14 +122,26 @@ def _place(app: App, audience: Audience, destination: str) -> dict[str, Any]:
         "destination": destination,
         "remote_id": remote.remote_id,
         "members": remote.members,
-        "reached": reached,
+        "reached": DELETED if gone else reached,
         "last_run": last,
         "schedule": audience.schedule,
         "next_run_at": next_run(audience, app.now()),
         **_served(app, audience),
-        "told_by_partner": dict(remote.statistics),
+        "told_by_partner": {} if gone else dict(remote.statistics),
         "in_project": True,
     }
+
+
+def is_gone(remote: RemoteList, sent: Run | None) -> bool:
+    """Whether the partner had a list and has none: it was deleted, and the next sync makes another.
+
+    `sent` is the last run that had something to send.
+    """
+    from audience_sync.ledger.records.runs import RunState  # noqa: PLC0415 - keeps --help light
+
+    ended = sent is not None and sent.state in (RunState.DELIVERED, RunState.CONFIRMED)
+    told = ended and sent is not None and sent.outbox is not None
+    return remote.remote_id is None and (told or bool(remote.manifest.get("run")))
 
 
 def _reports(app: App) -> list[dict[str, Any]]:

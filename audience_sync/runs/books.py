@@ -174,6 +174,7 @@ class Books:
             manifest=written,
             remote_id=None if gone else remote.remote_id,
             creation_intended_at=None if gone else remote.creation_intended_at,
+            statistics={} if gone else remote.statistics,
         )
         self.remote = self._ledger.save_remote_list(
             after, expect_generation=remote.generation, lease=lease

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,9 @@ import typer
 from audience_sync import journal
 from audience_sync.cli import options, written
 from audience_sync.cli.lists import print_lists, told
-from audience_sync.cli.outcomes import reached_by
+from audience_sync.cli.outcomes import DELETED, reached_by
 from audience_sync.cli.progress import Bars, working
-from audience_sync.cli.show import next_run
+from audience_sync.cli.show import is_gone, next_run
 from audience_sync.cli.transfers import moment
 from audience_sync.cron import next_due
 from audience_sync.ledger.ledger import Ledger
@@ -106,6 +107,30 @@ def test_a_usual_terminal_folds_no_name(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "newsletter-readers"
     assert lines[2].startswith("  google-display-se     < 10  processed")
+
+
+def test_a_list_that_was_deleted_is_told_as_that(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not as what it had reached before, nor by what the partner said of it."""
+    sent = replace(_run(RunState.CONFIRMED), outbox="outbox/r1")
+    here = RemoteList(audience="vip", destination="tiktok-se", remote_id="7")
+    gone = replace(here, remote_id=None)
+    assert [is_gone(here, sent), is_gone(gone, sent), is_gone(gone, None)] == [False, True, False]
+    assert is_gone(gone, _run(RunState.FAILED)) is False  # it was never made
+    assert is_gone(replace(gone, manifest={"run": "r1"}), _run(RunState.FAILED)) is True
+    place = {
+        "audience": "vip",
+        "destination": "tiktok-se",
+        "members": 0,
+        "last_run": sent,
+        "reached": DELETED,
+        "next_run_at": None,
+        "told_by_partner": {},
+        "in_project": True,
+    }
+    print_lists([place], NOW)
+    told = capsys.readouterr().out
+    assert "The list of vip at tiktok-se was deleted; the next sync makes another." in told
+    assert "accepted" not in told
 
 
 def test_sentences_are_folded_at_words_and_hang(

@@ -13,6 +13,7 @@ import pytest
 from pipeline_world import digest, granted
 from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, answer, eight_people, written
 
+from audience_sync.cli.show import is_gone
 from audience_sync.connector import Members, Receipt
 from audience_sync.errors import RefusedError, TemporaryPartnerError
 from audience_sync.ledger.records.runs import RunState
@@ -298,7 +299,10 @@ class TestRefused:
         assert deleted == ["1"]
         assert world.held() == set()
         assert world.states() == [CONFIRMED]
-        assert world.ledger.remote_list("vip", "memory-1").remote_id is None
-        world.ran()
+        gone = world.ledger.remote_list("vip", "memory-1")
+        assert gone.remote_id is None
+        assert is_gone(gone, world.ledger.last_run("vip", "memory-1"))
+        again = world.ran()
+        assert not is_gone(world.ledger.remote_list("vip", "memory-1"), again)
         assert len(world.partner.lists) == 2
         assert world.partner.holds == EVERYBODY - written("p1@example.com", "+46700000001")
