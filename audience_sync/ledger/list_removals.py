@@ -59,10 +59,11 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListRemoval:
-    """What a list was told: all withdrawals up to `through`, the newest by this run and then.
+    """What a list was told: all withdrawals up to `through`, and when.
 
-    `unanswered` are the removals of which it is not known that they are done, oldest first. The
-    partner has `refused` so many in a row that it had taken, the last one for this `reason`.
+    `run` is the newest removal that was begun, as the transfer log names it. `unanswered` are the
+    removals of which it is not known that they are done, oldest first. The partner has `refused`
+    so many in a row that it had taken, the last one for this `reason`.
     """
 
     audience: str

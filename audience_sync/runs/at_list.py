@@ -25,6 +25,7 @@ from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Removed, Remover
+from audience_sync.runs.unanswered import note_unknown_removal
 from audience_sync.runs.under_way import UnderWay
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ class AtList:
 
     def go(self) -> Step:
         """Tell the list of whoever withdrew and was on it, as far as it goes now."""
+        begun = self.removal.run, self.held[self.lease], self.lane.now()
+        note_unknown_removal(self.ledger, *begun)
         step = self._go()
         if step.cleared >= self.head:  # the partner keeps nobody any more, whoever took them off
             self._note(replace(self.removal, refused=0, reason=None))
@@ -186,7 +189,8 @@ class AtList:
         alive = [part.take(part.alive) for part in lines]
         alive = [part for part in alive if len(part)]
         off = without_carried(alive, digests, lambda: self._others(digests))
-        remover = Remover(ledger=self.ledger, now=self.lane.now)
+        remover = Remover(ledger=self.ledger, now=self.lane.now).named()
+        self._note(replace(self.removal, run=remover.name))  # by which it is found if we die
         mine = self.alone and not self.under_way.runs
         if mine and self.removal.refused >= REFUSALS and self.lane.escalation.decided(remote):
             return self._escalated(remover, link, RefusedError(self.removal.reason or ""))

@@ -101,6 +101,10 @@ class Remover:
         """What the next removal is called in the transfer log."""
         return self.run or "w" + self.ledger.new_run_id()[1:]
 
+    def named(self) -> Remover:
+        """The same with one name for all that it does."""
+        return replace(self, run=self.name)
+
     def remove(
         self, link: Link, remote: RemoteList, lines: Sequence[Lines], held: Held, lease: str
     ) -> Removed:

@@ -14,11 +14,22 @@ from audience_sync.ledger.records.work import Lease
 
 def unknown_lines(ledger: Ledger, run: Run, now: datetime) -> list[TransferLine]:
     """A line for each intent whose answer we never saw, because we stopped in between."""
+    return _unknown(ledger, run.id, now, "no answer was seen; the batch is sent again")
+
+
+def note_unknown_removal(ledger: Ledger, name: str, lease: Lease, now: datetime) -> None:
+    """Log the same of a removal that was of no run, under the lease of the lane that began it."""
+    note = "no answer was seen; whoever is still on the list is taken off again"
+    lines = _unknown(ledger, name, now, note) if name else []
+    if lines:
+        ledger.record(lines, (), lease)
+
+
+def _unknown(ledger: Ledger, name: str, now: datetime, note: str) -> list[TransferLine]:
     lines = []
-    for logged in ledger.unanswered(run.id):
-        found: dict[str, Any] = {"event": Event.UNKNOWN, "finished_at": now}
-        note = "no answer was seen; the batch is sent again"
-        lines.append(replace(logged.line, **found, unattributed=logged.line.sent, note=note))
+    for logged in ledger.unanswered(name):
+        found: dict[str, Any] = {"event": Event.UNKNOWN, "finished_at": now, "note": note}
+        lines.append(replace(logged.line, **found, unattributed=logged.line.sent))
     return lines
 
 

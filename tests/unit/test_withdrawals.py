@@ -145,6 +145,37 @@ def test_who_granted_again_comes_back_whatever_the_lane_did(
     assert world.ran().reason == "nothing changed"
 
 
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_removal_whose_answer_nobody_saw_is_told_as_unknown(
+    world: WithdrawnWorld, *, sync: bool
+) -> None:
+    """Once, when the lane comes to the list again, though a sync may have taken them off since."""
+    world.ran()
+    world.withdraw(email="p1@example.com")
+
+    def dies(when: str, operation: str) -> None:
+        if (when, operation) == ("after", "remove"):
+            raise KeyboardInterrupt
+
+    world.partner.fault = dies
+    with pytest.raises(KeyboardInterrupt):
+        world.lane_works()
+    world.partner.fault = lambda _when, _operation: None
+    removals = [line for line in world.log() if line.operation == "withdraw"]
+    assert [line.event for line in removals] == [Event.INTENT]
+    if sync:
+        world.ran()
+    world.lane_works()
+    world.lane_works()
+    assert world.states() == [CONFIRMED]
+    theirs = [line for line in world.log() if line.run == removals[0].run]
+    assert [line.event for line in theirs] == [Event.INTENT, Event.UNKNOWN]
+    assert theirs[1].unattributed == theirs[0].sent
+    assert "no answer was seen" in (theirs[1].note or "")
+    runs = {line.run for line in world.log() if line.operation == "withdraw"}
+    assert all(not world.ledger.unanswered(run) for run in runs)
+
+
 def _cells(members: Members) -> set[str]:
     return {cell for row in members.rows(members.kinds) for cell in row if cell}
 
