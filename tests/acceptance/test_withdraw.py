@@ -348,7 +348,7 @@ def test_more_open_ones_than_are_shown_are_counted(open_shop: Callable[..., Shop
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (AwayError("the ledger cannot be used: the disk is full"), 1, "the disk is full"),
-        (OSError(28, "No space left on device"), 1, "OSError"),
+        (OSError(28, "No space left on device"), 1, "full or fails"),
     ],
 )
 def test_who_is_cut_off_learns_that_it_is_recorded(
