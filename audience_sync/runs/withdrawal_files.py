@@ -85,7 +85,9 @@ def _csv(content: bytes) -> Iterator[pl.DataFrame]:
         separator = rows.separator_in(text)
         scan = pl.scan_csv(text, infer_schema=False, separator=separator)
         names = scan.collect_schema().names()
-        wrong = rows.find_wrong_header(names, text) or rows.find_uneven_row(text, separator)
+        if unreadable := rows.find_wrong_header(names, text):
+            raise SourceError(f"{_STDIN} cannot be read as csv: {unreadable}")
+        wrong = rows.find_uneven_row(text, separator)
         frame = None if wrong else rows.without_blank_lines(scan).collect()
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
         raise _unreadable(error, content) from None

@@ -7,11 +7,13 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from audience_sync import cli
 from audience_sync.cli import codes, setup
 from audience_sync.cli.start import globals_first, run
 from audience_sync.errors import (
@@ -213,3 +215,24 @@ def test_wrong_usage_is_one_sentence(
     told = capsys.readouterr().err
     assert told.startswith(f"audience-sync: {sentence}")
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("modules", "left"), [({"pyarrow": None}, [3]), ({}, [])])
+def test_the_code_is_not_left_to_the_threads_of_a_library(
+    monkeypatch: pytest.MonkeyPatch, modules: dict[str, None], left: list[int]
+) -> None:
+    """What Arrow leaves behind at the end may abort a process or hang it; Python's own is done."""
+    at_exit: list[Callable[[], None]] = []
+    codes_left: list[int] = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    monkeypatch.setattr("os._exit", codes_left.append)
+    monkeypatch.setattr("gc.set_threshold", lambda _: None)
+    monkeypatch.setattr(cli, "make_ready", lambda: None)
+    monkeypatch.setattr(cli, "leave_no_core", lambda: None)
+    monkeypatch.setattr(cli, "_codes", [])
+    monkeypatch.setattr("audience_sync.cli.start.run_and_exit", lambda: sys.exit(3))
+    with pytest.raises(SystemExit):
+        cli.main()
+    monkeypatch.setattr("sys.modules", modules)
+    at_exit[0]()
+    assert codes_left == left

@@ -210,3 +210,16 @@ def test_a_decision_in_a_file_has_its_own_time(tmp_path: Path) -> None:
     world.ran()
 
     assert world.partner.holds == {digest(f"p{n}@example.com") for n in (0, 2, 4)}
+
+
+@pytest.mark.parametrize("content", ["email,x\nanna@example.com\n".encode("utf-16"), bytes(70_000)])
+def test_utf16_on_stdin_is_told_as_in_a_file(tmp_path: Path, content: bytes) -> None:
+    """Its letters are not ours, so no row is looked for, and the sentence is the same."""
+    told = []
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    for rows in (read_withdrawals(path, tmp_path), stream_withdrawals(content)):
+        with pytest.raises(SourceError, match="it is UTF-16; save it as UTF-8") as wrong:
+            list(rows)
+        told.append(str(wrong.value))
+    assert told[1].startswith("stdin cannot be read")
