@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ PATIENCE = 30.0  # seconds for a body to arrive
 
 _NO_JSON = "send JSON: Content-Type: application/json, in UTF-8 and not compressed"
 _UNREADABLE = "the body is not JSON in UTF-8; nothing was taken"
+_TWICE = "an object of the body has the same key twice; write each once; nothing was taken"
 
 
 def check_type(request: Request) -> None:
@@ -48,11 +50,22 @@ async def read_body(request: Request, limit: int, patience: float = PATIENCE) ->
 
 
 def parsed(body: bytes) -> Any:
-    """The body's JSON; a Refusal that quotes nothing of it when it is none."""
+    """The body's JSON; a Refusal that quotes nothing of it when it is none.
+
+    A key that stands twice is refused: of two people only one would be taken.
+    """
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = orjson.loads(body)
+        json.loads(body, object_pairs_hook=_refuse_twice)
+    except (ValueError, RecursionError):
         raise Refusal(400, "not-json", _UNREADABLE) from None
+    return document
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    """The values are orjson's; here only keys are looked at."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise Refusal(400, "not-json", _TWICE)
 
 
 def _too_large(limit: int) -> Refusal:

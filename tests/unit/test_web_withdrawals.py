@@ -17,7 +17,8 @@ from web_world import KEY, NOW, OLD_KEY, Door, webhooks
 
 from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.web.answers import SAFE
+from audience_sync.web.answers import SAFE, Refusal
+from audience_sync.web.bodies import parsed
 from audience_sync.web.desk import intake_key
 
 ANNA = {"email": "Anna.Canary@Example.COM"}
@@ -433,3 +434,30 @@ def test_identifiers_arrive_as_they_were_written(open_door: Door, text: str) -> 
         assert [one.customer_id for one in open_door.reception.requests] == [text.strip()]
     else:
         assert found.status == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"withdrawals": [{"email": "a@example.com", "email": "c@example.com"}]}',
+        b'{"withdrawals": [{"email": "a@example.com", "\\u0065mail": "c@example.com"}]}',
+        b'{"withdrawals": [{"email": "a@example.com"}], "withdrawals": [{"email": "c@b.se"}]}',
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(body: bytes) -> None:
+    """One of two people would be forgotten in silence; the answer names no value."""
+    with pytest.raises(Refusal) as refused:
+        parsed(body)
+    assert refused.value.status == 400
+    assert "the same key twice" in refused.value.sentence
+    assert "@" not in refused.value.sentence
+
+
+def test_the_same_key_in_several_objects_is_read() -> None:
+    """As every list of people has it; deep nesting is a refusal, never a failure of ours."""
+    people = {"withdrawals": [{"email": "a@example.com"}, {"email": "b@example.com"}]}
+    assert parsed(json.dumps(people).encode()) == people
+    with pytest.raises(Refusal):
+        parsed(b"[" * 100_000)
+    with pytest.raises(Refusal):
+        parsed(b"[" * 1000 + b"]" * 1000 + b"x")
