@@ -40,6 +40,30 @@ def without_blank_lines(scan: pl.LazyFrame) -> pl.LazyFrame:
     return scan.filter(pl.any_horizontal(written, *(pl.col(name).is_not_null() for name in others)))
 
 
+def rows_of_nothing(text: Path | bytes) -> list[int]:
+    """The numbers of rows of separators alone, which `without_blank_lines` leaves out as well.
+
+    A person who counts the rows counts them, and no blank line. Polars reads both alike, so that
+    only the lines tell which is which; where a quote holds such lines all count as rows.
+    """
+    separator = separator_of(text)
+    scan = pl.scan_csv(text, infer_schema=False, separator=separator, glob=False)
+    first, *others = scan.collect_schema().names()
+    bare = pl.all_horizontal(pl.lit(value=True), *(pl.col(name).is_null() for name in others))
+    blank = (pl.col(first).str.strip_chars(BLANK) == "").fill_null(value=True)
+    rows = scan.with_row_index("\0at").filter(bare & blank).select("\0at")
+    left_out = rows.collect(engine="streaming").to_series().to_list()
+    if not left_out or not others:
+        return []
+    line, signs = pl.col("line"), re.escape(separator)
+    bare_lines = pl.scan_lines(text, glob=False).filter(line.str.contains(f"^[{signs}{BLANK}]*$"))
+    told = bare_lines.select(line.str.contains(signs)).collect(engine="streaming").to_series()
+    counted = told.to_list() if len(told) == len(left_out) else [True] * len(left_out)
+    kept = [at - place for place, at in enumerate(left_out)]
+    of_rows = [before for before, is_row in zip(kept, counted, strict=True) if is_row]
+    return [before + place for place, before in enumerate(of_rows, start=1)]
+
+
 def separator_of(text: Text) -> str:
     """The same as `separator_in` of a text that is here, packed or not."""
     with opened_text(text) as stream:

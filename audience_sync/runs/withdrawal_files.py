@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from audience_sync.customers.columns import canonical
-from audience_sync.customers.rows import Text, separator_of
+from audience_sync.customers.rows import Text, rows_of_nothing, separator_of
 from audience_sync.customers.salvage import even_rows, uneven_rows
 from audience_sync.customers.source import ROWS
 from audience_sync.customers.table import FILE_NAMES, Place, open_table
@@ -56,8 +57,8 @@ def read_withdrawals(path: Path, base: Path) -> Iterator[pl.DataFrame]:
     wanted = _wanted(table.names(), str(path))
     try:
         with closing(table.read(wanted, {}, ROWS)) as frames:
-            for frame in frames:
-                yield _told(frame, str(path))
+            told = (_told(frame, str(path)) for frame in frames)
+            yield from _numbered(told, base / path) if _CSV.search(path.name) else told
     except SourceError as error:
         if not _CSV.search(path.name):
             raise
@@ -95,12 +96,38 @@ def _csv(content: bytes) -> Iterator[pl.DataFrame]:
         broken = SourceError(f"{_STDIN} cannot be read as csv: {wrong}")
         yield from _salvaged(text, names, _STDIN, broken)
     else:
-        yield _chosen(frame)
+        yield from _numbered([_chosen(frame)], text)
 
 
 def _chosen(frame: pl.DataFrame) -> pl.DataFrame:
     wanted = _wanted(frame.columns, _STDIN)
     return _told(frame.select(pl.col(name).alias(ours) for ours, name in wanted.items()), _STDIN)
+
+
+def _numbered(frames: Iterable[pl.DataFrame], text: Path | bytes) -> Iterator[pl.DataFrame]:
+    """Frames of a CSV with the number of each row, which a row of separators alone takes, too."""
+    moved: NDArray[np.int64] | None = None
+    read = 0
+    for frame in frames:
+        if moved is None:
+            left_out = np.array(_left_out(text), dtype=np.int64)
+            moved = left_out - np.arange(len(left_out))
+        at = np.arange(read + 1, read + 1 + frame.height)
+        read += frame.height
+        yield frame if not len(moved) else frame.with_columns(_moved(at, moved))
+
+
+def _left_out(text: Path | bytes) -> list[int]:
+    """What cannot be read is told by who reads it for the people."""
+    try:
+        return rows_of_nothing(text)
+    except pl.exceptions.PolarsError:
+        return []
+
+
+def _moved(at: NDArray[np.int64], moved: NDArray[np.int64]) -> pl.Series:
+    """The numbers of rows in the text, by their places without those that were left out."""
+    return pl.Series(ROW, at + np.searchsorted(moved, at, side="right"))
 
 
 def _told(frame: pl.DataFrame, place: str) -> pl.DataFrame:
@@ -127,8 +154,7 @@ def _salvaged(
         for frame in even_rows(text, separator, set(wanted.values())):
             at = np.arange(read + 1, read + 1 + frame.height)
             chosen = frame.select(pl.col(name).alias(ours) for ours, name in wanted.items())
-            numbers = pl.Series(ROW, at + np.searchsorted(moved, at, side="right"))
-            yield _told(chosen, place).with_columns(numbers)
+            yield _told(chosen, place).with_columns(_moved(at, moved))
             read += frame.height
     except pa.ArrowException:
         raise error from None

@@ -223,3 +223,23 @@ def test_utf16_on_stdin_is_told_as_in_a_file(tmp_path: Path, content: bytes) -> 
             list(rows)
         told.append(str(wrong.value))
     assert told[1].startswith("stdin cannot be read")
+
+
+def test_a_row_of_separators_alone_is_counted(tmp_path: Path) -> None:
+    """Who looks for the row that is named counts it; blank lines are no rows, as ever."""
+    content = b"email,phone\n,\nbad1,\n\n,\nx1@example.com,\nbad2,12\n"
+    for name, written in (("a.csv", content), ("b.csv.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(written)
+        assert read(tmp_path / name)["row"].to_list() == [2, 4, 5]
+        assert pl.concat(list(stream_withdrawals(written)))["row"].to_list() == [2, 4, 5]
+    one = b"email\nbad1\n\nx1@example.com\nbad2\n"
+    (tmp_path / "c.csv").write_bytes(one)
+    assert read(tmp_path / "c.csv").columns == ["email"]
+
+
+def test_a_file_damaged_after_its_first_rows_is_told_in_words(tmp_path: Path) -> None:
+    """Counting its rows is no reason for another sentence than reading it has."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"email,phone\n,\n" + b"a@example.com,1\n" * 200_000 + b"\xff\xfe,2\n")
+    with pytest.raises(SourceError):
+        read(path)
