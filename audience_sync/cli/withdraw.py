@@ -76,8 +76,9 @@ def withdraw(
             if as_json:
                 _print_json(app, received, progress, worked)
             else:
-                partly = file is None and not email and not customer_id
-                tell_answer(app, received, progress, worked, partner, partly=partly)
+                by_id = file is not None or bool(customer_id)
+                which = {"partly": not (by_id or email), "by_id": by_id}
+                tell_answer(app, received, progress, worked, partner, **which)
     if received.unusable:
         return codes.USAGE
     return codes.PARTLY if unacknowledged(progress) else codes.DONE

@@ -17,6 +17,10 @@ _ELSEWHERE = (  # who has a phone or a device is known from lists that hold it
     "A list that holds this person by other identifiers lets go at once where any list shows that "
     "they are the same, else with the next sync; give the --customer-id, too, and it does at once."
 )
+_GIVEN = (  # who has another address afterwards is known by the id alone
+    "It is what was given that is blocked, not the customer: whose address changes in the source "
+    "is added by the new one; give the --customer-id, too, and they are not."
+)
 _COUNTED = "rows are counted without the header"
 
 
@@ -28,8 +32,12 @@ def tell_answer(
     partner: str | None,
     *,
     partly: bool,
+    by_id: bool = True,
 ) -> None:
-    """Who withdraws, what was reached, and what is left; `partly` where it may leave some lists."""
+    """Who withdraws, what was reached, and what is left; `partly` where it may leave some lists.
+
+    Not `by_id` are those of whom identifiers alone are given, which may change.
+    """
     count, one = app.discretion.count, received.people == 1
     told = number(count(received.people))
     people = "1 person withdraws" if told == "1" else f"{told} people withdraw"
@@ -40,9 +48,10 @@ def tell_answer(
         lines.append(_timeless(number(count(received.timeless)), received))
     if progress["missing"]:
         lines.append(_missing(number(count(progress["missing"])), one=one))
-    lines += _waits(progress, partner) or [_reached(progress, received, partner)]
+    lines += _waits(progress, partner) or [_reached(progress, received, partner, by_id=by_id)]
     lines += _left(progress, worked)
-    tell([*lines, _ELSEWHERE] if partly else lines)
+    lines += [_ELSEWHERE] if partly else [] if by_id else [_GIVEN]
+    tell(lines)
     tell_taken_away(progress["taken_away"])
 
 
@@ -107,10 +116,13 @@ def _rows(count: str, rows: Sequence[int], of: int) -> str:
     return f"{count} rows, such as {', '.join(named)}, hold"
 
 
-def _reached(progress: Mapping[str, Any], received: Received, partner: str | None) -> str:
+def _reached(
+    progress: Mapping[str, Any], received: Received, partner: str | None, *, by_id: bool
+) -> str:
     them = "this person" if received.people == 1 else "any of them"
     there = f" at {partner}" if partner else ""
-    blocked = f"every future addition{there} is blocked"
+    whose = "" if by_id else " by what was given"
+    blocked = f"every future addition{there}{whose} is blocked"
     if received.earlier:
         blocked += ", except of those whose grant in the source is later than their decided_at"
     held, left = progress["held"], unacknowledged(progress)

@@ -177,10 +177,10 @@ def test_of_whom_nobody_holds_it_says_so(open_shop: Callable[..., Shop]) -> None
     lines = len(shop.must("log", "--json").json)
     stranger = shop.must("withdraw", "--email", "stranger@example.com").out
     assert "no list holds this person" in stranger
-    assert "every future addition is blocked" in stranger
+    assert "every future addition by what was given is blocked" in stranger
     assert "cknowledged" not in stranger
     there = shop.must("withdraw", "--email", "third@example.com", "--partner", "meta").out
-    assert "no list at meta holds this person; every future addition at meta is blocked" in there
+    assert "no list at meta holds this person; every future addition at meta by what" in there
     assert len(shop.must("log", "--json").json) == lines
     shop.customers([*rows, (99, "stranger@example.com", None, "granted", "SE")])
     shop.must("sync")
@@ -197,7 +197,7 @@ def test_it_counts_only_destinations_that_held_somebody(open_shop: Callable[...,
     assert "Acknowledged at 1 of 1 destinations that held this person" in told.out
     told = shop.must("withdraw", "--email", rows[1][1], "--json").json
     assert (told["destinations"], told["held"]) == ({"confirmed": 2}, 1)
-    assert "every future addition is blocked" in shop.must("withdraw", "--phone", rows[0][2]).out
+    assert "by what was given is blocked" in shop.must("withdraw", "--phone", rows[0][2]).out
 
 
 @pytest.mark.parametrize("by", [("--email", "stranger@example.com"), ("--customer-id", "4711")])
@@ -388,3 +388,15 @@ def test_sigterm_tells_that_it_is_recorded(
     assert signal.getsignal(signal.SIGTERM) is before
     assert ended == [(os.getpid(), signal.SIGTERM)]
     assert "stopped; the withdrawal is recorded as w1" in capfd.readouterr().err
+
+
+def test_an_address_alone_is_what_is_blocked(open_shop: Callable[..., Shop]) -> None:
+    """Whose address changes later is somebody else to us; the answer says so, and what helps."""
+    shop = open_shop(people(3))
+    alone = " ".join(shop.must("withdraw", "--email", "person.1@example.com").out.split())
+    assert "every future addition by what was given is blocked" in alone
+    assert "not the customer" in alone
+    assert "give the --customer-id, too" in alone
+    both = shop.must("withdraw", "--email", "person.2@example.com", "--customer-id", "2").out
+    assert "every future addition is blocked" in " ".join(both.split())
+    assert "not the customer" not in both
