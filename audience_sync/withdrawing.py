@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.holder import alive, this_process
+from audience_sync.identifiers.phones import is_country
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs.clock import aged, overdue_lines
 from audience_sync.runs.escalation import escalation_of
@@ -235,6 +236,7 @@ def one_person(
     phone: str | None,
     device: str | None,
     partner: str | None,
+    country: str | None = None,
 ) -> WithdrawalRequest:
     """A person's own withdrawal; a ConfigurationError when nobody is named."""
     if not any((customer_id, email, phone, device)):
@@ -242,11 +244,14 @@ def one_person(
             "name who withdraws: --customer-id, --email, --phone, --device or --file, "
             "each with - to read it from stdin"
         )
+    if country and not is_country(country):
+        raise ConfigurationError("--country is no ISO 3166 code such as SE; correct it")
     return WithdrawalRequest(
         customer_id=customer_id,
         email=email,
         phone=phone,
         device=device,
+        country=country,
         partner=partner,
         channel=_OPERATOR,
     )

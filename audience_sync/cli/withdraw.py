@@ -27,6 +27,10 @@ CustomerId = Annotated[
 Email = Annotated[str | None, typer.Option(help="An e-mail address, or - to read it from stdin.")]
 Phone = Annotated[str | None, typer.Option(help="A phone number, or - to read it from stdin.")]
 Device = Annotated[str | None, typer.Option(help="A device ID, or - to read it from stdin.")]
+Country = Annotated[
+    str | None,
+    typer.Option(help="Region of a national phone number. Default: policy.default_country."),
+]
 People = Annotated[
     str | None,
     typer.Option(
@@ -50,6 +54,7 @@ def withdraw(
     email: Email = None,
     phone: Phone = None,
     device: Device = None,
+    country: Country = None,
     file: People = None,
     partner: Partner = None,
     as_json: options.Json = False,
@@ -68,7 +73,7 @@ def withdraw(
 
     named = {"customer_id": customer_id, "email": email, "phone": phone, "device": device}
     with opened(debug=context.obj["debug"]) as app:
-        received = _received(app, named, file, partner)
+        received = _received(app, named, country, file, partner)
         with told_if_cut_off(received.withdrawals):
             before = app.ledger.newest_line()
             worked = app.withdrawals.deliver(WAIT)
@@ -85,14 +90,22 @@ def withdraw(
 
 
 def _received(
-    app: App, named: Mapping[str, str | None], file: str | None, partner: str | None
+    app: App,
+    named: Mapping[str, str | None],
+    country: str | None,
+    file: str | None,
+    partner: str | None,
 ) -> Received:
     """Take in one person, or the many of a file."""
     if file is None:
         from audience_sync.withdrawing import one_person  # noqa: PLC0415 - keeps --help light
 
         given = dict(zip(named, read_values(list(named.values())), strict=True))
-        return app.withdrawals.receive([one_person(**given, partner=partner)])
+        return app.withdrawals.receive([one_person(**given, partner=partner, country=country)])
+    if country:
+        from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - as above
+
+        raise ConfigurationError("a --file has its own column country; leave --country out")
     if any(named.values()):
         from audience_sync.errors import ConfigurationError  # noqa: PLC0415 - as above
 

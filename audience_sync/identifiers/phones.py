@@ -170,6 +170,11 @@ def _ask(text: str, region: int) -> str | None:
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
+def is_country(country: str) -> bool:
+    """Whether phone numbers of such a country are known, by its ISO 3166 alpha-2 code."""
+    return country.strip().upper() in _positions()
+
+
 def default_region(country: str) -> int:
     """Its position in REGIONS; a ConfigurationError when the project names no country."""
     found = _positions().get(country.strip().upper(), _NOBODY)

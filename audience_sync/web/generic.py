@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from audience_sync.identifiers.phones import is_country
 from audience_sync.runs.withdrawal_requests import WithdrawalRequest
 from audience_sync.web.answers import Refusal
 
@@ -45,6 +46,7 @@ _SENTENCES = {
     "list_type": "should be a list",
     "too_short": "is empty",
 }
+_NOT_A_COUNTRY = "should be an ISO 3166 code such as SE"
 _NOT_A_TIME = "should be a time such as 2026-11-22T12:00:00Z"
 
 
@@ -110,6 +112,8 @@ def refuse_too_many(found: Any, batch_limit: int) -> None:
 def _check(found: Withdrawal, place: str, partners: Collection[str], latest: datetime) -> None:
     if all(getattr(found, name) is None for name in IDENTIFIERS):
         raise _refusal(place, f"names nobody; write one of {', '.join(IDENTIFIERS)}")
+    if found.country is not None and not is_country(found.country):
+        raise _refusal(f"{place}.country", _NOT_A_COUNTRY)
     if found.partner is not None and found.partner not in partners:
         raise _refusal(f"{place}.partner", f"is not known; known are {', '.join(sorted(partners))}")
     if found.decided_at is not None and found.decided_at > latest:
@@ -127,7 +131,7 @@ def _wrong(error: ValidationError) -> Refusal:
         return _refusal(_place(steps), "should be an object")
     sentence = _SENTENCES.get(kind, _NOT_A_TIME if "date" in kind else "is not right")
     if steps[-1:] == ["country"]:
-        sentence = "should be an ISO 3166 code such as SE"
+        sentence = _NOT_A_COUNTRY
     return _refusal(_place(steps), sentence)
 
 

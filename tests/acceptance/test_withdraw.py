@@ -400,3 +400,14 @@ def test_an_address_alone_is_what_is_blocked(open_shop: Callable[..., Shop]) -> 
     both = shop.must("withdraw", "--email", "person.2@example.com", "--customer-id", "2").out
     assert "every future addition is blocked" in " ".join(both.split())
     assert "not the customer" not in both
+
+
+def test_a_country_says_whose_national_number_it_is(open_shop: Callable[..., Shop]) -> None:
+    """One that nobody knows is refused, so that no phone is read as another country's."""
+    shop = open_shop(people(3))
+    phone = ("withdraw", "--phone", "030 12345678")
+    shop.must(*phone, "--country", "DE")
+    wrong = shop.run(*phone, "--country", "XX")
+    assert wrong.code == 2, wrong
+    assert "--country is no ISO 3166 code such as SE" in wrong.err
+    assert shop.run("withdraw", "--file", "x.csv", "--country", "DE").code == 2

@@ -461,3 +461,10 @@ def test_the_same_key_in_several_objects_is_read() -> None:
         parsed(b"[" * 100_000)
     with pytest.raises(Refusal):
         parsed(b"[" * 1000 + b"]" * 1000 + b"x")
+
+
+def test_a_country_that_nobody_knows_is_refused(door: Door) -> None:
+    """A phone of it would be read as the default country's: somebody else's."""
+    found = door.post({"withdrawals": [{"phone": "070 1", "country": "ZZ"}]})
+    assert found.status == 422
+    assert "withdrawals[0].country should be an ISO 3166 code" in found.json["error"]
