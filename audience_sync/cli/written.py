@@ -49,10 +49,13 @@ def console(page: int = _UNFOLDED) -> Console:
     from rich.console import Console  # noqa: PLC0415 - keeps --help light
 
     plain: Any = _Unpadded()
-    made = Console(highlight=False)
+    told = os.environ.get("COLUMNS", "")
+    known = told.isdigit() and int(told) > 0
+    around = {name: value for name, value in os.environ.items() if known or name != "COLUMNS"}
+    made = Console(highlight=False, _environ=around)
     if made.is_terminal:
         return made
-    width = None if os.environ.get("COLUMNS", "").isdigit() else page
+    width = None if known else page
     return Console(highlight=False, file=plain, width=width)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from audience_sync.cli import codes, setup, start, streams
+from audience_sync.cli import codes, setup, start, streams, written
 
 
 class Full(io.StringIO):
@@ -89,12 +89,20 @@ def test_any_letter_is_written_to_a_terminal_of_few(monkeypatch: pytest.MonkeyPa
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, io.StringIO())
     streams.make_ready()
-    written = io.BytesIO()
-    stream = io.TextIOWrapper(written, encoding="ascii", errors="audience-sync-escaped")
+    sent = io.BytesIO()
+    stream = io.TextIOWrapper(sent, encoding="ascii", errors="audience-sync-escaped")
     name = "Åsa 😀"
     stream.write(json.dumps({"name": name}, ensure_ascii=False))
     stream.write("\n✓ torn \udcff")
     stream.flush()
-    document, sentence = written.getvalue().decode().split("\n")
+    document, sentence = sent.getvalue().decode().split("\n")
     assert json.loads(document) == {"name": name}
     assert sentence == "+ torn \\udcff"
+
+
+def test_no_columns_are_an_unknown_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of no width would show nothing at all."""
+    monkeypatch.setenv("COLUMNS", "0")
+    assert written.console(page=77).width == 77
+    monkeypatch.setenv("COLUMNS", "60")
+    assert written.console(page=77).width == 60
