@@ -49,7 +49,7 @@ def tell_answer(
     if progress["missing"]:
         lines.append(_missing(number(count(progress["missing"])), one=one))
     lines += _waits(progress, partner) or [_reached(progress, received, partner, by_id=by_id)]
-    lines += _left(progress, worked)
+    lines += _left(app, received, progress, worked)
     lines += [_ELSEWHERE] if partly else [] if by_id else [_GIVEN]
     tell(lines)
     tell_taken_away(progress["taken_away"])
@@ -61,12 +61,27 @@ def unacknowledged(progress: Mapping[str, Any]) -> int:
     return sum(states.get(state, 0) for state in ("queued", "sent"))
 
 
-def _left(progress: Mapping[str, Any], worked: Worked) -> Iterator[str]:
+def _left(
+    app: App, received: Received, progress: Mapping[str, Any], worked: Worked
+) -> Iterator[str]:
     """What stands in the way, and what to do."""
     if unacknowledged(progress):
-        yield from (f"  {reason}" for reason in worked.reasons)
+        where = {} if progress["unresolved"] else _destinations(app, received)
+        for reason in dict.fromkeys([*worked.reasons, *where]):
+            told = f"{', '.join(sorted(where[reason]))}: " if reason in where else ""
+            yield f"  {told}{reason[:1].upper()}{reason[1:]}"
         again = "it is tried again; `audience-sync withdrawals --deliver` does so now."
         yield f"Mend that: {again}" if progress["unresolved"] else again.capitalize()
+
+
+def _destinations(app: App, received: Received) -> dict[str, list[str]]:
+    """Which have not acknowledged, by why."""
+    mine = {app.ledger.withdrawal(one).sequence for one in received.withdrawals}
+    found: dict[str, list[str]] = {}
+    for row in app.ledger.withdrawal_deliveries(sequences=mine):
+        if row.reason and row.acknowledged_at is None:
+            found.setdefault(row.reason, []).append(row.destination)
+    return found
 
 
 def _waits(progress: Mapping[str, Any], partner: str | None) -> list[str]:

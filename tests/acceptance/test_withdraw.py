@@ -14,7 +14,7 @@ from shop import COLUMNS, Shop, expected, people
 
 from audience_sync.app import App
 from audience_sync.cli.recorded import told_if_cut_off
-from audience_sync.errors import AwayError
+from audience_sync.errors import AwayError, TemporaryPartnerError
 from audience_sync.ledger.withdrawals import Withdrawal
 
 
@@ -411,3 +411,20 @@ def test_a_country_says_whose_national_number_it_is(open_shop: Callable[..., Sho
     assert wrong.code == 2, wrong
     assert "--country is no ISO 3166 code such as SE" in wrong.err
     assert shop.run("withdraw", "--file", "x.csv", "--country", "DE").code == 2
+
+
+def test_who_could_not_be_told_is_named(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reason of several destinations names them all, so that somebody knows where to look."""
+
+    def failing(*_: object) -> None:
+        raise TemporaryPartnerError("the connection to the partner failed")
+
+    shop = open_shop(people(12))
+    shop.must("sync")
+    monkeypatch.setattr("audience_sync.runs.at_list.AtList.go", failing)
+    monkeypatch.setattr("audience_sync.cli.withdraw.WAIT", 0.0)
+    told = shop.run("withdraw", "--email", "person.1@example.com")
+    assert told.code == 4, told
+    assert "  google-se, meta-se: The connection to the partner failed" in told.out
