@@ -70,6 +70,6 @@ def _interrupted(app: App) -> None:
         if run.lease_name not in others
     ]
     if not under_way:
-        ending.say("interrupted; no delivery was under way")
+        ending.say("interrupted; no delivery is left to go on with")
     for run in under_way:
         ending.say(f"interrupted; `audience-sync resume {run}` goes on")

@@ -52,8 +52,8 @@ def _unwritten(error: OSError) -> str | None:
     if error.errno not in _NO_ROOM:
         return None
     return (
-        "the output cannot be written, since the disk that it goes to is full or fails; what the "
-        "command did stays done: write it elsewhere"
+        "a disk is full or fails, that of the output or of the state; what the command did stays "
+        "done: make room, then run it again"
     )
 
 

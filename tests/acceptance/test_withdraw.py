@@ -371,7 +371,7 @@ def test_who_is_cut_off_learns_that_it_is_recorded(
     assert told in err
     assert re.search(r"recorded as w\d+-\w+ and need not be given again", err)
     assert "`audience-sync withdrawals --deliver` goes on" in err
-    assert "no delivery was under way" not in err
+    assert "no delivery is left to go on with" not in err
 
 
 def test_sigterm_tells_that_it_is_recorded(

@@ -30,7 +30,7 @@ def test_output_without_room_is_told(
             patched.setattr("sys.stdout", Full())
             assert start.run(words) != codes.DONE
     told = " ".join(capsys.readouterr().err.split())
-    assert told.count("audience-sync: the output cannot be written") == 2
+    assert told.count("audience-sync: a disk is full or fails") == 2
     assert "something unexpected" not in told
 
 
@@ -44,7 +44,7 @@ def test_output_without_room_at_the_end_is_told(
         with pytest.raises(SystemExit) as ended:
             start.run_and_exit()
     assert ended.value.code == codes.FAILED
-    assert "the output cannot be written" in " ".join(capsys.readouterr().err.split())
+    assert "a disk is full or fails" in " ".join(capsys.readouterr().err.split())
 
 
 def test_nobody_can_be_told_on_a_full_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_opened_is_not_told_as_output(
 
     monkeypatch.setattr(setup, "_new_project_file", broken)
     assert start.run(["init"]) == codes.FAILED
-    assert "the output cannot be written" not in capsys.readouterr().err
+    assert "a disk is full or fails" not in capsys.readouterr().err
 
 
 def test_a_closed_stream_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
