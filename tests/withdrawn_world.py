@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from pipeline_world import World, digest, granted
 
-from audience_sync.connector import Members, Receipt, Upload
+from audience_sync.connector import Members, Receipt, RefusedError, Upload
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
 from audience_sync.runs.escalation import Escalation, OnRefusedRemoval
 from audience_sync.runs.lane import Lane, Worked
@@ -183,6 +183,18 @@ def eight_people(folder: Path) -> WithdrawnWorld:
     world = WithdrawnWorld(folder)
     world.write(PEOPLE)
     return world
+
+
+def takes_nobody_alone(world: WithdrawnWorld) -> None:
+    """From now on the partner refuses a removal that leaves too few on its list."""
+    usual = world.partner.remove
+
+    def remove(upload: Any, members: Members) -> Receipt:
+        if len(world.partner.holds) > len(members) * 2:
+            raise RefusedError("the audience would be too small", 400, "40002")
+        return usual(upload, members)
+
+    world.partner.remove = remove  # type: ignore[method-assign]
 
 
 def answer(world: WithdrawnWorld, references: Iterable[str], **said: Any) -> None:

@@ -74,12 +74,19 @@ def patient(tell: Callable[[str], None] = write_plainly) -> Iterator[None]:
             tell(STOPPING)
         raise KeyboardInterrupt
 
+    with at_signal(signal.SIGINT, stop):
+        yield
+
+
+@contextmanager
+def at_signal(number: int, stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While the block runs, the signal is answered so; in another thread than the main one not."""
     try:
-        before = signal.signal(signal.SIGINT, stop)
+        before = signal.signal(number, stop)
     except ValueError:  # only the main thread may listen to signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pipeline_world import granted
-from withdrawn_world import WithdrawnWorld, written
+from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, answer, eight_people, written
 
 from audience_sync.connector import Receipt
 from audience_sync.errors import TemporaryPartnerError
@@ -17,8 +16,6 @@ from audience_sync.ledger.records.runs import BatchState, Operation, Run, RunSta
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs import asking
 
-PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(8)]
-EVERYBODY = {cell for n in range(8) for cell in written(f"p{n}@example.com", f"+4670000000{n}")}
 FIRST = written("p1@example.com", "+46700000001")
 CONFIRMED, ACKNOWLEDGED = WithdrawalState.CONFIRMED, WithdrawalState.ACKNOWLEDGED
 LOST = Receipt(accepted=0, unattributed=1, lost=True, reason="job failed")
@@ -27,17 +24,9 @@ LOST = Receipt(accepted=0, unattributed=1, lost=True, reason="job failed")
 @pytest.fixture
 def world(tmp_path: Path) -> WithdrawnWorld:
     """Eight people, and a partner that answers later."""
-    world = WithdrawnWorld(tmp_path)
-    world.write(PEOPLE)
+    world = eight_people(tmp_path)
     world.partner.pending = True
     return world
-
-
-def answer(world: WithdrawnWorld, references: Iterable[str], **said: Any) -> None:
-    """The partner's last word on these comes, and it is time to ask."""
-    word = Receipt(**{"accepted": 1} | said)
-    world.partner.answers.update(dict.fromkeys(references, word))
-    world.time += timedelta(hours=1)
 
 
 def answer_run(world: WithdrawnWorld, run: Run) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -11,7 +10,15 @@ from typing import Any, cast
 
 import pytest
 from pipeline_world import digest, granted
-from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, answer, eight_people, written
+from withdrawn_world import (
+    EVERYBODY,
+    PEOPLE,
+    WithdrawnWorld,
+    answer,
+    eight_people,
+    takes_nobody_alone,
+    written,
+)
 
 from audience_sync.cli.show import is_gone
 from audience_sync.connector import Members, Receipt
@@ -37,17 +44,9 @@ class TestRefused:
     """Where a list would become too small for its partner."""
 
     @pytest.fixture(autouse=True)
-    def _refusing(self, world: WithdrawnWorld) -> Iterator[None]:
+    def _refusing(self, world: WithdrawnWorld) -> None:
         world.ran()
-        usual = world.partner.remove
-
-        def remove(upload: Any, members: Members) -> Receipt:
-            if len(world.partner.holds) > len(members) * 2:
-                raise RefusedError("the audience would be too small", 400, "40002")
-            return usual(upload, members)
-
-        world.partner.remove = remove  # type: ignore[method-assign]
-        return
+        takes_nobody_alone(world)
 
     def test_it_is_told_and_stays_open(self, world: WithdrawnWorld) -> None:
         """Nobody is silently kept: a person learns of it."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pipeline_world import granted
-from withdrawn_world import WithdrawnWorld
+from withdrawn_world import WithdrawnWorld, takes_nobody_alone
 
 from audience_sync.cli.taken_away import tell_taken_away
-from audience_sync.connector import Members, Receipt
-from audience_sync.errors import RefusedError
 from audience_sync.runs.escalation import OnRefusedRemoval
 from audience_sync.runs.taken_away import TakenAway, taken_away
 
@@ -22,14 +19,7 @@ def world(tmp_path: Path) -> WithdrawnWorld:
     world = WithdrawnWorld(tmp_path)
     world.write([granted(f"c{n}", email=f"p{n}@example.com") for n in range(8)])
     world.ran()
-    usual = world.partner.remove
-
-    def remove(upload: Any, members: Members) -> Receipt:
-        if len(world.partner.holds) > len(members) * 2:
-            raise RefusedError("the audience would be too small", 400, "40002")
-        return usual(upload, members)
-
-    world.partner.remove = remove  # type: ignore[method-assign]
+    takes_nobody_alone(world)
     world.partner.limits = world.partner.limits.__class__(members_per_request=5)
     world.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
     return world
