@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -26,6 +28,7 @@ Clock = Callable[[], datetime]
 PATIENCE = 30  # seconds to wait for another process that writes
 WRONG_BY = 60.0  # seconds that a machine's clock may differ from the database's
 _CONNECT_TIMEOUT = 10  # seconds
+_AGAIN = 0.01  # seconds between two tries where SQLite does not wait itself
 _WRITES = "audience_sync_writes"
 
 _RESTORE = (
@@ -222,14 +225,29 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see below
-    for pragma in (
-        "journal_mode = WAL",
-        # FULL, not NORMAL: an intent must outlive a power cut (law L5). It costs one fsync a
-        # commit, 0.2 ms on an ordinary SSD against 0.01 ms.
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    _write_ahead(connection)
+    # FULL, not NORMAL: an intent must outlive a power cut (law L5). It costs one fsync a
+    # commit, 0.2 ms on an ordinary SSD against 0.01 ms.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Readers do not wait for writers; a new file is changed to this by whoever is first.
+
+    SQLite does not wait here as elsewhere: beside another process that changes the file it refuses
+    at once, so that we ask again until our patience ends.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_AGAIN)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

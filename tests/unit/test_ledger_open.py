@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -212,6 +213,38 @@ def test_a_locked_database_is_said(
 
     holder.close()
     assert ledger.record([line()]) == [1]
+
+
+@pytest.fixture
+def first(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another process that is about to make a new file."""
+    path.parent.mkdir()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
+
+
+def test_a_new_file_that_another_process_makes_is_waited_for(
+    path: Path, first: sqlite3.Connection
+) -> None:
+    """SQLite itself refuses at once where two change the mode of one new file."""
+    leaving = threading.Timer(0.2, first.execute, ["ROLLBACK"])
+    leaving.start()
+
+    with Ledger.open(f"sqlite:///{path}") as ledger:
+        assert ledger.record([line()]) == [1]
+    leaving.join()
+
+
+def test_a_new_file_that_stays_locked_is_said(
+    path: Path, first: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait ends, as any other for a lock does."""
+    monkeypatch.setattr(database, "PATIENCE", 0)
+    with pytest.raises(StateError, match="another process keeps it locked"):
+        Ledger.open(f"sqlite:///{path}")
+    assert first.in_transaction
 
 
 def test_times_have_a_timezone(ledger: Ledger) -> None:
