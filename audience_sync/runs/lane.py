@@ -11,11 +11,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import repeat
 
 from audience_sync.errors import (
     AudienceSyncError,
@@ -40,6 +38,7 @@ from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.sweep import SCRATCH
+from audience_sync.runs.threads import Threads, result
 from audience_sync.runs.traces import Leavers
 
 _FIRST_PAUSE = 15.0  # seconds after a failure; doubled each time
@@ -150,8 +149,10 @@ class Lane:
         ready = {name: rows for name, rows in due.items() if any(map(is_due, rows))}
         if ready:
             one_each = in_context(self._destination)
-            with ThreadPoolExecutor(len(ready)) as pool:
-                list(pool.map(one_each, ready, ready.values(), repeat(head)))
+            with Threads(len(ready)) as threads:
+                begun = [threads.submit(one_each, *named, head) for named in ready.items()]
+                for ended in begun:
+                    result(ended)
         left = self.ledger.withdrawal_deliveries(only_open=True)
         return self._worked(left, reasons)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from queue import SimpleQueue
@@ -15,6 +15,7 @@ from audience_sync.errors import AudienceSyncError
 from audience_sync.journal import carried
 from audience_sync.ledger.receiving import OvertakenError
 from audience_sync.ledger.records.runs import Batch, BatchState, Operation
+from audience_sync.runs.threads import Threads
 from audience_sync.runs.transfer import Intent, Outcome, Transfer
 
 OPEN = frozenset({BatchState.WAITING, BatchState.SENDING, BatchState.UNKNOWN})
@@ -163,10 +164,10 @@ def _send_sessions(
     """
     queue, told = _Queue(sessions), SimpleQueue[Batch]()
     places = transfer.link.slots(transfer.run.audience, parallel)
-    with places as threads, ThreadPoolExecutor(threads) as pool:
+    with places as found, Threads(found) as threads:
         try:
             send = carried(_send_in_turn)
-            left = {pool.submit(send, transfer, queue, told) for _ in range(threads)}
+            left = {threads.submit(send, transfer, queue, told) for _ in range(found)}
             while left:
                 ended, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
                 transfer.held.renew(transfer.lease_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from audience_sync.runs.going_on import WAITING, GoingOn, outcome_of
 from audience_sync.runs.leases import Held
 from audience_sync.runs.outcome import Outcome
 from audience_sync.runs.targets import Selection, Target
+from audience_sync.runs.threads import Threads, result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +111,14 @@ class Pipeline(GoingOn):
             return [self._try(run, held) for run in runs]
 
         if by_destination:
-            with ThreadPoolExecutor(len(by_destination)) as pool:
+            with Threads(len(by_destination)) as threads:
                 try:
-                    for delivered in pool.map(deliver, by_destination.values()):
-                        for outcome in delivered:
+                    begun = [threads.submit(deliver, runs) for runs in by_destination.values()]
+                    for delivered in begun:
+                        for outcome in result(delivered):
                             outcomes[f"{outcome.audience}/{outcome.destination}"] = outcome
                 except BaseException:
-                    held.stop()  # the pool waits for requests under way, no more are sent
+                    held.stop()  # the block waits for requests under way, no more are sent
                     raise
 
     def _try(self, run: Run, held: Held) -> Outcome:

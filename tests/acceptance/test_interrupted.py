@@ -39,7 +39,7 @@ sys.meta_path.insert(0, Finder())
 from audience_sync.cli import main
 main()
 """
-LATE = 6.0  # seconds that an answer takes, but for the first: a busy machine may miss two rounds
+LATE = 3.0  # seconds that an answer takes, but for the first: there are three rounds to be met in
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from audience_sync.runs.orders.outbox import OrderOutbox
 from audience_sync.runs.orders.plan import VANISHED
 from audience_sync.runs.orders.transfer import OrderTransfer
 from audience_sync.runs.progress import Progress
+from audience_sync.runs.threads import Threads
 from audience_sync.runs.unanswered import unknown_lines
 
 _TRY_AGAIN = 300.0  # seconds, where the partner named no time
@@ -198,11 +199,11 @@ def _send_all(
     """Keep `parallel` reports under way; after the first error no more begin."""
     left = iter(batches)
     under_way: set[Future[Batch]] = set()
-    with ThreadPoolExecutor(parallel) as pool:
+    with Threads(parallel) as threads:
         try:
             while True:
                 while len(under_way) < parallel and (batch := next(left, None)) is not None:
-                    under_way.add(pool.submit(transfer.send, batch))
+                    under_way.add(threads.submit(transfer.send, batch))
                 if not under_way:
                     return
                 ended, under_way = wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED)
