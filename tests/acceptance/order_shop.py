@@ -99,16 +99,6 @@ class OrderShop:
         """A command in a process of its own."""
         return self._lines.started(*words)
 
-    def intents(self) -> int:
-        """How many requests are on their way, read beside the process that sends them."""
-        place = f"file:{self.folder}/.audience-sync/ledger.sqlite?mode=ro"
-        query = "SELECT count(*) FROM transfer_log WHERE event = 'intent'"
-        try:
-            with contextlib.closing(sqlite3.connect(place, uri=True)) as ledger:
-                return int(ledger.execute(query).fetchone()[0])
-        except sqlite3.OperationalError:
-            return 0
-
     def customers(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Make these the customers: id, email, phone, consent."""
         self._fill("customers", "id, email, phone, consent", rows)
@@ -138,6 +128,12 @@ class OrderShop:
     def fault(self, kind: str, **more: Any) -> None:
         """Switch a fault on."""
         self._lines.fault(kind, operation="order", partner="rakuten", **more)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that no request has met yet."""
+        told = requests.get(f"{self.url}/_control/faults", timeout=PATIENCE).json()
+        found: list[dict[str, Any]] = told["faults"]
+        return found
 
     def control(self, path: str, **wish: Any) -> Any:
         """Tell the sandbox something."""

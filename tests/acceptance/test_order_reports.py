@@ -256,17 +256,15 @@ def test_no_order_reaches_a_log(shop: OrderShop, caplog: pytest.LogCaptureFixtur
 
 def test_a_killed_report_is_visible_and_counts_nothing_twice(shop: OrderShop) -> None:
     """SIGKILL between the request and its answer: unknown in the log, settled by a person (L5)."""
-    shop.control("latency", milliseconds=1_500)
+    shop.fault("timeout", times=2, seconds=PATIENCE)
     process = shop.started("sync", "orders")
     end = time.monotonic() + PATIENCE
-    while shop.intents() < 2:
+    while shop.faults():  # until both requests are at the partner, who says nothing yet
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "no report was met in its middle"
         time.sleep(0.05)
-    time.sleep(0.5)  # the intents stand before the requests leave, which wait for 1.5 s then
     process.kill()
     process.communicate()
-    shop.control("latency", milliseconds=0)
     run = shop.must("runs", "--json").json["runs"][0]
     assert run["state"] == "delivering"
 
