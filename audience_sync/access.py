@@ -69,6 +69,14 @@ class Erased:
     left_over: tuple[str, ...]  # done, and a list or a delivery still has the person
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """An erasure that is recorded, and what was held when it was asked for or gone on with."""
+
+    withdrawal: Withdrawal
+    found: Findings
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """Finds and erases single people."""
@@ -82,34 +90,32 @@ class Access:
     purpose: str
     now: Callable[[], datetime] = field(repr=False)
 
-    def erase(self, person: Person, patience: float, actor: str) -> Erased:
-        """Record a withdrawal from everybody, deliver it, and delete what is left here.
+    def ask(self, person: Person) -> Asked:
+        """Record a withdrawal from everybody, which blocks additions from that moment.
 
-        It blocks additions from the moment it is recorded. Called again, it is another erasure,
-        which finds less to do.
+        Called again, it is another erasure, which finds less to do.
         """
         found = self.subjects.find(person)
         received = self.withdrawing.receive([_request(person)])
-        withdrawal = self.ledger.withdrawal(received.withdrawals[0])
-        return self._finished(withdrawal, found, patience, actor)
+        return Asked(withdrawal=self.ledger.withdrawal(received.withdrawals[0]), found=found)
 
-    def resume(self, withdrawal: str, patience: float, actor: str) -> Erased:
-        """Go on with an erasure, by the identifiers that its withdrawal holds."""
+    def asked(self, withdrawal: str) -> Asked:
+        """One that was recorded earlier, by the identifiers that its withdrawal holds."""
         known = self.ledger.withdrawal(withdrawal)
-        return self._finished(known, self.subjects.find_again(known), patience, actor)
+        return Asked(withdrawal=known, found=self.subjects.find_again(known))
 
-    def _finished(
-        self, withdrawal: Withdrawal, found: Findings, patience: float, actor: str
-    ) -> Erased:
+    def erase(self, asked: Asked, patience: float, actor: str) -> Erased:
+        """Deliver it, and delete what is left here."""
+        withdrawal, found = asked.withdrawal, asked.found
         self._cancel(found, withdrawal)
         self.withdrawing.deliver(patience, until=lambda: self._confirmed(withdrawal))
         rows = self.ledger.withdrawal_deliveries(sequences=self._family(withdrawal))
-        asked = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
+        unheard = {row.destination for row in rows if row.state not in _ACKNOWLEDGED}
         unconfirmed = {r.destination for r in rows if r.state is WithdrawalState.ACKNOWLEDGED}
         left = self.subjects.find_again(withdrawal)
         over = {place.destination for place in left.held}
         over |= {run.destination for run in left.waiting}
-        waiting = asked | over
+        waiting = unheard | over
         done = Erased(
             id=withdrawal.id,
             destinations=len({row.destination for row in rows}),
@@ -118,9 +124,9 @@ class Access:
             plans=self._plans(withdrawal),
             missing=self.ledger.withdrawal(withdrawal.id).missing > 0,
             waiting_for=tuple(sorted(waiting)),
-            unacknowledged=tuple(sorted(asked)),
-            unconfirmed=tuple(sorted((over & unconfirmed) - asked)),
-            left_over=tuple(sorted(over - unconfirmed - asked)),
+            unacknowledged=tuple(sorted(unheard)),
+            unconfirmed=tuple(sorted((over & unconfirmed) - unheard)),
+            left_over=tuple(sorted(over - unconfirmed - unheard)),
         )
         if not waiting:
             self._prove(done, found, sorted({row.destination for row in rows}), actor)

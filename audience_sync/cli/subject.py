@@ -32,6 +32,7 @@ _MISSING = (
     "The source does not have this customer id: a list that still holds the person by other "
     "identifiers loses them with the next sync."
 )
+_RESUME = "audience-sync subject erase --resume {}"
 _HIDDEN = "as a value, or - to read it from stdin (the next line)."
 
 Email = Annotated[
@@ -108,14 +109,16 @@ def erase(
     """
     with opened(debug=context.obj["debug"]) as app:
         from audience_sync.app import operator  # noqa: PLC0415 - keeps --help light
+        from audience_sync.cli.recorded import told_if_cut_off  # noqa: PLC0415 - the same
         from audience_sync.cli.written import print_json, tell  # noqa: PLC0415 - the same
 
-        access, actor = _access(app), operator()
+        access = _access(app)
         if resume is not None:
-            done = access.resume(resume, patience, actor)
+            asked = access.asked(resume)
         else:
-            person = _person(email, phone, device, customer_id, country)
-            done = access.erase(person, patience, actor)
+            asked = access.ask(_person(email, phone, device, customer_id, country))
+        with told_if_cut_off([asked.withdrawal.id], goes_on=_RESUME):
+            done = access.erase(asked, patience, operator())
         if as_json:
             print_json(done)
         else:
@@ -263,7 +266,7 @@ def _told(done: Erased) -> list[str]:
             f"Recorded as {done.id}: nobody named is added any more.",
             *_waiting(done),
             "Workers and the next sync go on, and so does",
-            f"  audience-sync subject erase --resume {done.id}",
+            f"  {_RESUME.format(done.id)}",
         ]
     there = f"{done.destinations} destinations does now"
     lines = [

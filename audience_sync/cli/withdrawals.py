@@ -51,8 +51,7 @@ def withdrawals(
     with opened(debug=context.obj["debug"]) as app:
         before = app.ledger.newest_line()
         if deliver:
-            app.withdrawals.look()
-            app.withdrawals.deliver(WAIT, at_once=True)
+            _deliver(app)
         clock, away = clock_object(app), lists_taken_away(app, before) if deliver else []
         if as_json:
             from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
@@ -69,6 +68,14 @@ def withdrawals(
     if clock["late"]:
         return codes.FAILED
     return codes.PARTLY if clock["near"] else codes.DONE
+
+
+def _deliver(app: App) -> None:
+    from audience_sync.cli.recorded import left_open_if_cut_off  # noqa: PLC0415 - as above
+
+    with left_open_if_cut_off(app):
+        app.withdrawals.look()
+        app.withdrawals.deliver(WAIT, at_once=True)
 
 
 def clock_object(app: App) -> dict[str, Any]:

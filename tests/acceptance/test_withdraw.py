@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from shop import COLUMNS, Shop, expected, people
@@ -327,7 +328,7 @@ def test_what_waits_for_the_customers_says_so(synced_shop: Callable[..., Shop]) 
 def test_more_open_ones_than_are_shown_are_counted(open_shop: Callable[..., Shop]) -> None:
     """Who reads the list learns that it is not all of it, and how to see the rest."""
     shop = open_shop(people(3))
-    common = {"source": "cli", "channel": "operator", "people": 1, "identifiers": 1}
+    common: dict[str, Any] = {"source": "cli", "channel": "operator", "people": 1, "identifiers": 1}
     with App.open(shop.project) as app:
         made = [
             Withdrawal(id=f"w{n}", received_at=app.now(), file=f"w{n}", **common) for n in range(23)
@@ -372,6 +373,58 @@ def test_who_is_cut_off_learns_that_it_is_recorded(
     assert re.search(r"recorded as w\d+-\w+ and need not be given again", err)
     assert "`audience-sync withdrawals --deliver` goes on" in err
     assert "no delivery is left to go on with" not in err
+
+
+def test_who_interrupts_the_delivery_learns_what_is_open(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are kept, so many are left at these partners, and the same command goes on."""
+
+    def cut_off(*_: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    shop = open_shop(people(3))
+    with monkeypatch.context() as patched:
+        patched.setattr("audience_sync.withdrawing.Withdrawing.deliver", cut_off)
+        ended = shop.run("withdrawals", "--deliver")
+        none_open = " ".join(ended.err.split())
+        common: dict[str, Any] = {
+            "source": "cli",
+            "channel": "operator",
+            "people": 1,
+            "identifiers": 1,
+        }
+        with App.open(shop.project) as app:
+            made = Withdrawal(id="w1", received_at=app.now(), file="w1", **common)
+            app.ledger.receive_withdrawals([made], {"w1": ["meta-se", "google-se"]})
+        one_open = " ".join(shop.run("withdrawals", "--deliver").err.split())
+    assert ended.code == 130, ended
+    goes_on = "`audience-sync withdrawals --deliver` goes on, and so do `serve` and workers"
+    assert f"interrupted; no withdrawal is open; {goes_on}" in none_open
+    assert (
+        f"interrupted; 1 withdrawal is open at google-se, meta-se, and kept; {goes_on}" in one_open
+    )
+    assert "no delivery is left to go on with" not in none_open + one_open
+
+
+def test_who_interrupts_an_erasure_learns_its_id(
+    open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is recorded by then; without its id nobody could go on with it."""
+
+    def cut_off(*_: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("audience_sync.withdrawing.Withdrawing.deliver", cut_off)
+    shop = open_shop(people(3))
+    ended = shop.run("subject", "erase", "--email", "person.1@example.com")
+    assert ended.code == 130, ended
+    told = " ".join(ended.err.split())
+    found = re.search(r"recorded as (w\d+-\w+) and need not be given again", told)
+    assert found is not None
+    assert f"`audience-sync subject erase --resume {found[1]}` goes on" in told
+    again = shop.run("subject", "erase", "--resume", found[1])
+    assert f"erase --resume {found[1]}` goes on" in " ".join(again.err.split())
 
 
 def test_sigterm_tells_that_it_is_recorded(
