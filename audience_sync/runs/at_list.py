@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,31 +25,14 @@ from audience_sync.runs.holding import members_with, united
 from audience_sync.runs.leases import LANE, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.removal import Removed, Remover
+from audience_sync.runs.steps import BUSY, SOON, Step
 from audience_sync.runs.unanswered import note_unknown_removal
 from audience_sync.runs.under_way import UnderWay
 
 if TYPE_CHECKING:
     from audience_sync.runs.lane import Lane
 
-SOON = 1.0  # seconds until a list that is busy is looked at again
-_BUSY = 10.0  # seconds until the books are looked at again, which a run holds that is at work
 _OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """How far one list is: the newest withdrawal it was told, that it took, that it is rid of.
-
-    `named` are those that name somebody who was on it: what was sent concerns no others.
-    """
-
-    sent: int = 0
-    named: frozenset[int] = frozenset()
-    acknowledged: int = 0
-    cleared: int = 0
-    again: float | None = None  # seconds until it is to be looked at again; None: not needed
-    reason: str | None = None  # what stands in the way, where somebody should know
-    failed: bool = False
 
 
 class AtList:
@@ -156,7 +139,7 @@ class AtList:
     def _found(self, each: Mapping[int, Bytes]) -> Step:
         told = self.removal.through
         if told >= self.head and not self.alone:  # the run adds none of them, and ends some time
-            return Step(sent=told, acknowledged=told, again=_BUSY)
+            return Step(sent=told, acknowledged=told, again=BUSY)
         digests = united(list(each.values()))
         held = self._held(digests)
         sent, in_flight = self.under_way.sent(digests)
@@ -174,7 +157,7 @@ class AtList:
         lines = [*held.lines, *sent, *unsure]
         named = _naming(each, lines)
         if told >= self.head and self.under_way.runs and sent:
-            return Step(sent=told, acknowledged=told, named=named, again=_BUSY)
+            return Step(sent=told, acknowledged=told, named=named, again=BUSY)
         link = self._link()
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
@@ -226,7 +209,7 @@ class AtList:
             return Step(sent=self.head, acknowledged=self.head, again=self._again())
         if not self.alone:
             self._note(self._told(removed, through=self.head))
-            return Step(sent=self.head, acknowledged=self.head, again=_BUSY)
+            return Step(sent=self.head, acknowledged=self.head, again=BUSY)
         coming = bool(self.delivered.runs) and not removed.gone  # perhaps: they stay in doubt
         how = {"emptied": removed.emptied and not coming, "gone": removed.gone}
         self.books.write_off(held, self.head, self.held[self.name], **how)
@@ -265,7 +248,7 @@ class AtList:
     def _again(self) -> float:
         """Seconds until the partner is asked, or a run ends whose books wait for what it said."""
         again, known = self.asking.again(self.removal), self.books.known
-        return min(again, _BUSY) if self.removal.sure(known) > known else again
+        return min(again, BUSY) if self.removal.sure(known) > known else again
 
     def _before(self, each: Mapping[int, Bytes]) -> int:
         """After which withdrawal those come of whom the list is told now."""
@@ -282,7 +265,7 @@ class AtList:
             self.books.note(cleared, self.held[self.name])
         again = None
         if cleared < through:
-            again = _BUSY if coming else ASK_AGAIN.total_seconds()
+            again = BUSY if coming else ASK_AGAIN.total_seconds()
         sent = through if named else 0
         return Step(sent=sent, named=named, acknowledged=through, cleared=cleared, again=again)
 

@@ -26,23 +26,21 @@ from audience_sync.journal import carried as in_context
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import RemoteList, Run, RunState
 from audience_sync.ledger.records.work import Lease
-from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery, WithdrawalState
-from audience_sync.ledger.withdrawals import Withdrawal
+from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.at_list import SOON, AtList, Step
+from audience_sync.runs.at_list import AtList
 from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.identities import Identities
 from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
 from audience_sync.runs.link import Link
 from audience_sync.runs.standing import Standing
+from audience_sync.runs.steps import SOON, Step, moved
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.threads import Threads, result
 from audience_sync.runs.traces import Leavers
 
-_FIRST_PAUSE = 15.0  # seconds after a failure; doubled each time
-_LONGEST_PAUSE = 1800.0  # seconds
 _ASKING = 5.0  # seconds at most that a look at a destination asks about its runs
 
 _log = logging.getLogger(__name__)
@@ -178,8 +176,10 @@ class Lane:
         theirs = {number: {number} for number in found}
         for one in self.ledger.withdrawals_under(found):
             theirs[one.parent or 0].add(one.sequence)  # what the source or a list has of them
+        why = {"unread": self.unread, "unseen": self.unseen}
         changed = [
-            self._moved(row, found[row.sequence], theirs[row.sequence], steps) for row in rows
+            moved(row, found[row.sequence], theirs[row.sequence], steps, self.now(), **why)
+            for row in rows
         ]
         self.ledger.save_withdrawal_deliveries(changed)
         left = [row for row in changed if row.confirmed_at is None]
@@ -247,55 +247,6 @@ class Lane:
         removal = self.ledger.list_removal(remote.audience, remote.destination)
         took = max(known_withdrawals(remote), 0 if removal is None else removal.through)
         return Step(acknowledged=took, reason=reason, again=again, failed=reason is not None)
-
-    def _moved(
-        self,
-        row: WithdrawalDelivery,
-        withdrawal: Withdrawal,
-        theirs: set[int],
-        steps: Sequence[Step],
-    ) -> WithdrawalDelivery:
-        """A delivery as its lists leave it; `theirs` are the sequences that name its people."""
-        now, reasons = self.now(), [step.reason for step in steps if step.reason]
-        through = max(withdrawal.resolved_by or 0, *theirs, withdrawal.sequence)
-        sent = any(step.sent >= through and theirs & step.named for step in steps)
-        if withdrawal.customers and withdrawal.resolved_by is None:
-            return replace(
-                row,
-                sent_at=row.sent_at or (now if sent else None),
-                next_attempt_at=now + timedelta(seconds=_FIRST_PAUSE),
-                attempts=row.attempts + 1,
-                reason=self.unread,
-            )
-        if withdrawal.resolved_by is None:  # another list may show whom else it names
-            unseen = Step(acknowledged=through, reason=self.unseen, failed=True)
-            steps, reasons = [*steps, unseen], [*reasons, self.unseen]
-        taken = all(step.acknowledged >= through for step in steps)
-        cleared = all(step.cleared >= through for step in steps)
-        state = WithdrawalState.QUEUED
-        if cleared:
-            state = WithdrawalState.CONFIRMED
-        elif taken:
-            state = WithdrawalState.ACKNOWLEDGED
-        elif sent:
-            state = WithdrawalState.SENT
-        failed = any(step.failed for step in steps)
-        return replace(
-            row,
-            state=state,
-            sent_at=row.sent_at or (now if sent else None),
-            acknowledged_at=(row.acknowledged_at or now) if taken or cleared else None,
-            confirmed_at=now if cleared else None,
-            attempts=row.attempts + failed,
-            next_attempt_at=None if cleared else now + self._pause(row, steps),
-            reason=None if cleared else "; ".join(dict.fromkeys(reasons)) or None,
-        )
-
-    def _pause(self, row: WithdrawalDelivery, steps: Sequence[Step]) -> timedelta:
-        waits = [step.again for step in steps if step.again is not None]
-        if any(step.failed and step.again is None for step in steps):
-            waits.append(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(row.attempts, 10)))
-        return timedelta(seconds=min(waits, default=SOON))
 
     @contextmanager
     def _leases(self, remote: RemoteList) -> Iterator[tuple[Held, bool]]:

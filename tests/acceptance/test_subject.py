@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from shop import Ended, Shop, people, sha256
 
-from audience_sync.runs import lane
+from audience_sync.runs import steps
 
 EMAIL = "subject-zq77x@example.com"
 PHONE = "070 918 27 36"
@@ -212,7 +212,7 @@ def test_erasure_waits_for_the_partner_and_goes_on(
     shop: Shop, by: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an acknowledgement it ends with 4 and an id; with one, the id finishes it."""
-    monkeypatch.setattr(lane, "_FIRST_PAUSE", 0.01)  # seconds until it is tried again
+    monkeypatch.setattr(steps, "_FIRST_PAUSE", 0.01)  # seconds until it is tried again
     shop.must("status", "--poll")  # until then the outbox of a sync may still name the person
     shop.fault("5xx", operation="*", times=None)
     begun = shop.run("subject", "erase", *by, "--patience", "0", "--json")
