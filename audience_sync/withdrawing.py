@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from audience_sync.errors import AudienceSyncError, BusyError, ConfigurationError
 from audience_sync.holder import alive, this_process
-from audience_sync.identifiers.phones import is_country
+from audience_sync.identifiers.countries import has_phones
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
 from audience_sync.runs.clock import aged, overdue_lines
 from audience_sync.runs.escalation import escalation_of
@@ -229,6 +229,12 @@ def _rules(app: Opened, selection: Selection) -> Rules:
     )
 
 
+def refuse_no_country(country: str | None) -> None:
+    """A ConfigurationError for one that nobody knows: a phone would be read as somebody else's."""
+    if country and not has_phones(country):
+        raise ConfigurationError("--country is no ISO 3166 code such as SE; correct it")
+
+
 def one_person(
     *,
     customer_id: str | None,
@@ -244,8 +250,7 @@ def one_person(
             "name who withdraws: --customer-id, --email, --phone, --device or --file, "
             "each with - to read it from stdin"
         )
-    if country and not is_country(country):
-        raise ConfigurationError("--country is no ISO 3166 code such as SE; correct it")
+    refuse_no_country(country)
     return WithdrawalRequest(
         customer_id=customer_id,
         email=email,

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from audience_sync.connector import ConnectorSettings, Kind, SecretStr, known_forms
+from audience_sync.connector import ConnectorSettings, Country, Kind, SecretStr, known_forms
 from connectors._webhook_answer import Reading
 from connectors._webhook_body import BODY, Missing, Row, check_body, filled, row_of
 
@@ -49,7 +49,7 @@ class WebhookSettings(ConnectorSettings):
     """A destination behind an endpoint; `base_url` is the whole address that is posted to."""
 
     recipient_name: str = Field(min_length=1)  # the controller, for the transfer log
-    recipient_country: str = Field(pattern=r"^[A-Z]{2}$")
+    recipient_country: Country
     minimum_audience: int = Field(ge=0)
     identifiers: dict[Kind, str] = Field(min_length=1)  # the form that each kind is wanted in
     secret: SecretStr  # signs each request

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from audience_sync.connector import (
     Answer,
     ConnectorSettings,
+    Country,
     Limits,
     OrderConnector,
     Orders,
@@ -57,7 +58,7 @@ class RakutenSettings(ConnectorSettings):
     longest_request: int = Field(LONGEST_REQUEST, ge=500)
     sftp: DropSettings | None = None
     recipient_name: str = "Rakuten Marketing LLC"
-    recipient_country: str = Field("US", pattern=r"^[A-Z]{2}$")
+    recipient_country: Country = "US"
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

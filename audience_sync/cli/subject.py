@@ -134,6 +134,7 @@ def _access(app: App) -> Any:
 
 def _person(*given: str | None) -> Person:
     from audience_sync.runs.subject import Person  # noqa: PLC0415 - keeps --help light
+    from audience_sync.withdrawing import refuse_no_country  # noqa: PLC0415 - the same
 
     email, phone, device, customer_id, country = read_values(given)
     if not any((email, phone, device, customer_id)):
@@ -141,6 +142,7 @@ def _person(*given: str | None) -> Person:
             "name the person: --email, --phone, --device or --customer-id, each with - to read it "
             "from stdin"
         )
+    refuse_no_country(country)
     return Person(email=email, phone=phone, device=device, customer_id=customer_id, country=country)
 
 

@@ -11,7 +11,13 @@ from audience_sync.connector.answers import Answer, explain_page, page_changed_n
 from audience_sync.connector.audiences import AudienceRequest, Consent, Statistics, Upload
 from audience_sync.connector.base import Connector
 from audience_sync.connector.client import PartnerClient
-from audience_sync.connector.declared import ConnectorSettings, Limits, Recipient, known_forms
+from audience_sync.connector.declared import (
+    ConnectorSettings,
+    Country,
+    Limits,
+    Recipient,
+    known_forms,
+)
 from audience_sync.connector.orders import OrderConnector
 from audience_sync.connector.receipts import Receipt, Rejection
 from audience_sync.errors import (
@@ -38,6 +44,7 @@ __all__ = [
     "Connector",
     "ConnectorSettings",
     "Consent",
+    "Country",
     "Grant",
     "Kept",
     "Kind",

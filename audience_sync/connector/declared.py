@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from audience_sync.identifiers.countries import ALIASES, COUNTRIES
 from audience_sync.identifiers.kinds import Kind
 
 
@@ -19,6 +21,20 @@ class ConnectorSettings(BaseModel):
 
     base_url: str
     allow_unhashed_device_ids: bool = False
+
+
+def _country(code: str) -> str:
+    if code in COUNTRIES:
+        return code
+    if code in ALIASES:
+        raise ValueError(f"write {ALIASES[code]}, as ISO 3166 does")
+    raise ValueError("is no ISO 3166 country such as IE; correct it")
+
+
+# Of a setting that says in which country the recipient is.
+Country = Annotated[
+    str, AfterValidator(_country), Field(json_schema_extra={"pattern": "^[A-Z]{2}$"})
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

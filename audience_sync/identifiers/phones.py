@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from audience_sync.errors import ConfigurationError
+from audience_sync.identifiers.countries import ALIASES
 from audience_sync.identifiers.numbering import (
     REGIONS,
     Mask,
@@ -30,7 +31,6 @@ from audience_sync.identifiers.texts import LIKE_SHA256
 FEW = 32
 
 _LONGEST = 250  # characters; the library's own limit
-_ALIASES = {"UK": "GB", "EL": "GR"}  # what people write, though ISO 3166 does not
 # Nothing in it that the library reads in a special way: letters, extensions, a second number.
 _SIMPLE = r"^[\x00-*,-/:-\x7f]*\+*[0-9 ().\-/\[\]]*$"
 _SPACES = r"[\s\x1c-\x1f\x{180e}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]+"
@@ -170,11 +170,6 @@ def _ask(text: str, region: int) -> str | None:
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
-def is_country(country: str) -> bool:
-    """Whether phone numbers of such a country are known, by its ISO 3166 alpha-2 code."""
-    return country.strip().upper() in _positions()
-
-
 def default_region(country: str) -> int:
     """Its position in REGIONS; a ConfigurationError when the project names no country."""
     found = _positions().get(country.strip().upper(), _NOBODY)
@@ -203,7 +198,7 @@ def _regions(
 @cache
 def _positions() -> dict[str, int]:
     own = {region: position for position, region in enumerate(REGIONS)}
-    return own | {alias: own[region] for alias, region in _ALIASES.items()}
+    return own | {alias: own[region] for alias, region in ALIASES.items()}
 
 
 def _dials_00(regions: NDArray[np.int16]) -> Mask:

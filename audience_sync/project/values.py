@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from audience_sync.cron import next_due
 from audience_sync.errors import ConfigurationError
+from audience_sync.identifiers.countries import has_phones
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.period import Period, parse_period
 
@@ -81,6 +82,8 @@ def _schedule(text: str) -> str:
 def _country(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2}", text):
         raise ValueError("write an ISO 3166 code of two capital letters, such as SE")
+    if not has_phones(text):
+        raise ValueError("no phone numbers of such a country are known; write a code such as SE")
     return text
 
 

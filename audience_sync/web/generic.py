@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from audience_sync.identifiers.phones import is_country
+from audience_sync.identifiers.countries import has_phones
 from audience_sync.runs.withdrawal_requests import WithdrawalRequest
 from audience_sync.web.answers import Refusal
 
@@ -112,7 +112,7 @@ def refuse_too_many(found: Any, batch_limit: int) -> None:
 def _check(found: Withdrawal, place: str, partners: Collection[str], latest: datetime) -> None:
     if all(getattr(found, name) is None for name in IDENTIFIERS):
         raise _refusal(place, f"names nobody; write one of {', '.join(IDENTIFIERS)}")
-    if found.country is not None and not is_country(found.country):
+    if found.country is not None and not has_phones(found.country):
         raise _refusal(f"{place}.country", _NOT_A_COUNTRY)
     if found.partner is not None and found.partner not in partners:
         raise _refusal(f"{place}.partner", f"is not known; known are {', '.join(sorted(partners))}")

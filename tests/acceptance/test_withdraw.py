@@ -463,6 +463,11 @@ def test_a_country_says_whose_national_number_it_is(open_shop: Callable[..., Sho
     wrong = shop.run(*phone, "--country", "XX")
     assert wrong.code == 2, wrong
     assert "--country is no ISO 3166 code such as SE" in wrong.err
+    for command in ("find", "erase"):
+        wrong = shop.run("subject", command, *phone[1:], "--country", "XX")
+        assert wrong.code == 2, wrong
+        assert "--country is no ISO 3166 code such as SE" in wrong.err
+    assert not shop.must("withdrawals", "--json").json["open"]
     assert shop.run("withdraw", "--file", "x.csv", "--country", "DE").code == 2
 
 

@@ -215,6 +215,8 @@ def test_listing_a_raw_kind_that_nobody_may_receive_names_the_switch(tmp_path: P
         ("    email: email", "    emial: email", 9, "source.columns.emial", "did you mean email?"),
         ("24 months", "24 moons", 17, "policy.consent_max_age", '"24 months"'),
         ("default_country: NO", "default_country: Norway", 20, "policy.default_country", "SE"),
+        ("default_country: NO", "default_country: XX", 20, "policy.default_country", "such as SE"),
+        ("default_country: NO", "default_country: AQ", 20, "policy.default_country", "such as SE"),
         ("minimum_age: 18", 'minimum_age: "old"', 19, "policy.minimum_age", "whole number"),
         ("25%", "25", 23, "guards.maximum_removals", "30%"),
         ("25%", "125%", 23, "guards.maximum_removals", "at most 100%"),

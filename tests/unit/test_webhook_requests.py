@@ -337,6 +337,8 @@ def test_a_list_that_cannot_be_named(remote_id: str) -> None:
         ({"base_url": "https://user:pass@partner.example/"}, "password"),
         ({"recipient_name": ""}, "recipient_name"),
         ({"recipient_country": "Germany"}, "recipient_country"),
+        ({"recipient_country": "XX"}, "no ISO 3166 country such as IE"),
+        ({"recipient_country": "UK"}, "write GB"),
         ({"minimum_audience": -1}, "minimum_audience"),
         ({"identifiers": {}}, "identifiers"),
         ({"identifiers": {"email": "phone/e164"}}, "choose one of email/plain"),
