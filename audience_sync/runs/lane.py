@@ -12,8 +12,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from audience_sync.errors import (
     AudienceSyncError,
@@ -23,23 +23,17 @@ from audience_sync.errors import (
     places,
 )
 from audience_sync.journal import carried as in_context
-from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import RemoteList, Run, RunState
 from audience_sync.ledger.records.work import Lease
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery
-from audience_sync.membership.location import StateLocation
-from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.as_found import Means
 from audience_sync.runs.at_list import AtList
-from audience_sync.runs.escalation import Escalation
 from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.identities import Identities
 from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
-from audience_sync.runs.link import Link
-from audience_sync.runs.standing import Standing
 from audience_sync.runs.steps import SOON, Step, moved
 from audience_sync.runs.sweep import SCRATCH
 from audience_sync.runs.threads import Threads, result
-from audience_sync.runs.traces import Leavers
 
 _ASKING = 5.0  # seconds at most that a look at a destination asks about its runs
 
@@ -60,22 +54,13 @@ class Worked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
+class Lane(Means):
     """Works off what was received; may be called at any time and from any process."""
 
-    ledger: Ledger
-    location: StateLocation
-    keyring: Keyring
-    link: Callable[[str], Link]
-    partner_of: Callable[[str], str | None]  # a destination's connector; None where it is gone
     resolve: Callable[[], int]
-    escalation: Escalation
     ask_about: Callable[[Run, float], Run]  # a delivered run, for so many seconds at most
     holder: str
     alive: Callable[[str], bool]
-    now: Callable[[], datetime] = field(repr=False)
-    leavers: Leavers | None = None
-    early: bool = False  # whether partners are asked before it is time
     unread: str = "it waits until the customers can be read"  # or why they cannot be
     unseen: str = "it waits until every list can be read"  # or why one cannot be
 
@@ -84,11 +69,6 @@ class Lane:
         return Identities(
             ledger=self.ledger, location=self.location, keyring=self.keyring, now=self.now
         )
-
-    @property
-    def standing(self) -> Standing:
-        """The withdrawals."""
-        return Standing(self.ledger, self.location, self.keyring)
 
     def work(self, *, at_once: bool = False) -> Worked:
         """Bring everything that is open as far as it goes now, destinations side by side.

@@ -1,0 +1,148 @@
+"""One list as the withdrawal lane finds it: its books, the runs at it, what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.list_removals import ListRemoval
+from audience_sync.ledger.records.runs import Run, RunState
+from audience_sync.membership.digests import Bytes, match
+from audience_sync.membership.lines import Lines
+from audience_sync.membership.location import StateLocation
+from audience_sync.membership.sealed import Keyring
+from audience_sync.runs.asking import Asking
+from audience_sync.runs.books import Books
+from audience_sync.runs.departing import Leaving, leaving
+from audience_sync.runs.escalation import Escalation
+from audience_sync.runs.holding import members_with, united
+from audience_sync.runs.leases import LANE, Held
+from audience_sync.runs.link import Link
+from audience_sync.runs.standing import Standing
+from audience_sync.runs.steps import BUSY
+from audience_sync.runs.traces import Leavers
+from audience_sync.runs.under_way import UnderWay
+
+_OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What lists are looked at with: our books, the way to each partner, what the project says."""
+
+    ledger: Ledger
+    location: StateLocation
+    keyring: Keyring
+    link: Callable[[str], Link]
+    partner_of: Callable[[str], str | None]  # a destination's connector; None where it is gone
+    escalation: Escalation
+    now: Callable[[], datetime] = field(repr=False)
+    leavers: Leavers | None = None
+    early: bool = False  # whether partners are asked before it is time
+
+    @property
+    def standing(self) -> Standing:
+        """The withdrawals."""
+        return Standing(self.ledger, self.location, self.keyring)
+
+
+class AsFound:
+    """Under the lane's own lease of the list; `alone` says whether under the list's lease, too."""
+
+    def __init__(
+        self, means: Means, audience: str, destination: str, head: int, held: Held, *, alone: bool
+    ) -> None:
+        self.means, self.ledger, self.held, self.alone = means, means.ledger, held, alone
+        self.name = f"{audience}/{destination}"
+        self.lease = f"{LANE}{self.name}"
+        self.head = head
+        # The runs before the list: what settles in between is then seen twice, not missed.
+        self.runs = self._open_runs(audience, destination)
+        parts = self.ledger, means.location, means.keyring
+        watched = any(run.state in _OPEN_RUNS for run in self.runs)
+        remote = self.ledger.remote_list(audience, destination)
+        self.books = Books(remote, *parts, means.leavers, watched=watched)
+        sending = [run for run in self.runs if run.state is RunState.DELIVERING]
+        self.under_way = UnderWay(*parts, sending)
+        delivered = [run for run in self.runs if run.state is RunState.DELIVERED]
+        self.delivered = UnderWay(*parts, delivered)
+        self.removal = self.ledger.list_removal(audience, destination) or ListRemoval(
+            audience=audience, destination=destination, sent_at=means.now()
+        )
+        self.partner = means.partner_of(destination)
+        self.asking = Asking(link=self.link, adding=self._adding, now=means.now, early=means.early)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a run that holds the list wrote it anew or ended, so that files are gone."""
+        if self.alone:
+            return False
+        name = self.books.remote.audience, self.books.remote.destination
+        generation = self.ledger.remote_list(*name).generation
+        return generation != self.books.remote.generation or self.runs != self._open_runs(*name)
+
+    def _open_runs(self, audience: str, destination: str) -> list[Run]:
+        states = [*_OPEN_RUNS, RunState.DELIVERED]
+        return self.ledger.runs(audience=audience, destination=destination, states=states)
+
+    def _adding(self, before: int) -> bool:
+        return self.under_way.adding(before) or self.delivered.adding(before)
+
+    def holding(self, digests: Bytes) -> Leaving:
+        """Who of these is held, tombstones included."""
+        return leaving(self.books.membership(), lambda lines: members_with(lines, digests))
+
+    def others(self, digests: Bytes) -> Iterator[Lines]:
+        """Who stays, or comes: a run beside us may send its additions at any moment."""
+        membership = self.books.membership()
+        for partition in range(membership.manifest.partitions):
+            lines = membership.read(partition, membership.manifest.partitions)
+            yield lines.take(lines.alive & ~members_with(lines, digests))
+        for lines in self.under_way.coming(sent=self.alone):
+            yield lines.take(~members_with(lines, digests))
+
+    def each(self, after: int, through: int) -> dict[int, Bytes]:
+        """What the withdrawals after one and through another name that concern this partner."""
+        return self.means.standing.each(after, through, self.partner or "")
+
+    def coming_back(self, through: int) -> frozenset[int]:
+        """Those who were taken off since a run under way was planned, which puts them back."""
+        found: frozenset[int] = frozenset()
+        for run in self.under_way.runs:
+            each = self.each(run.withdrawals, through)
+            found |= naming(each, self.under_way.sent(united(list(each.values())))[0])
+        return found
+
+    def before(self, each: Mapping[int, Bytes]) -> int:
+        """After which withdrawal those come of whom the list is told now."""
+        return self.removal.last_before(min(each, default=self.head), self.books.known)
+
+    def again(self) -> float:
+        """Seconds until the partner is asked, or a run ends whose books wait for what it said."""
+        again, known = self.asking.again(self.removal), self.books.known
+        return min(again, BUSY) if self.removal.sure(known) > known else again
+
+    def link(self) -> Link:
+        """The way to the partner."""
+        return self.means.link(self.books.remote.destination)
+
+    def note(self, removal: ListRemoval) -> None:
+        """Write down what the list was told, where that is news."""
+        if removal != self.removal:
+            self.ledger.save_list_removal(removal, self.held[self.lease])
+            self.removal = removal
+
+
+def naming(each: Mapping[int, Bytes], lines: Sequence[Lines]) -> frozenset[int]:
+    """The withdrawals that name any of these members, of whom the partner has something."""
+    alive = [part.take(part.alive) for part in lines] if each else []
+    there = united([values for part in alive for values in (part.keys, *part.columns.values())])
+    if not len(there):
+        return frozenset()
+    numbers = np.repeat(list(each), [len(digests) for digests in each.values()])
+    named = match(np.concatenate(list(each.values())), there) >= 0
+    return frozenset(np.unique(numbers[named]).tolist())
