@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Self
 
 from audience_sync.ledger.checkpoints import Checkpoints
-from audience_sync.ledger.database import Clock, connect, translated
+from audience_sync.ledger.database import Clock
+from audience_sync.ledger.engines import connect
+from audience_sync.ledger.failures import translated
 from audience_sync.ledger.fingerprints import Fingerprints
 from audience_sync.ledger.intake import Intake
 from audience_sync.ledger.jobs import Jobs

@@ -19,7 +19,7 @@ from ledger_contract.builders import batch, line, run
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from audience_sync.errors import ConfigurationError, StateError
-from audience_sync.ledger import database
+from audience_sync.ledger import engines
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.schema import MIGRATIONS
 from audience_sync.ledger.tables import REVISION, metadata
@@ -201,7 +201,7 @@ def test_a_locked_database_is_said(
     path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the other process does not let go in time."""
-    monkeypatch.setattr(database, "PATIENCE", 0)
+    monkeypatch.setattr(engines, "PATIENCE", 0)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
 
@@ -241,7 +241,7 @@ def test_a_new_file_that_stays_locked_is_said(
     path: Path, first: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait ends, as any other for a lock does."""
-    monkeypatch.setattr(database, "PATIENCE", 0)
+    monkeypatch.setattr(engines, "PATIENCE", 0)
     with pytest.raises(StateError, match="another process keeps it locked"):
         Ledger.open(f"sqlite:///{path}")
     assert first.in_transaction
