@@ -84,7 +84,7 @@ def withdraw(
                 by_id = file is not None or bool(customer_id)
                 which = {"partly": not (by_id or email), "by_id": by_id}
                 tell_answer(app, received, progress, worked, partner, **which)
-    if received.unusable:
+    if received.unusable or received.unplaced:
         return codes.USAGE
     return codes.PARTLY if unacknowledged(progress) else codes.DONE
 
@@ -135,7 +135,9 @@ def _print_json(app: App, received: Received, progress: dict[str, Any], worked: 
         "uneven": received.uneven,
         "timeless": received.timeless,
         "timeless_rows": received.timeless_rows,
+        "unplaced": received.unplaced,
+        "unplaced_rows": received.unplaced_rows,
         "reasons": worked.reasons,
     }
-    counts = ("people", "missing", "earlier", "unusable", "uneven", "timeless")
+    counts = ("people", "missing", "earlier", "unusable", "uneven", "timeless", "unplaced")
     print_json(app.discretion.counts(told, *counts))

@@ -46,6 +46,8 @@ def tell_answer(
         lines.append(_unread(number(count(received.unusable)), received))
     if received.timeless:
         lines.append(_timeless(number(count(received.timeless)), received))
+    if received.unplaced:
+        lines.append(_unplaced(number(count(received.unplaced)), received))
     if progress["missing"]:
         lines.append(_missing(number(count(progress["missing"])), one=one))
     lines += _waits(progress, partner) or [_reached(progress, received, partner, by_id=by_id)]
@@ -119,6 +121,17 @@ def _timeless(count: str, received: Received) -> str:
     named = _rows(count, received.timeless_rows, received.timeless)
     counts = "it counts" if received.timeless == 1 else "they count"
     return f"{named} a decided_at that cannot be read: {counts} as decided now ({_COUNTED})."
+
+
+def _unplaced(count: str, received: Received) -> str:
+    """Which rows withdraw a phone that was not read, whatever else they say."""
+    named = _rows(count, received.unplaced_rows, received.unplaced)
+    one = received.unplaced == 1
+    number_is, it = ("its phone number was", "it") if one else ("their phone numbers were", "them")
+    return (
+        f"{named} a country that nobody knows, so that {number_is} left out: write a code such as "
+        f"SE and withdraw {it} again ({_COUNTED})."
+    )
 
 
 def _rows(count: str, rows: Sequence[int], of: int) -> str:

@@ -22,7 +22,7 @@ from audience_sync.customers.source import ROWS
 from audience_sync.customers.table import FILE_NAMES, Place, open_table
 from audience_sync.customers.text import text as as_text
 from audience_sync.errors import AudienceSyncError, ConfigurationError, SourceError
-from audience_sync.runs.withdrawal_rows import ROW, TIMELESS, UNEVEN
+from audience_sync.runs.withdrawal_rows import ROW, TIMELESS, UNEVEN, placed
 
 # Our name of a column that a file may have, and the canonical column that reads it.
 COLUMNS = {
@@ -131,8 +131,8 @@ def _moved(at: NDArray[np.int64], moved: NDArray[np.int64]) -> pl.Series:
 
 
 def _told(frame: pl.DataFrame, place: str) -> pl.DataFrame:
-    """As canonical columns, and of which rows the time cannot be read."""
-    found = canonical(frame, place)
+    """As canonical columns, and of which rows the time or the country cannot be read."""
+    found = placed(canonical(frame, place))
     if "decided_at" not in frame.columns:
         return found
     written = as_text(frame["decided_at"]).str.strip_chars().fill_null("") != ""

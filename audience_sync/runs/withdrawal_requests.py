@@ -50,7 +50,8 @@ class Received:
     `unusable` rows of a file hold no identifier that can be read: somebody should mend them.
     `unusable_rows` are the first of them, counted from one, a header left out; `uneven` ones are
     not as long as the header. `timeless` rows were taken in as decided now, since what they say of
-    the time cannot be read; `timeless_rows` are the first of them.
+    the time cannot be read; `timeless_rows` are the first of them. `unplaced` rows name a
+    country that nobody knows, so that their phone was left out; `unplaced_rows` are the first.
     """
 
     withdrawals: tuple[str, ...]
@@ -62,6 +63,8 @@ class Received:
     uneven: int = 0
     timeless: int = 0
     timeless_rows: tuple[int, ...] = ()
+    unplaced: int = 0
+    unplaced_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,12 @@ def test_rows_that_cannot_be_read_are_named(synced_shop: Callable[..., Shop]) ->
     later = "except of those whose grant in the source is later than their decided_at"
     assert f"every future addition is blocked, {later}." in told.out
     assert "Row 1 holds a decided_at that cannot be read: it counts as decided now" in told.out
+    leaving.write_text("email,phone,country\nearly@example.com,070 123 45 67,XX\n")
+    told = shop.run("withdraw", "--file", str(leaving))
+    assert told.code == 2, told
+    assert "1 person withdraws" in told.out
+    assert "Row 1 holds a country that nobody knows, so that its phone number was left" in told.out
+    assert shop.run("withdraw", "--file", str(leaving), "--json").json["unplaced_rows"] == [1]
     assert shop.held("everyone") == expected(people(12)[3:])
 
 

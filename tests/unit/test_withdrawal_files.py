@@ -145,6 +145,40 @@ def test_a_time_that_cannot_be_read_loses_nobody(tmp_path: Path, name: str) -> N
     assert world.partner.holds == {digest(emails[0])}
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.parquet", "stdin"])
+def test_a_phone_of_no_country_is_nobody_elses(tmp_path: Path, name: str) -> None:
+    """It is not read by the default country; its row is named, and what else it says counts."""
+    world = WithdrawnWorld(tmp_path)
+    rows = [
+        ("p0@example.com", "070 123 45 67", "XX"),
+        (None, "070 123 45 68", "Sweden"),
+        ("p2@example.com", "+46 70 123 45 69", "XX"),
+        (None, "07911 123456", " uk "),
+        ("p4@example.com", None, "XX"),
+        (None, "070 123 45 60", " "),
+    ]
+    frame = pl.DataFrame(rows, schema=["email", "phone", "country"], orient="row")
+    write = {"ndjson": frame.write_ndjson, "parquet": frame.write_parquet}
+    write.get(name.split(".")[-1], frame.write_csv)(tmp_path / name)
+    stream = name == "stdin"
+    content = (tmp_path / name).read_bytes()
+    frames = stream_withdrawals(content) if stream else read_withdrawals(tmp_path / name, tmp_path)
+    received = world.recorder().receive_frames(frames)
+
+    assert (received.unplaced, received.unplaced_rows) == (2, (1, 2))
+    assert (received.people, received.unusable, received.unusable_rows) == (5, 1, (2,))
+    phones = ["+46701234569", "+447911123456", "+46701234560"]
+    withdrawn = [f"p{n}@example.com" for n in (0, 2, 4)]
+    unread = ["+46701234567", "+46701234568"]
+    people = [granted(f"e{n}", email=one) for n, one in enumerate(withdrawn)]
+    people += [granted(f"c{n}", email=f"c{n}@example.com", phone=one)
+               for n, one in enumerate([*phones, *unread])]  # fmt: skip
+    world.write(people)
+    world.ran()
+    left = ["c3@example.com", "c4@example.com", *(phone.strip("+") for phone in unread)]
+    assert world.partner.holds == set(map(digest, left))
+
+
 def test_names_of_columns_may_be_written_as_people_do(tmp_path: Path) -> None:
     """Capitals and spaces; a device may be of either kind."""
     path = tmp_path / "a.csv"
