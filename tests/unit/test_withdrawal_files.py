@@ -159,7 +159,7 @@ def test_a_phone_of_no_country_is_nobody_elses(tmp_path: Path, name: str) -> Non
     ]
     frame = pl.DataFrame(rows, schema=["email", "phone", "country"], orient="row")
     write = {"ndjson": frame.write_ndjson, "parquet": frame.write_parquet}
-    write.get(name.split(".")[-1], frame.write_csv)(tmp_path / name)
+    write.get(Path(name).suffix.strip("."), frame.write_csv)(tmp_path / name)
     stream = name == "stdin"
     content = (tmp_path / name).read_bytes()
     frames = stream_withdrawals(content) if stream else read_withdrawals(tmp_path / name, tmp_path)
