@@ -117,7 +117,7 @@ class AsFound:
             found |= naming(each, self.under_way.sent(united(list(each.values())))[0])
         return found
 
-    def before(self, each: Mapping[int, Bytes]) -> int:
+    def told_before(self, each: Mapping[int, Bytes]) -> int:
         """After which withdrawal those come of whom the list is told now."""
         return self.removal.last_before(min(each, default=self.head), self.books.known)
 
