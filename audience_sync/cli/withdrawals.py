@@ -17,6 +17,7 @@ from audience_sync.cli.withdraw import WAIT
 if TYPE_CHECKING:
     from audience_sync.app import App
 
+_MINUTE, _HOUR = 60, 3600  # seconds
 _SHOWN = 20
 _DAYS = 30  # of which it is told what came in by HTTP
 
@@ -101,10 +102,12 @@ def tell_clock(found: Mapping[str, Any], *, only_open: bool = False) -> None:
         print(f"\n{number(count)} {they} way{oldest}.")
     elif not only_open:
         print("No withdrawal is on its way.")
+    deadline = _exactly(found["deadline"])
     if found["late"]:
-        print(f"{number(found['late'])} have missed the deadline of {_span(found['deadline'])}.")
+        have = "has" if found["late"] == 1 else "have"
+        print(f"{number(found['late'])} {have} missed the deadline of {deadline}.")
     if found["near"]:
-        print(f"{number(found['near'])} will miss the deadline of {_span(found['deadline'])} soon.")
+        print(f"{number(found['near'])} will miss the deadline of {deadline} soon.")
     if found["p50"] is not None and not only_open:
         half, most = _span(found["p50"]), _span(found["p95"])
         acknowledged = f"Partners acknowledged half of the last 30 days' within {half}"
@@ -152,8 +155,11 @@ def _tell_by_http(found: Mapping[str, Mapping[str, int | str]]) -> None:
         tell([f"  {source}  {told}"])
 
 
+def _exactly(seconds: float) -> str:
+    return f"{seconds / _HOUR:g} h" if seconds >= _HOUR else f"{seconds / _MINUTE:g} min"
+
+
 def _span(seconds: float) -> str:
-    minute, hour = 60, 3600
-    if seconds < minute:
+    if seconds < _MINUTE:
         return f"{seconds:.1f} s"
-    return f"{seconds / minute:.0f} min" if seconds < hour else f"{seconds / hour:.0f} h"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.0f} h"

@@ -17,7 +17,8 @@ RemovalPolicy = Literal["empty_and_rebuild", "delete", "alert"]
 class WithdrawalsSection(Section):
     """How fast a withdrawal must reach every partner, and what happens where one refuses it."""
 
-    deadline_hours: Annotated[int, Field(strict=True, ge=1, le=720)] = Field(
+    # Workers look for refusals every five minutes.
+    deadline_hours: Annotated[float, Field(strict=True, ge=0.1, le=720)] = Field(
         24, description="hours until every partner must have acknowledged; warned of before"
     )
     on_refused_removal: RemovalPolicy = Field(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from audience_sync.ledger.ledger import Ledger
 
 _WINDOW = timedelta(days=30)  # of which the time that withdrawals took is told
+_HOUR = 3600.0  # seconds
 _WARN_AT = 0.75  # of the deadline
 
 
@@ -81,14 +82,14 @@ def _share(seconds: list[float], share: float) -> float | None:
 
 def overdue_lines(found: Ages) -> Iterator[tuple[int, str]]:
     """What is to be said of deadlines, with the level of the log."""
-    hours = found.deadline / 3600
+    hours = f"{found.deadline / _HOUR:g} hour{'' if found.deadline == _HOUR else 's'}"
     places = ", ".join(found.waiting_for)
     if found.late:
         who = _who(found.late, "has missed its", "have missed their")
-        yield logging.ERROR, f"{who} deadline of {hours:g} hours at {places}"
+        yield logging.ERROR, f"{who} deadline of {hours} at {places}"
     if found.near:
         who = _who(found.near, "will miss its", "will miss their")
-        yield logging.WARNING, f"{who} deadline of {hours:g} hours at {places}"
+        yield logging.WARNING, f"{who} deadline of {hours} at {places}"
 
 
 def _who(count: int, one: str, more: str) -> str:

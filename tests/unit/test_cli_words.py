@@ -23,6 +23,7 @@ from audience_sync.cli.outcomes import DELETED, reached_by
 from audience_sync.cli.progress import Bars, working
 from audience_sync.cli.show import is_gone, next_run
 from audience_sync.cli.transfers import moment
+from audience_sync.cli.withdrawals import tell_clock
 from audience_sync.cron import next_due
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import (
@@ -195,6 +196,20 @@ def test_since_is_a_time_or_a_span() -> None:
     assert moment(None) is None
     with pytest.raises(typer.BadParameter):
         moment("yesterday")
+
+
+@pytest.mark.parametrize(
+    ("hours", "deadline"), [(24, "24 h"), (1.5, "1.5 h"), (1, "1 h"), (0.5, "30 min")]
+)
+def test_a_deadline_is_told_as_it_was_written(
+    hours: float, deadline: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An hour and a half are not two."""
+    ages = {"open": 3, "oldest": None, "p50": None, "deadline": hours * 3600}
+    tell_clock(ages | {"late": 1, "near": 2})
+    told = capsys.readouterr().out
+    assert f"1 has missed the deadline of {deadline}." in told
+    assert f"2 will miss the deadline of {deadline} soon." in told
 
 
 def _complete(by: Any, incomplete: str, project: Path | None = None) -> list[str]:

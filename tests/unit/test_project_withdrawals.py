@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -103,6 +104,23 @@ def test_a_connectors_own_setting_of_the_name_stays_its_own(tmp_path: Path) -> N
 
     assert project.destinations["two"].settings.model_dump()["on_refused_removal"] == 7
     assert policy_of(project, "two") is OnRefusedRemoval.ALERT
+
+
+@pytest.mark.parametrize(("hours", "minutes"), [("0.5", 30), ("1", 60), ("36.25", 2175)])
+def test_a_deadline_is_any_number_of_hours(tmp_path: Path, hours: str, minutes: int) -> None:
+    """Half an hour is one that somebody may have promised."""
+    project = load(tmp_path, f"withdrawals: {{deadline_hours: {hours}}}\n")
+    assert project.withdrawals.deadline == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [("0", "at least 0.1"), ("721", "at most 720"), ("true", "number"), ('"24"', "number")],
+)
+def test_a_deadline_that_is_none_is_refused(tmp_path: Path, hours: str, told: str) -> None:
+    """Nor is less than the few minutes that workers take to look for refusals."""
+    with pytest.raises(ConfigurationError, match=rf"withdrawals.deadline_hours.*{told}"):
+        load(tmp_path, f"withdrawals: {{deadline_hours: {hours}}}\n")
 
 
 def test_an_editor_knows_it() -> None:

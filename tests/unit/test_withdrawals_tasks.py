@@ -230,7 +230,7 @@ def test_a_deadline_is_told_before_it_is_missed(
     [(level, text)] = told()
     assert (level, text) == (
         logging.WARNING,
-        "1 withdrawal will miss its deadline of 1 hours at memory-1",
+        "1 withdrawal will miss its deadline of 1 hour at memory-1",
     )
     world.time += 0.3 * HOUR
     [(level, text)] = told()
