@@ -10,29 +10,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from audience_sync.errors import (
-    AudienceSyncError,
-    BusyError,
-    StateError,
-    TemporaryPartnerError,
-    places,
-)
+from audience_sync.errors import AudienceSyncError
 from audience_sync.journal import carried as in_context
-from audience_sync.ledger.records.runs import RemoteList, Run, RunState
-from audience_sync.ledger.records.work import Lease
+from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalDelivery
-from audience_sync.runs.as_found import Means
-from audience_sync.runs.at_list import AtList
-from audience_sync.runs.generations import known_withdrawals
 from audience_sync.runs.identities import Identities
-from audience_sync.runs.leases import LANE, LEASE_SECONDS, Held
-from audience_sync.runs.steps import SOON, Step, moved
-from audience_sync.runs.sweep import SCRATCH
+from audience_sync.runs.looking import Looking
+from audience_sync.runs.steps import SOON, moved
 from audience_sync.runs.threads import Threads, result
 
 _ASKING = 5.0  # seconds at most that a look at a destination asks about its runs
@@ -54,13 +42,11 @@ class Worked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane(Means):
+class Lane(Looking):
     """Works off what was received; may be called at any time and from any process."""
 
     resolve: Callable[[], int]
     ask_about: Callable[[Run, float], Run]  # a delivered run, for so many seconds at most
-    holder: str
-    alive: Callable[[str], bool]
     unread: str = "it waits until the customers can be read"  # or why they cannot be
     unseen: str = "it waits until every list can be read"  # or why one cannot be
 
@@ -148,7 +134,7 @@ class Lane(Means):
     def _destination(self, destination: str, rows: Sequence[WithdrawalDelivery], head: int) -> None:
         """All lists of one destination, and what that means for each of its withdrawals."""
         lists = [r for r in self.ledger.remote_lists() if r.destination == destination]
-        steps = [self._tried(remote, head) for remote in lists]
+        steps = [self.look_at(remote, head) for remote in lists]
         found = {
             one.sequence: one
             for one in self.ledger.withdrawals_numbered([row.sequence for row in rows])
@@ -190,64 +176,3 @@ class Lane(Means):
                 ended_or_short = later is None or later <= self.now()
                 better |= asked != run and ended_or_short  # else somebody else works on the list
         return better
-
-    def _tried(self, remote: RemoteList, head: int) -> Step:
-        """One list, whatever goes wrong with it: the others go on."""
-        cleared = 0
-        try:
-            with self._leases(remote) as (held, alone):
-                at = AtList(self, remote.audience, remote.destination, head, held, alone=alone)
-                try:
-                    cleared = at.confirmed()
-                    step = at.go()
-                except StateError:
-                    if not at.outdated:
-                        raise
-                    step = self._halted(remote, again=SOON / 4)
-                return replace(step, cleared=max(step.cleared, cleared))
-        except BusyError:
-            step = self._halted(remote, again=SOON)
-        except TemporaryPartnerError as error:
-            step = self._halted(remote, str(error), again=error.retry_after)
-        except AudienceSyncError as error:
-            where = remote.audience, remote.destination
-            _log.error("A withdrawal cannot be delivered to %s at %s: %s", *where, error)
-            step = self._halted(remote, str(error))
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; others go on
-            found = type(error).__name__
-            words = remote.audience, remote.destination, found, places(error)
-            _log.error("A withdrawal from %s at %s stopped with %s in %s", *words)
-            step = self._halted(remote, f"something unexpected stopped it ({found})")
-        return replace(step, cleared=cleared)
-
-    def _halted(
-        self, remote: RemoteList, reason: str | None = None, *, again: float | None = None
-    ) -> Step:
-        """A list that nobody could look at to the end: what its partner took stays taken."""
-        removal = self.ledger.list_removal(remote.audience, remote.destination)
-        took = max(known_withdrawals(remote), 0 if removal is None else removal.through)
-        return Step(acknowledged=took, reason=reason, again=again, failed=reason is not None)
-
-    @contextmanager
-    def _leases(self, remote: RemoteList) -> Iterator[tuple[Held, bool]]:
-        """The leases of one list that can be had; whether its own is among them."""
-        name = f"{remote.audience}/{remote.destination}"
-        mine = f"{LANE}{name}"
-        leases = {mine: self._take(mine)}
-        alone = True
-        try:
-            leases[name] = self._take(name)
-        except BusyError:
-            alone = False
-        except BaseException:
-            self.ledger.release_lease(leases[mine])
-            raise
-        with Held(self.ledger, leases) as held, ExitStack() as ending:
-            if alone:  # keeps the sweep from what is written here
-                scratch = f"{SCRATCH}/{self.ledger.new_run_id()}"
-                kept = self.ledger.take_lease(scratch, self.holder, LEASE_SECONDS)
-                ending.callback(self.ledger.release_lease, kept, for_good=True)
-            yield held, alone
-
-    def _take(self, name: str) -> Lease:
-        return self.ledger.take_lease(name, self.holder, LEASE_SECONDS, alive=self.alive)
