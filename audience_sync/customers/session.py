@@ -18,6 +18,8 @@ from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from audience_sync.customers.stoppable import stoppable
+
 # ADBC raises its own errors on execution, but plain OSError and Arrow's in the middle of a stream.
 DRIVER_ERRORS = (
     adbc_driver_manager.Error,
@@ -66,22 +68,22 @@ class AdbcSession:
     def schema(self, statement: str) -> list[Field]:
         """The columns that a statement returns."""
         with self._connection.cursor() as cursor:
-            cursor.execute(statement)
+            _execute(cursor, statement)
             with closing(cursor.fetch_record_batch()) as reader:
                 return [Field(field.name, _is_time(field.type)) for field in reader.schema]
 
     def number(self, statement: str) -> int:
         """The one number that a statement returns."""
         with self._connection.cursor() as cursor:
-            cursor.execute(statement)
-            row = cursor.fetchone()
+            _execute(cursor, statement)
+            row = stoppable(cursor.fetchone, cursor.adbc_cancel)
             return int(row[0] or 0) if row else 0
 
     def frames(self, statement: str, rows: int) -> Iterator[pl.DataFrame]:
         """The statement's rows, streamed."""
         with self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**self._hints(rows))
-            cursor.execute(statement)
+            _execute(cursor, statement)
             with closing(cursor.fetch_record_batch()) as reader:
                 for batch in reader:
                     yield _frame(batch)
@@ -128,7 +130,7 @@ def adbc_session(url: URL) -> Iterator[Session]:
     with closing(connection):
         if hints is _postgresql_hints:
             with connection.cursor() as cursor:
-                cursor.execute(_SNAPSHOT)
+                _execute(cursor, _SNAPSHOT)
         yield AdbcSession(connection, hints)
 
 
@@ -144,6 +146,10 @@ def alchemy_session(url: URL) -> Iterator[Session]:
             yield AlchemySession(connection.execution_options(no_parameters=True))
     finally:
         engine.dispose()
+
+
+def _execute(cursor: adbc_driver_manager.dbapi.Cursor, statement: str) -> None:
+    stoppable(lambda: cursor.execute(statement), cursor.adbc_cancel)
 
 
 def _sqlite_hints(rows: int) -> Mapping[str, str]:
