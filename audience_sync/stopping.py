@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, current_thread, main_thread
 
 from audience_sync.errors import BusyError
 
@@ -20,6 +21,17 @@ class StoppedError(BusyError):
 def stop() -> None:
     """Ask all work of this process to end: what is under way is finished, nothing is begun."""
     _asked.set()
+
+
+def listen_alone() -> None:
+    """Answer Ctrl-C as Python was told to, or ignore it, whoever was imported meanwhile.
+
+    polars puts a handler of its own before Python's: threads in the middle of its work, which is
+    to be finished, would be interrupted, also in a worker's child, which ignores Ctrl-C.
+    """
+    told = signal.getsignal(signal.SIGINT)
+    if told is not None and current_thread() is main_thread():
+        signal.signal(signal.SIGINT, told)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from audience_sync.plugins import installed_connectors
 from audience_sync.project import load_project
 from audience_sync.runs.progress import Progress, Silent
 from audience_sync.settings import environment, load_settings
+from audience_sync.stopping import listen_alone
 
 if TYPE_CHECKING:
     from audience_sync.purging import Purged
@@ -41,6 +42,7 @@ class App(Parts):
         sharing: bool = False,
     ) -> Self:
         """The project named, or the one that the settings name."""
+        listen_alone()
         settings = load_settings(project=project)
         installed = installed_connectors()
         folder = settings.project.parent
