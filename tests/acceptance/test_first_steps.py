@@ -30,8 +30,8 @@ def _red(shop: Shop, subject: str) -> str:
 def test_a_default_country_that_is_none_names_file_and_line(open_shop: Open) -> None:
     """`check` finds it before a sync does."""
     shop = open_shop(people(3), change=lambda text: text.replace("country: SE", "country: XX"))
-    begins = f"audience-sync.yaml:{_line(shop, 'XX')}: policy.default_country "
-    assert _red(shop, "source").startswith(begins)
+    begins = f"audience-sync.yaml:{_line(shop, 'XX')}: policy.default_country: no phone numbers "
+    assert _red(shop, "project").startswith(begins)
     told = shop.run("sync", "everyone")
     assert told.code == 2
     assert f"audience-sync: {begins}" in told.err
