@@ -5,10 +5,9 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import signal
 import sys
-from types import FrameType
 
+from audience_sync.cli.loading import loading
 from audience_sync.cli.streams import make_ready
 from audience_sync.crashing import leave_no_core
 
@@ -27,14 +26,9 @@ def main() -> None:
     leave_no_core()
     make_ready()
     gc.set_threshold(_OBJECTS)
-    # Nothing has begun while modules are loaded: Ctrl-C ends the process without an exception,
-    # which would be told as a traceback and makes some compiled modules crash.
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _stop)
-    from audience_sync.cli.start import run_and_exit  # noqa: PLC0415 - keeps the import light
+    with loading():
+        from audience_sync.cli.start import run_and_exit  # noqa: PLC0415 - keeps the import light
 
-    signal.signal(signal.SIGINT, before)
     try:
         run_and_exit()
     except SystemExit as ended:
@@ -50,10 +44,3 @@ def _leave() -> None:
     """
     if _codes and "pyarrow" in sys.modules:
         os._exit(_codes[0])
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    """Say that nothing was sent, and end by the signal, as who started the process expects."""
-    os.write(2, b"\naudience-sync: interrupted; nothing was sent\n")
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from audience_sync import journal
 from audience_sync.cli import ending
+from audience_sync.cli.loading import loading
 from audience_sync.cli.progress import Bars
 from audience_sync.errors import ConfigurationError, SourceError
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 @contextmanager
 def opened(*, watched: bool = False, debug: bool = False) -> Iterator[App]:
     """The project that the settings name. `watched` lets `working` show bars on a terminal."""
-    from audience_sync.app import App  # noqa: PLC0415 - keeps --help light
-
     watching = watched and sys.stdout.isatty() and sys.stderr.isatty()
-    with App.open(progress=Bars() if watching else None) as app:
+    with loading():
+        from audience_sync.app import App  # noqa: PLC0415 - keeps --help light
+
+        project = App.open(progress=Bars() if watching else None)
+    with project as app:
         ending.BEGUN.set()
         settings = app.settings
         journal.set_up(settings.log_format, settings.log_level, debug=debug)

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from audience_sync.cli import codes, ending
 from audience_sync.cli.commands import application
+from audience_sync.cli.loading import loading
 from audience_sync.cli.stdin import SURROGATE
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 
@@ -64,7 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in words
     try:
         _refuse_torn(words)
-        found = _commands().main(args=words, prog_name="audience-sync", standalone_mode=False)
+        with loading():
+            commands = _commands()
+        found = commands.main(args=words, prog_name="audience-sync", standalone_mode=False)
     except typer.TyperException as wrong:
         _tell_usage(wrong, words, as_json=as_json)
         return codes.USAGE

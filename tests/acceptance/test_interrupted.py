@@ -132,13 +132,13 @@ def test_ctrl_c_at_any_moment(open_shop: Callable[..., Shop], moment: float) -> 
     assert shop.must("log", "verify").code == 0
 
 
-@pytest.mark.parametrize(("module", "code"), [("orjson", -signal.SIGINT), ("connectors.meta", 130)])
+@pytest.mark.parametrize("module", ["orjson", "connectors.meta"])
 def test_ctrl_c_while_the_command_or_its_project_is_loaded(
-    open_shop: Callable[..., Shop], module: str, code: int
+    open_shop: Callable[..., Shop], module: str
 ) -> None:
     """Nothing has begun, so the process ends at once, and says so in one sentence."""
     program = ("-c", INTERRUPTED_WHILE_LOADING.replace("orjson", module))
     process = open_shop().started("sync", program=program)
     out, err = process.communicate(timeout=PATIENCE)
     assert (out, err.strip()) == ("", "audience-sync: interrupted; nothing was sent")
-    assert process.returncode == code
+    assert process.returncode == -signal.SIGINT
