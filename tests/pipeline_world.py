@@ -41,6 +41,7 @@ from audience_sync.ledger.records.log import TransferLine
 from audience_sync.ledger.records.runs import Run
 from audience_sync.membership.guard import GuardLimits
 from audience_sync.membership.held import Manifest, Membership
+from audience_sync.membership.lines import HELD
 from audience_sync.membership.location import open_location
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs import plan
@@ -316,12 +317,15 @@ class World:
         """The transfer log so far."""
         return [logged.line for logged in self.ledger.log_lines()]
 
-    def held(self) -> set[str]:
-        """The identifiers that the membership counts as held, in hex."""
+    def held(self, *, surely: bool = False) -> set[str]:
+        """The identifiers that the membership counts as held, in hex.
+
+        Those in doubt, too, unless they are to be `surely` held.
+        """
         remote = self.ledger.remote_list(self.target.audience, self.target.destination)
         membership = Membership(self.location, self.keyring, Manifest.of(remote.manifest))
         lines = membership.read(0, 1)
-        alive = lines.take(lines.alive)
+        alive = lines.take((lines.state == HELD) if surely else lines.alive)
         return {v.tobytes().hex() for c in alive.columns.values() for v in c if v.any()}
 
     def sweep(self) -> None:

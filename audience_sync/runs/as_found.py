@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -27,6 +27,12 @@ from audience_sync.runs.steps import BUSY
 from audience_sync.runs.traces import Leavers
 from audience_sync.runs.under_way import UnderWay
 
+_ARRIVES = timedelta(minutes=10)  # so long a partner may be at an upload whose sender is gone
+LATE = 60.0  # seconds until a list is looked at again to which one may come late
+_STANDS_STILL = (
+    "run {0}, which perhaps added them, stands still, and they are taken off once more after it: "
+    "the next sync, a worker or `audience-sync resume {0}` goes on with it"
+)
 _OPEN_RUNS = (RunState.PLANNED, RunState.HELD, RunState.DELIVERING)
 
 
@@ -90,7 +96,17 @@ class AsFound:
         return self.ledger.runs(audience=audience, destination=destination, states=states)
 
     def _adding(self, before: int) -> bool:
-        return self.under_way.adding(before) or self.delivered.adding(before)
+        return any(runs.adding(before) for runs in (self.under_way, self.delivered))
+
+    def late(self, digests: Bytes) -> bool:
+        """Whether an upload of any of these, cut off a moment ago, may arrive after a removal."""
+        return self.under_way.lately(digests, self.means.now() - _ARRIVES)
+
+    def standing_still(self) -> str | None:
+        """What to do where a removal came too early for a run that nobody goes on with."""
+        early = max((one.through for one in self.removal.unanswered if one.early), default=0)
+        run = self.under_way.adding(early) if self.alone else None
+        return None if run is None else _STANDS_STILL.format(run.id)
 
     def holding(self, digests: Bytes) -> Leaving:
         """Who of these is held, tombstones included."""
@@ -110,10 +126,14 @@ class AsFound:
         return self.means.standing.each(after, through, self.partner or "")
 
     def coming_back(self, through: int) -> frozenset[int]:
-        """Those who were taken off since a run under way was planned, which puts them back."""
+        """Those who were taken off since a run under way was planned, which puts them back.
+
+        Whom our books know of were taken off after it had sent them, and it sends them no more:
+        its end leaves them in doubt.
+        """
         found: frozenset[int] = frozenset()
         for run in self.under_way.runs:
-            each = self.each(run.withdrawals, through)
+            each = self.each(max(run.withdrawals, self.books.known), through)
             found |= naming(each, self.under_way.sent(united(list(each.values())))[0])
         return found
 

@@ -10,7 +10,7 @@ from audience_sync.connector import Connector
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.records.work import Lease
 from audience_sync.membership.digests import Bytes
-from audience_sync.runs.as_found import naming
+from audience_sync.runs.as_found import LATE, naming
 from audience_sync.runs.departing import Leaving
 from audience_sync.runs.holding import united
 from audience_sync.runs.steps import BUSY, SOON, Step
@@ -71,6 +71,8 @@ class AtList(TakingOff):
         elif self.removal.reason and step.reason is None:
             why = f"the partner took a removal and refused it later, {self.removal.reason}"
             return replace(step, reason=f"{why}; it is sent again")
+        elif step.reason is None:
+            return replace(step, reason=self.standing_still())
         return step
 
     def _go(self) -> Step:
@@ -100,14 +102,15 @@ class AtList(TakingOff):
             )
         lines = [*held.lines, *sent, *unsure]
         named = naming(each, lines)
-        if told >= self.head and self.under_way.runs and sent:
-            return Step(sent=told, acknowledged=told, named=named, again=BUSY)
+        late = self.alone and bool(sent) and self.late(digests)
+        if told >= self.head and late:
+            return Step(sent=told, acknowledged=told, named=named, again=LATE)
         link = self.link()
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
         early = any(runs.arriving(each) for runs in (self.under_way, self.delivered))
         removed = self.remove(link, lines, digests)
-        step = self.left_by(removed, held, self.told_before(each), early=early)
+        step = self.left_by(removed, held, self.told_before(each), early=early, late=late)
         return replace(step, named=named)
 
     def _nobody(self, each: Mapping[int, Bytes]) -> Step:

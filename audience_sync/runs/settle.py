@@ -92,13 +92,14 @@ class Settlement:
         return settled
 
     def _lifted(self, run: Run, remote: RemoteList, manifest: Manifest, known: int) -> Manifest:
-        """Who is held in spite of a withdrawal, since a later grant lifted it, is in doubt.
+        """Who is held in spite of a withdrawal is in doubt.
 
-        The withdrawal lane works beside the run, and perhaps took them off.
+        A later grant lifted it, and the withdrawal lane, which works beside the run, perhaps took
+        them off; or the run sent them before the lane did so, while nobody went on with the run.
         """
-        before = known_withdrawals(remote)
+        first, last = sorted((known_withdrawals(remote), known))
         standing = Standing(self.ledger, self.location, self.keyring)
-        digests = standing.digests(before, known) if before < known else NOBODY
+        digests = standing.digests(first, last) if first < last else NOBODY
         there = self.generations.membership(manifest)
         files = dict(manifest.files)
         for partition in manifest.files if len(digests) else ():

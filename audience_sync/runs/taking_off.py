@@ -10,7 +10,7 @@ from audience_sync.errors import RefusedError
 from audience_sync.ledger.list_removals import ListRemoval, Unanswered
 from audience_sync.membership.digests import Bytes
 from audience_sync.membership.lines import Lines
-from audience_sync.runs.as_found import AsFound, naming
+from audience_sync.runs.as_found import LATE, AsFound, naming
 from audience_sync.runs.asking import ASK_AGAIN
 from audience_sync.runs.batch_states import UnaccountedError
 from audience_sync.runs.departing import Leaving, without_carried
@@ -50,8 +50,13 @@ class TakingOff(AsFound):
         what = remover, link, remote, membership, error, self.held, self.lease
         return self.means.escalation.escalate(*what, empties=self.removal.refused < 2 * REFUSALS)
 
-    def left_by(self, removed: Removed, held: Leaving, before: int, *, early: bool) -> Step:
-        """What a removal of all who withdrew since `before` leaves to be done."""
+    def left_by(
+        self, removed: Removed, held: Leaving, before: int, *, early: bool, late: bool
+    ) -> Step:
+        """What a removal of all who withdrew since `before` leaves to be done.
+
+        Where an upload of theirs may come too `late`, it is made once more.
+        """
         if removed.stayed is not None:
             self.note(self._told(removed, through=min(before, self.removal.through)))
             members = len(removed.stayed.starts)
@@ -65,9 +70,10 @@ class TakingOff(AsFound):
             told = self._told(removed, before=before, through=self.head, early=early)
             self.note(told)
             return Step(sent=self.head, acknowledged=self.head, again=self.again())
-        if not self.alone:
+        if late or not self.alone:
             self.note(self._told(removed, through=self.head))
-            return Step(sent=self.head, acknowledged=self.head, again=BUSY)
+            again = BUSY if not self.alone else LATE
+            return Step(sent=self.head, acknowledged=self.head, again=again)
         coming = bool(self.delivered.runs) and not removed.gone  # perhaps: they stay in doubt
         how = {"emptied": removed.emptied and not coming, "gone": removed.gone}
         self.books.write_off(held, self.head, self.held[self.name], **how)

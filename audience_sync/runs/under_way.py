@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
+from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
 from audience_sync.membership.digests import Bytes, Mask
 from audience_sync.membership.lines import Lines
@@ -15,6 +17,8 @@ from audience_sync.membership.outbox import Outbox
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.answers import of_members, was_sent_before
 from audience_sync.runs.holding import members_with, united
+
+_UNANSWERED = (BatchState.SENDING, BatchState.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,28 @@ class UnderWay:
                     found.append(lines.take(named))
                     in_flight |= batch.state is BatchState.SENDING
         return found, in_flight
+
+    def lately(self, digests: Bytes, since: datetime) -> bool:
+        """Whether any of these people was sent since then, and nobody saw an answer.
+
+        Whoever sent them may be dead, and the partner still at work on it.
+        """
+        for run in self.runs if len(digests) else ():
+            waiting = self._waiting(run, Operation.ADD, _UNANSWERED)
+            theirs = {one.position for one, lines in waiting if _sent(one, lines, digests).any()}
+            if theirs and self._intended(run, theirs, since):
+                return True
+        return False
+
+    def _intended(self, run: Run, positions: Collection[int], since: datetime) -> bool:
+        lines = (logged.line for logged in self.ledger.log_lines(run=run.id))
+        return any(
+            line.event is Event.INTENT
+            and line.batch in positions
+            and line.started_at is not None
+            and line.started_at > since
+            for line in lines
+        )
 
     def coming(self, *, sent: bool) -> Iterator[Lines]:
         """Everybody who is added; only what was `sent` where the runs stand still."""
@@ -62,13 +88,13 @@ class UnderWay:
                 return True
         return False
 
-    def adding(self, before: int) -> bool:
-        """Whether the partner may work on additions of runs planned before this withdrawal."""
-        return any(
-            self.ledger.any_batch(run.id, Operation.ADD, _coming(run))
-            for run in self.runs
-            if run.withdrawals < before
+    def adding(self, before: int) -> Run | None:
+        """A run planned before this withdrawal whose additions the partner may work on."""
+        older = (run for run in self.runs if run.withdrawals < before)
+        waiting = (
+            run for run in older if self.ledger.any_batch(run.id, Operation.ADD, _coming(run))
         )
+        return next(waiting, None)
 
     def unsure(self, digests: Bytes) -> list[Lines]:
         """Which of these people were taken off, without the partner's last word on it."""
@@ -108,8 +134,7 @@ def _coming(run: Run) -> Collection[BatchState]:
 
     What was sent without an answer is among them until the run goes on.
     """
-    unanswered = (BatchState.SENDING, BatchState.UNKNOWN)
-    return (BatchState.PENDING, *(unanswered if run.state is RunState.DELIVERING else ()))
+    return (BatchState.PENDING, *(_UNANSWERED if run.state is RunState.DELIVERING else ()))
 
 
 def _sent(batch: Batch, lines: Lines, digests: Bytes) -> Mask:

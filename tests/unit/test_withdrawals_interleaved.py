@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 _WAITING = [RunState.PLANNED, RunState.HELD]
 _HOURS = 6  # until all is over where a partner has its last word on everything
 _REMOVALS = 3  # in that time: what nobody has sent yet, and once more after an addition
+_DEATHS = 3  # of ours, where we die at all
 _EXAMPLES = int(os.environ.get("AUDIENCE_SYNC_TEST_EXAMPLES", "6"))
 
 pytestmark = pytest.mark.timeout(max(240, 60 * _EXAMPLES))
@@ -286,17 +288,8 @@ class Interleaved(RuleBasedStateMachine):
     )
     def sync_that_fails(self, operation: str, when: str, *, dies: bool, lane_first: bool) -> None:
         """The partner answers nothing, or we die, before or after it did what was asked."""
-        left = [3]
-
-        def fault(moment: str, asked: str) -> None:
-            if (moment, asked) == (when, operation):
-                if dies and left[0]:
-                    left[0] -= 1
-                    raise KeyboardInterrupt
-                raise TemporaryPartnerError("no answer")
-
         steps: list[Callable[[], Any]] = [self.lane_works, self.world.sync_both]
-        with self.partners_that(fault=fault):
+        with self.partners_that(fault=_failing(when, operation, dies=dies)):
             for step in steps if lane_first else reversed(steps):
                 with suppress(KeyboardInterrupt):
                     step()
@@ -388,6 +381,46 @@ class Interleaved(RuleBasedStateMachine):
         for destination, runs in self.removals().items():
             assert len(runs - before.get(destination, set())) <= _REMOVALS
 
+    @rule(
+        number=NUMBERS,
+        letter=st.sampled_from("pq"),
+        when=st.sampled_from(["before", "after"]),
+        passes=st.integers(0, 1),
+        dies=st.booleans(),
+    )
+    def nobody_goes_on(
+        self, number: int, letter: str, when: str, passes: int, *, dies: bool
+    ) -> None:
+        """A delivery was cut off, nobody resumes and nobody syncs: still all is confirmed.
+
+        What a partner that answers later may still add keeps somebody waiting, and says so. Many
+        workers go on by themselves: the list is theirs until then.
+        """
+        self.decides(number, "granted")
+        self.moves(number, letter)
+        fault = _failing(when, "add", dies=dies, passes=passes)
+        with self.partners_that(fault=fault), suppress(KeyboardInterrupt):
+            self.world.sync_both()
+        self.withdraws(number, "email", None)
+        before = self.removals()
+        with self.partners_that(answering=True):
+            for _ in range(_HOURS):
+                self.lane_works()
+                self.world.time += timedelta(hours=1)
+        for row in self.world.ledger.withdrawal_deliveries(only_open=True):
+            if not self.world.ledger.jobs((JobState.OPEN,)):
+                assert "`audience-sync resume" in (row.reason or "")
+                assert self.adds_later(row.destination)
+        for destination, runs in self.removals().items():
+            assert len(runs - before.get(destination, set())) <= _REMOVALS
+
+    def adds_later(self, destination: str) -> bool:
+        """Whether a run stands still there, and a removal was answered later."""
+        told = self.world.ledger.list_removal(self.world.target.audience, destination)
+        early = told is not None and any(one.early for one in told.unanswered)
+        states = [RunState.DELIVERING]
+        return early and bool(self.world.ledger.runs(destination=destination, states=states))
+
     def removals(self) -> dict[str, set[str]]:
         """What the lane asked of each destination until now, by the names in the transfer log."""
         found: dict[str, set[str]] = {}
@@ -442,6 +475,24 @@ class Shared(Interleaved):
     """The same where many workers share each plan and each delivery."""
 
     world_class = SharedWorld
+
+
+def _failing(
+    when: str, operation: str, *, dies: bool, passes: int = 0
+) -> Callable[[str, str], None]:
+    """No answer to what is asked, or our death three times, before or after it is done.
+
+    That is once so many were answered.
+    """
+    answered, deaths = count(), count()
+
+    def fault(moment: str, asked: str) -> None:
+        if (moment, asked) == (when, operation) and next(answered) >= passes:
+            if dies and next(deaths) < _DEATHS:
+                raise KeyboardInterrupt
+            raise TemporaryPartnerError("no answer")
+
+    return fault
 
 
 def _named(one: Identifier) -> dict[str, str | None]:
