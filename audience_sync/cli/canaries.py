@@ -40,17 +40,20 @@ def canaries(context: typer.Context, as_json: options.Json = False) -> int:
 
 def tell_alerts(flights: Sequence[Flight]) -> None:
     """One line for `status` when a canary did not move."""
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     alerts = sum(flight.alert is not None for flight in flights)
     if alerts:
-        print(f"\n{alerts} canaries did not move as they must: `audience-sync canaries` says why.")
+        why = "`audience-sync canaries` says why"
+        tell([f"\n{alerts} canaries did not move as they must: {why}."])
 
 
 def _print(app: App, flights: Sequence[Flight]) -> None:
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - keeps --help light
-    from audience_sync.cli.written import ago, console  # noqa: PLC0415 - the same
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import ago, console, tell  # noqa: PLC0415 - the same
 
     if not flights:
-        print("No canaries, or no lists; name accounts of your own under `canaries:`.")
+        tell(["No canaries, or no lists; name accounts of your own under `canaries:`."])
         return
     table = plain_table("canary", "list", "belongs", "is", "synced")
     for flight in flights:
@@ -65,4 +68,5 @@ def _print(app: App, flights: Sequence[Flight]) -> None:
     console().print(table)
     for flight in flights:
         if flight.alert is not None:
-            print(f"\n{flight.canary} on {flight.audience}, {flight.destination}: {flight.alert}.")
+            where = f"{flight.audience}, {flight.destination}"
+            tell([f"\n{flight.canary} on {where}: {flight.alert}."])

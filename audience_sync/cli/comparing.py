@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audience_sync.cli import simulated
-from audience_sync.cli.lists import plain_table
 from audience_sync.cli.simulated import DEVICE, Values
+from audience_sync.cli.whole import plain_table
 from audience_sync.cli.written import console, number
 from audience_sync.membership.held import Manifest, Membership
 from audience_sync.project import ORDERS

@@ -71,20 +71,24 @@ def forget(
 
     The next sync makes a new one. Refused while the partner still has the list.
     """
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     with opened(debug=context.obj["debug"]) as app:
         app.forget(audience, destination)
-    print(f"Forgotten. `audience-sync sync {audience}` makes a new list at {destination}.")
+    tell([f"Forgotten. `audience-sync sync {audience}` makes a new list at {destination}."])
     return codes.DONE
 
 
 def _is_job(context: typer.Context, named: str) -> bool:
     """Whether it names the job of a plan; it is ended then."""
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     with opened(debug=context.obj["debug"]) as app:
         job = next((one for one in app.ledger.jobs() if one.id == named), None)
         if job is None or job.kind != "plan":
             return False
         app.remedies.cancel_plan(job)
-    print("Cancelled. Nothing of it was sent; `audience-sync sync` plans anew.")
+    tell(["Cancelled. Nothing of it was sent; `audience-sync sync` plans anew."])
     return True
 
 

@@ -33,6 +33,8 @@ def plan(
     as_json: options.Json = False,
 ) -> int:
     """Show what a sync would do: funnel, delta, guards. Keeps the run; sends nothing."""
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
         with working(app.progress):
             outcomes = app.sync([audience], destination, deliver=False)
@@ -43,7 +45,7 @@ def plan(
             _print(app, outcomes)
             _print_next(outcomes)
             for warning in warnings:
-                print(f"\nWarning: {warning}")
+                tell([f"\nWarning: {warning}"])
     return codes.of_outcomes(outcomes)
 
 
@@ -61,6 +63,8 @@ def sync(
     as_json: options.Json = False,
 ) -> int:
     """Bring audiences up to date: plan, then deliver."""
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     if dry_run and force:
         raise typer.BadParameter("--dry-run sends nothing, so there is nothing to --force")
     with opened(watched=not as_json, debug=context.obj["debug"]) as app:
@@ -71,7 +75,7 @@ def sync(
         else:
             _print(app, outcomes, kept=not dry_run)
             if dry_run:
-                print("\nThis was a dry run: nothing was sent, and the plan is forgotten.")
+                tell(["\nThis was a dry run: nothing was sent, and the plan is forgotten."])
     return codes.of_outcomes(outcomes)
 
 

@@ -86,6 +86,7 @@ def new(
 
     It passes its own tests as it is. Nothing is overwritten.
     """
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - the same
     from audience_sync.plugins import connector_names  # noqa: PLC0415 - keeps --help light
     from audience_sync.testing.scaffold import write_plugin  # noqa: PLC0415 - the same
 
@@ -100,7 +101,7 @@ def new(
     print(f"  python -m pip install -e {quote(f'{place}[test]')}")
     print(f"  python -m pytest {quote(str(folder))}")
     print(f"  python -m {module}.sandbox   # the partner, in another terminal")
-    print("Then make it yours; docs/writing-a-connector.md goes through it in twenty minutes.")
+    tell(["Then make it yours; docs/writing-a-connector.md goes through it in twenty minutes."])
     return codes.DONE
 
 
@@ -165,7 +166,7 @@ def _overrides(connector: type[Connector[Any]], method: str) -> bool:
 def _print(described: Mapping[str, Mapping[str, Any]], broken: Mapping[str, str]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - keeps --help light
 
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - the same
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - the same
     from audience_sync.cli.written import console, number  # noqa: PLC0415 - the same
 
     output = console()
@@ -224,7 +225,7 @@ def _requested(found: Mapping[str, Any]) -> Iterator[str]:
 def _print_one(name: str, found: Mapping[str, Any]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - keeps --help light
 
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - the same
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - the same
     from audience_sync.cli.written import console, number  # noqa: PLC0415 - the same
 
     limits = found["limits"]
@@ -248,9 +249,7 @@ def _print_one(name: str, found: Mapping[str, Any]) -> None:
     }
     if found["set_by_destination"]:
         rows["by setting"] = ", ".join(found["set_by_destination"])
-    output = console()
-    if not output.is_terminal:
-        output.width = _WIDTH
+    output = console(_WIDTH)
     output.print(f"[bold]{escape(name)}[/]  {escape(found['title'])}")
     table = plain_table("", "")
     table.show_header = False

@@ -28,15 +28,15 @@ def jobs_under_way(app: App) -> list[dict[str, Any]]:
 
 def print_jobs(found: list[dict[str, Any]]) -> None:
     """A line a job, and one for what keeps it waiting."""
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+
     for job in found:
-        print(
-            f"\n{job['what']} ({job['job']}): {job['doing']}, "
-            f"{job['done']:,} of {job['pieces']:,} parts done, "
-            f"{_workers(job['at_work'])} at work"
-        )
+        done = f"{job['done']:,} of {job['pieces']:,} parts done"
+        at_work = f"{_workers(job['at_work'])} at work"
+        tell([f"\n{job['what']} ({job['job']}): {job['doing']}, {done}, {at_work}"])
         for wait in job["waits"]:
             until = f" until {wait['until']:%H:%M:%S} UTC" if wait["until"] else ""
-            print(f"  waits{until}: {wait['reason']}")
+            tell([f"  waits{until}: {wait['reason']}"])
 
 
 def _told(app: App, job: Job) -> dict[str, Any]:

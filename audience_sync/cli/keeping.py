@@ -49,8 +49,8 @@ def purge(
 
 
 def _print_purged(app: App, found: list[Purged], *, dry_run: bool) -> None:
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - keeps --help light
-    from audience_sync.cli.written import clock, console, number  # noqa: PLC0415 - the same
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import clock, console, number, tell  # noqa: PLC0415 - the same
 
     count = "would go" if dry_run else "gone"
     table = plain_table("", "older than", count, right=[count])
@@ -59,7 +59,7 @@ def _print_purged(app: App, found: list[Purged], *, dry_run: bool) -> None:
         table.add_row(purged.what, before, number(app.discretion.count(purged.count)))
     console().print(table)
     if app.signer_and_made[0] is None:
-        print("\nThe transfer log stays whole: set AUDIENCE_SYNC_SIGNING_KEY to purge it.")
+        tell(["\nThe transfer log stays whole: set AUDIENCE_SYNC_SIGNING_KEY to purge it."])
 
 
 def records(
@@ -93,7 +93,7 @@ def records(
 def _print_records(found: list[Activity]) -> None:
     from rich.markup import escape  # noqa: PLC0415 - keeps --help light
 
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - the same
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - the same
     from audience_sync.cli.written import console  # noqa: PLC0415 - the same
     from audience_sync.processing_record import rows_of  # noqa: PLC0415 - the same
 

@@ -97,12 +97,13 @@ def _rotation(app: App) -> Rotation:
 
 
 def _print(app: App, document: Mapping[str, Any], *, as_json: bool) -> None:
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - keeps --help light
     from audience_sync.cli.written import (  # noqa: PLC0415 - the same
         ago,
         console,
         number,
         print_json,
+        tell,
     )
 
     if as_json:
@@ -118,4 +119,4 @@ def _print(app: App, document: Mapping[str, Any], *, as_json: bool) -> None:
         table.add_row(key["name"], key["use"], known, files)
     console().print(table)
     for advice in document["advice"]:
-        print(f"\n{advice}")
+        tell([f"\n{advice}"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from audience_sync.cli.lists import plain_table
-from audience_sync.cli.written import console, in_zone, keep_whole, number
+from audience_sync.cli.whole import plain_table
+from audience_sync.cli.written import console, in_zone, number
 from audience_sync.ledger.records.log import Event
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
     # What may be a long sentence comes last: it makes no other line longer.
     last = ["list", "what", "result"] if wide else ["what became of it"]
     table = plain_table(*first, in_zone("when", zone), "run", *last, right=first)
-    keep_whole(table.columns[len(first) + 1], [logged.line.run or "" for logged in lines])
     for logged in lines:
         line = logged.line
         joint = ": " if line.actor is None else " "
@@ -44,7 +43,7 @@ def print_log(lines: Collection[LoggedLine], earlier: int, zone: tzinfo) -> None
             line.run or "",
             *(told if wide else [f"{told[0]}  {joint.join(told[1:])}"]),
         )
-    output.print(table, crop=False)
+    output.print(table)
 
 
 def _what(line: TransferLine) -> str:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from rich.markup import escape
-from rich.table import Table
 
 from audience_sync.cli.outcomes import DELETED, print_funnels, sentences, withheld_sentences
+from audience_sync.cli.whole import plain_table
 from audience_sync.cli.written import (
     ago,
     ahead,
     clock,
     console,
     in_zone,
-    keep_whole,
     narrow,
     number,
     short,
@@ -27,7 +26,6 @@ from audience_sync.ledger.records.runs import RunState
 if TYPE_CHECKING:
     from audience_sync.ledger.records.runs import Batch, Run
 
-_NAME = 32  # characters of a name that are not folded, rather than what stands beside it
 _BATCHES = 12  # shown; the others are counted
 _WORD = {
     RunState.HELD: "[yellow]held[/]",
@@ -36,21 +34,11 @@ _WORD = {
 }
 
 
-def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines; the columns named in `right` hold numbers."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return table
-
-
 def print_lists(places: Sequence[Mapping[str, Any]], now: datetime) -> None:
     """What each destination holds, by audience."""
     table = plain_table(
         "", "members", "reached", "last run", "next run", "partner says", right=["members"]
     )
-    names = [f"  {place['destination']}" for place in places] + [p["audience"] for p in places]
-    table.columns[0].min_width = min(max(map(len, names), default=0), _NAME)
     last = None
     for place in places:
         if place["audience"] != last:
@@ -132,7 +120,6 @@ def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
         "removed",
         right=["added", "removed"],
     )
-    keep_whole(table.columns[0], [run.id for run in runs])
     for run in runs:
         silent = run.outbox is None
         table.add_row(
@@ -140,11 +127,11 @@ def print_runs(runs: Sequence[Run], now: datetime, zone: tzinfo) -> None:
             short(run.planned_at, now, zone),
             f"{run.audience}, {run.destination}",
             "unchanged" if silent else _WORD.get(run.state, run.state.value),
-            "" if silent else number(run.delta.get("additions", 0)),
-            "" if silent else number(run.delta.get("removals", 0)),
+            "" if silent else narrow(number(run.delta.get("additions", 0))),
+            "" if silent else narrow(number(run.delta.get("removals", 0))),
         )
     found = table if runs else "No runs yet; `audience-sync sync` makes some."
-    console().print(found, crop=False)
+    console().print(found)
 
 
 def print_run(

@@ -58,15 +58,15 @@ def lost(context: typer.Context, run: options.RunId) -> int:
 
 
 def _settled(context: typer.Context, run_id: str, *, arrived: bool) -> int:
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import number, tell  # noqa: PLC0415 - keeps --help light
 
     with opened(debug=context.obj["debug"]) as app:
         run = app.ledger.run(run_id)
         told = number(app.discretion.count(app.settle_orders(run, arrived=arrived)))
-        print(
-            f"{told} orders count as reported to {run.destination}."
+        tell(
+            [f"{told} orders count as reported to {run.destination}."]
             if arrived
-            else f"{told} orders are reported to {run.destination} with the next sync."
+            else [f"{told} orders are reported to {run.destination} with the next sync."]
         )
     return codes.DONE
 
@@ -86,7 +86,7 @@ def _destinations(app: App) -> list[dict[str, Any]]:
 
 
 def _print(found: list[dict[str, Any]]) -> None:
-    from audience_sync.cli.lists import plain_table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - keeps --help light
     from audience_sync.cli.written import console, number  # noqa: PLC0415 - the same
 
     table = plain_table("", "orders reported", "answer unknown", right=["orders reported"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from audience_sync.cli.written import console, keep_whole, narrow, number
+from audience_sync.cli.written import console, narrow, number
 from audience_sync.errors import AudienceSyncError, BusyError
 from audience_sync.ledger.records.runs import BatchState, RunState
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from audience_sync.runs.outcome import Outcome
 
 DELETED = "deleted"  # what a list reached that the partner does not have any more
+_REASONS, _NAMES = 22, 14  # characters that what rows begin with takes at least
 _SIDE_BY_SIDE = 3  # funnels; more do not fit into 80 columns
 _BESIDE = "unknown_consent_values"  # shown below the sum, since it is no part of it
 _ENDS = ("rows_read", "members", "order_lines")
@@ -59,12 +60,11 @@ def _columns(audience: str, runs: Sequence[Run]) -> list[_Column]:
 
 
 def _print_funnel(columns: Sequence[_Column]) -> None:
-    from rich.table import Table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - keeps --help light
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("", min_width=22)
-    for name, _ in columns:
-        table.add_column(name, justify="right", overflow="fold")
+    names = [name for name, _ in columns]
+    table = plain_table("", *names, right=names)
+    table.columns[0].min_width = _REASONS
     for key in columns[0][1][0]:
         counts = [[funnel.get(key, 0) for funnel in funnels] for _, funnels in columns]
         if key == _BESIDE or (key not in _ENDS and not any(map(any, counts))):
@@ -100,16 +100,11 @@ def print_outcomes(
     kept: bool = True,
 ) -> None:
     """One line a list, and below it a sentence for each that needs somebody."""
-    from rich.table import Table  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.whole import plain_table  # noqa: PLC0415 - keeps --help light
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("", overflow="fold", min_width=14)
-    for name in ("members", "added", "removed"):
-        table.add_column(name, justify="right")
-    if kept:
-        table.add_column("run")
-        keep_whole(table.columns[-1], [one.run.id for one in outcomes if one.run is not None])
-    table.add_column("reached", overflow="fold")
+    counted = ("members", "added", "removed")
+    table = plain_table("", *counted, *(["run"] if kept else []), "reached", right=counted)
+    table.columns[0].min_width = _NAMES
     last = None
     for outcome in outcomes:
         if outcome.audience != last:
@@ -118,7 +113,7 @@ def print_outcomes(
         *counts, run, word = _cells(outcome, reached)
         table.add_row(f"  {outcome.destination}", *counts, *([run] if kept else []), word)
     output = console()
-    output.print(table, crop=False)
+    output.print(table)
     if any(one.run is not None and one.run.funnel.get("rows_read") == 0 for one in outcomes):
         output.print("\nThe source has no rows; `audience-sync check` looks at it.")
     for sentence in (*sentences(outcomes, kept=kept), *withheld_sentences(outcomes, withheld)):

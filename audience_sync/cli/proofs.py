@@ -11,6 +11,7 @@ import typer
 
 from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
+from audience_sync.cli.written import number, print_json, tell
 from audience_sync.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -78,21 +79,19 @@ def verify(
         if signer is not None and found.checkpoints:
             print(f"The public key is {signer.public_key}")
     else:
-        print(f"The transfer log is not as it was written: {found.finding}.")
+        tell([f"The transfer log is not as it was written: {found.finding}."])
     return codes.DONE if found.sound else codes.FAILED
 
 
 def _print_sound(found: Verification) -> None:
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
-
     print(f"{number(found.lines)} lines, none changed, deleted or inserted.")
     if found.purged:
-        print(f"Older lines, up to {number(found.purged)}, were purged; a checkpoint says so.")
+        tell([f"Older lines, up to {number(found.purged)}, were purged; a checkpoint says so."])
     if found.checkpoints:
         print(f"Lines up to {number(found.signed)} are signed, at checkpoints.")
     if found.head is not None:
-        print("The hash of the last one, noted elsewhere, proves later that none of them")
-        print(f"was rewritten:\n{found.head}")
+        later = "proves later that none of them was rewritten"
+        tell([f"The hash of the last one, noted elsewhere, {later}:", found.head])
 
 
 def _verify_file(file: Path, keys: list[str] | None, *, as_json: bool) -> int:
@@ -106,33 +105,28 @@ def _verify_file(file: Path, keys: list[str] | None, *, as_json: bool) -> int:
         _print_evidence(evidence)
         print(f"It is signed with the key {evidence.public_key}")
         if not keys:
-            print("Compare that with what the sender told you in another way, or give --key.")
+            tell(["Compare that with what the sender told you in another way, or give --key."])
     else:
-        print(f"This {evidence.kind} does not prove anything: {evidence.found.finding}.")
+        tell([f"This {evidence.kind} does not prove anything: {evidence.found.finding}."])
     return codes.DONE if evidence.found.sound else codes.FAILED
 
 
 def _print_evidence(evidence: Evidence) -> None:
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
-
     found, facts = evidence.found, evidence.facts
     if evidence.kind == "bundle":
-        print(
-            f"{number(found.lines)} lines, {facts['first']} to {facts['last']}, of the project "
-            f"{facts.get('project')} of {facts.get('controller')}:\n"
-            f"none changed, deleted or inserted, all under {_checkpoints(found.checkpoints)}."
-        )
+        whose = f"{facts.get('project')} of {facts.get('controller')}"
+        lines = f"{number(found.lines)} lines, {facts['first']} to {facts['last']}"
+        under = f"all under {_checkpoints(found.checkpoints)}"
+        tell([f"{lines}, of the project {whose}:\nnone changed, deleted or inserted, {under}."])
         return
     line = facts["line"]
-    print(f"Line {line['sequence']} stands in the transfer log as it is shown here:")
+    tell([f"Line {line['sequence']} stands in the transfer log as it is shown here:"])
     for name in _SHOWN:
         print(f"  {name:<12} {line.get(name)}")
     print(f"Checkpoint {facts['checkpoint']} of {facts['at']} signed it.")
 
 
 def _print_json(found: Verification, **more: Any) -> None:
-    from audience_sync.cli.written import print_json  # noqa: PLC0415 - keeps --help light
-
     fields = {name: getattr(found, name) for name in _TOLD}
     print_json({"sound": found.sound, **fields, **more})
 
@@ -144,7 +138,6 @@ def export(context: typer.Context, output: Output, since: Since = None, until: U
     little later.
     """
     from audience_sync.cli.transfers import moment  # noqa: PLC0415 - it registers this command
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
     from audience_sync.ledger.bundle import write_bundle  # noqa: PLC0415 - the same
 
     from_time, to_time = moment(since), moment(until)
@@ -152,15 +145,21 @@ def export(context: typer.Context, output: Output, since: Since = None, until: U
         facts = {"project": app.project.name, "controller": app.project.controller}
         lines, checkpoints = write_bundle(app.ledger, file, app.signer, facts, from_time, to_time)
         key = app.signer.public_key
-    print(f"Wrote {number(lines)} lines under {_checkpoints(checkpoints)} to {output}.")
-    print(f"`audience-sync log verify {output} --key {key}` checks it on any machine;")
-    print("tell the key in another way than the one that the file goes.")
+    tell([f"Wrote {number(lines)} lines under {_checkpoints(checkpoints)} to {output}."])
+    _tell_how_to_check(output, key)
     return codes.DONE
 
 
-def _checkpoints(count: int) -> str:
-    from audience_sync.cli.written import number  # noqa: PLC0415 - keeps --help light
+def _tell_how_to_check(output: Path, key: str) -> None:
+    tell(
+        [
+            f"`audience-sync log verify {output} --key {key}` checks it on any machine;",
+            "tell the key in another way than the one that the file goes.",
+        ]
+    )
 
+
+def _checkpoints(count: int) -> str:
     return "1 checkpoint" if count == 1 else f"{number(count)} checkpoints"
 
 
@@ -184,9 +183,8 @@ def prove(
     with opened(debug=context.obj["debug"]) as app, _written(output) as file:
         file.write(canonical(proof_of(app.ledger, sequence, app.signer)) + b"\n")
         key = app.signer.public_key
-    print(f"Wrote the proof of line {sequence} to {output}.")
-    print(f"`audience-sync log verify {output} --key {key}` checks it on any machine;")
-    print("tell the key in another way than the one that the file goes.")
+    tell([f"Wrote the proof of line {sequence} to {output}."])
+    _tell_how_to_check(output, key)
     return codes.DONE
 
 

@@ -40,7 +40,8 @@ def init(
     sandbox: Annotated[str, typer.Option(help="Where --demo finds the sandbox.")] = SANDBOX,
 ) -> int:
     """Write a commented project file; never overwrites one."""
-    from audience_sync.testing.project_template import (  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.written import tell  # noqa: PLC0415 - keeps --help light
+    from audience_sync.testing.project_template import (  # noqa: PLC0415 - the same
         COMMENTED_VARIABLES,
         commented_project,
     )
@@ -48,8 +49,8 @@ def init(
     path = _new_project_file()
     if demo:
         write_demo(path, customers, sandbox)
-        print(f"Wrote {path.name}, {customers:,} made-up customers, their orders, and secrets for")
-        print("the sandbox, which simulates every partner.")
+        made = f"{customers:,} made-up customers, their orders, and secrets"
+        tell([f"Wrote {path.name}, {made} for\nthe sandbox, which simulates every partner."])
         print("Next, in another terminal and here:")
         print(f"  audience-sync sandbox{_port(sandbox)}")
         print("  audience-sync check")
@@ -162,20 +163,20 @@ def _print_findings(findings: list[Finding]) -> None:
             and told.setdefault(detail, finding.subject) != finding.subject
         ):
             detail = f"the same as {told[detail]}"
-        first, *more = _folded(detail, room, cut=output.is_terminal)
+        first, *more = _folded(detail, room)
         subject = escape(finding.subject.ljust(widest))
         output.print(f"{mark}  [bold]{subject}[/]  {escape(first)}", soft_wrap=True)
         for line in more:
             output.print(" " * (widest + _BESIDE) + escape(line), soft_wrap=True)
 
 
-def _folded(detail: str, room: int, *, cut: bool) -> list[str]:
-    """Its lines; a word that is longer, such as an address, is copied whole from a pipe."""
+def _folded(detail: str, room: int) -> list[str]:
+    """Its lines; a word that is longer, such as an address, is copied whole."""
     width = max(_NARROWEST, room)
     return [
         line
         for sentence in detail.splitlines() or [""]
-        for line in wrap(sentence, width, break_long_words=cut, break_on_hyphens=False) or [""]
+        for line in wrap(sentence, width, break_long_words=False, break_on_hyphens=False) or [""]
     ]
 
 

@@ -99,15 +99,15 @@ def tell_clock(found: Mapping[str, Any], *, only_open: bool = False) -> None:
     if count := found["open"]:
         oldest = "" if found["oldest"] is None else f", the oldest for {_span(found['oldest'])}"
         they = "withdrawal is on its" if count == 1 else "withdrawals are on their"
-        print(f"\n{number(count)} {they} way{oldest}.")
+        tell([f"\n{number(count)} {they} way{oldest}."])
     elif not only_open:
         print("No withdrawal is on its way.")
     deadline = _exactly(found["deadline"])
     if found["late"]:
         have = "has" if found["late"] == 1 else "have"
-        print(f"{number(found['late'])} {have} missed the deadline of {deadline}.")
+        tell([f"{number(found['late'])} {have} missed the deadline of {deadline}."])
     if found["near"]:
-        print(f"{number(found['near'])} will miss the deadline of {deadline} soon.")
+        tell([f"{number(found['near'])} will miss the deadline of {deadline} soon."])
     if found["p50"] is not None and not only_open:
         half, most = _span(found["p50"]), _span(found["p95"])
         acknowledged = f"Partners acknowledged half of the last 30 days' within {half}"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Column
 
 _UNFOLDED = 10_000  # columns; nothing of ours is as wide
 _SHORT = 3  # characters of a zone that stands beside a column's head, not below it
@@ -46,17 +45,17 @@ def console(page: int = _UNFOLDED) -> Console:
     What reads a pipe needs no folding, and finds whole words; text that is kept or printed is a
     `page` of so many columns there.
     """
-    from rich.console import Console  # noqa: PLC0415 - keeps --help light
+    from audience_sync.cli.whole import WholeConsole  # noqa: PLC0415 - keeps --help light
 
     plain: Any = _Unpadded()
     told = os.environ.get("COLUMNS", "")
     known = told.isdigit() and int(told) > 0
     around = {name: value for name, value in os.environ.items() if known or name != "COLUMNS"}
-    made = Console(highlight=False, _environ=around)
+    made = WholeConsole(highlight=False, _environ=around)
     if made.is_terminal:
         return made
     width = None if known else page
-    return Console(highlight=False, file=plain, width=width)
+    return WholeConsole(highlight=False, file=plain, width=width)
 
 
 def tell(lines: Iterable[str]) -> None:
@@ -65,16 +64,10 @@ def tell(lines: Iterable[str]) -> None:
     Ids and commands are copied, so no word is ever broken.
     """
     folded = TextWrapper(console().width, break_long_words=False, break_on_hyphens=False)
-    for line in lines:
+    for line in "\n".join(lines).split("\n"):
         indent = len(line) - len(line.lstrip())
         folded.subsequent_indent = " " * (indent + 2) if indent else ""
         print(folded.fill(line))
-
-
-def keep_whole(column: Column, words: Iterable[str]) -> None:
-    """Never fold or cut the words of a column, however narrow the terminal is: they are copied."""
-    column.no_wrap = True
-    column.min_width = max(map(len, words), default=0)
 
 
 def number(count: float | str) -> str:

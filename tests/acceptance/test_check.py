@@ -91,7 +91,7 @@ def test_a_list_that_was_deleted(open_shop: Open) -> None:
 
 
 def test_an_address_in_an_error_is_whole(open_shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """People copy it from a pipe in one piece; a narrow terminal folds it and cuts nothing."""
+    """People copy it in one piece: a narrow terminal folds before and after it."""
     address = "https://business.facebook.com/ads/manage/customaudiences/tos/?act=1234567890"
     monkeypatch.setenv("COLUMNS", "80")
     shop = open_shop(people(3), destinations="[meta-se]")
@@ -99,9 +99,7 @@ def test_an_address_in_an_error_is_whole(open_shop: Open, monkeypatch: pytest.Mo
     assert address in shop.run("check").out
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
-    told = shop.run("check").out
-    assert address not in told
-    assert address in "".join(line.strip() for line in told.splitlines())
+    assert address in shop.run("check").out
 
 
 def test_a_wrong_condition_names_file_and_line(open_shop: Open) -> None:
