@@ -134,7 +134,7 @@ def test_a_hanging_call_does_not_keep_the_sandbox_up() -> None:
         tries.http.close()
         began = time.monotonic()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_late_answers(tries: Tries) -> None:

@@ -7,9 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
+from typing import Any
 
 import pytest
 
+from audience_sync.runs import threads
 from audience_sync.runs.threads import WORKERS, Threads, in_order, result
 
 TOO_LONG = 20.0  # seconds
@@ -25,6 +28,19 @@ def deaf() -> Iterator[None]:
 
 
 @pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when the main thread waits for others."""
+    event = threading.Event()
+
+    def noted(*words: Any, **named: Any) -> Any:
+        event.set()
+        return wait(*words, **named)
+
+    monkeypatch.setattr(threads, "wait", noted)
+    return event
+
+
+@pytest.fixture
 def over() -> Iterator[threading.Event]:
     """Set when the work may end."""
     event = threading.Event()
@@ -32,19 +48,20 @@ def over() -> Iterator[threading.Event]:
     event.set()
 
 
-def _press_ctrl_c(over: threading.Event) -> bool:
+def _press_ctrl_c(waits: threading.Event, over: threading.Event) -> bool:
     """Once the main thread waits, while the work goes on."""
-    time.sleep(0.1)
+    waits.wait(TOO_LONG)
+    time.sleep(0.05)
     os.kill(os.getpid(), signal.SIGINT)
     return over.wait(TOO_LONG)
 
 
-def test_ctrl_c_ends_the_wait_for_a_result(over: threading.Event) -> None:
+def test_ctrl_c_ends_the_wait_for_a_result(waits: threading.Event, over: threading.Event) -> None:
     """Though the work goes on: else it would be answered only after the last request."""
     begun = []
 
     def interrupted(threads: Threads) -> None:
-        begun.append(threads.submit(_press_ctrl_c, over))
+        begun.append(threads.submit(_press_ctrl_c, waits, over))
         result(begun[0])
 
     with Threads(1) as threads:
@@ -55,7 +72,9 @@ def test_ctrl_c_ends_the_wait_for_a_result(over: threading.Event) -> None:
     assert begun[0].result() is True
 
 
-def test_ctrl_c_ends_the_wait_for_what_is_left(over: threading.Event) -> None:
+def test_ctrl_c_ends_the_wait_for_what_is_left(
+    waits: threading.Event, over: threading.Event
+) -> None:
     """The second one: the block waits for requests under way, and what waits never begins."""
     begun = []
 
@@ -65,7 +84,7 @@ def test_ctrl_c_ends_the_wait_for_what_is_left(over: threading.Event) -> None:
             begun.append(threads.submit(over.wait, TOO_LONG))
             pressed.start()
 
-    pressed = threading.Thread(target=_press_ctrl_c, args=[over])
+    pressed = threading.Thread(target=_press_ctrl_c, args=[waits, over])
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     under_way, waiting = begun

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from audience_sync.web.lane import Lane
 from audience_sync.web.serving import Serving, serve
 
-PATIENCE = 15.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 @pytest.fixture(autouse=True)
