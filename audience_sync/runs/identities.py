@@ -7,7 +7,7 @@ person's identity, or is being sent it, every list that holds this identity is t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -26,15 +26,9 @@ from audience_sync.membership.held import Manifest, Membership
 from audience_sync.membership.lines import Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.holding import NOBODY, filled, members_with, united, without
-from audience_sync.runs.named import (
-    FOLDER,
-    IDENTITIES,
-    Column,
-    all_matches,
-    by_withdrawal,
-    write_named,
-)
+from audience_sync.runs.children import Children
+from audience_sync.runs.holding import filled, members_with, united, without
+from audience_sync.runs.named import IDENTITIES, Column, Times, all_matches, by_withdrawal
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.under_way import UnderWay
 
@@ -65,6 +59,11 @@ class _Wanted:
                 yield Column(keys, np.zeros(len(at), dtype=np.int64), self.numbers[at])
 
 
+def said_at(withdrawal: Withdrawal, keys: Bytes) -> Times:
+    """When it was said of each of these: lists tell no time of their own."""
+    return np.full(len(keys), microseconds(withdrawal.received_at), dtype=np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identities:
     """Looks once for each withdrawal, before it is delivered."""
@@ -84,28 +83,28 @@ class Identities:
         if not waiting:
             return
         found, unread = self.of(waiting)
+        named = {
+            one.sequence: {IDENTITIES: (keys, said_at(one, keys))}
+            for one in waiting
+            if (keys := found.get(one.sequence)) is not None
+        }
         if unread is not None:  # it may hold more of anybody
-            self._so_far(waiting, found)
+            self.children.so_far(waiting, named)
             raise unread
         for one in waiting:
             if one.sequence in found:
-                self.ledger.resolve_withdrawal(one, self._child(one, found[one.sequence]), 0)
+                child = self.children.child(one, named[one.sequence])
+                self.ledger.resolve_withdrawal(one, child, 0)
         self.ledger.resolve_themselves(
             [one.sequence for one in waiting if one.sequence not in found]
         )
 
-    def _so_far(self, waiting: Sequence[Withdrawal], found: Mapping[int, Bytes]) -> None:
-        """Write down what was found for those that are looked for again; each identity once."""
-        standing = Standing(self.ledger, self.location, self.keyring)
-        later: dict[int, list[Withdrawal]] = {}
-        for one in self.ledger.withdrawals_under(found):
-            later.setdefault(one.parent or 0, []).append(one)
-        for one in waiting:
-            known = standing.digests_of(later.get(one.sequence, ()))
-            new = without(found.get(one.sequence, NOBODY), known)
-            if len(new):
-                child = replace(self._child(one, new), parent=one.sequence)
-                self.ledger.receive_withdrawals([child], {})
+    @property
+    def children(self) -> Children:
+        """What writes down whom a look found."""
+        return Children(
+            ledger=self.ledger, location=self.location, keyring=self.keyring, now=self.now
+        )
 
     def of(
         self, withdrawals: Sequence[Withdrawal]
@@ -155,10 +154,3 @@ class Identities:
             if now.generation == remote.generation:
                 raise
             yield from self._held(now, digests)  # a run wrote it anew, and these files are gone
-
-    def _child(self, one: Withdrawal, keys: Bytes) -> Withdrawal:
-        name = self.ledger.new_withdrawal_id()
-        path, now = f"{FOLDER}/{name}.sealed", self.now()
-        at = np.full(len(keys), microseconds(one.received_at), dtype=np.int64)
-        write_named(self.location, self.keyring, path, {IDENTITIES: (keys, at)})
-        return replace(one, id=name, received_at=now, identifiers=len(keys), file=path)

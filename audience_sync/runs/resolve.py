@@ -5,34 +5,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from audience_sync.customers.policy import microseconds
 from audience_sync.customers.source import open_source
 from audience_sync.errors import SourceError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.withdrawals import Withdrawal
-from audience_sync.membership.digests import Bytes, Mask, Positions, match, starts
+from audience_sync.membership.digests import Bytes, Mask, Positions, starts
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
-from audience_sync.runs.holding import NOBODY, united
-from audience_sync.runs.identities import Identities
+from audience_sync.runs.holding import NOBODY
+from audience_sync.runs.identities import Identities, said_at
 from audience_sync.runs.named import (
     CUSTOMERS,
-    FOLDER,
     IDENTITIES,
     Column,
     Named,
     Times,
     all_matches,
     joined,
-    write_named,
 )
 from audience_sync.runs.standing import Gathered, Standing, customer_keys, write_all_forms
 from audience_sync.runs.withdrawal_requests import Rules
@@ -100,7 +97,8 @@ class Resolver:
         except SourceError:
             with suppress(SourceError):
                 self._look(source.salvaged(without=without), wanted, gathered)
-            self._found(waiting, gathered)
+            found = {one.sequence: gathered[one.sequence].told() for one in waiting}
+            self._lists.children.so_far(waiting, found)
             raise
         for one in waiting:
             told = gathered[one.sequence].told()
@@ -113,17 +111,19 @@ class Resolver:
         A list that cannot be read keeps nobody waiting: the next sync sees to whom it shows.
         """
         gathered = {one.sequence: Gathered() for one in waiting}
-        lists = Identities(
-            ledger=self.ledger, location=self.location, keyring=self.keyring, now=self.now
-        )
-        found, unread = lists.of(waiting)
+        found, unread = self._lists.of(waiting)
         if unread is not None:
             _log.warning("Lists of other identifiers let go with the next sync: %s", unread)
         for one in waiting:
             keys = found.get(one.sequence, NOBODY)
-            at = np.full(len(keys), microseconds(one.received_at), dtype=np.int64)
-            gathered[one.sequence].put(IDENTITIES, keys, at)
+            gathered[one.sequence].put(IDENTITIES, keys, said_at(one, keys))
         return gathered
+
+    @property
+    def _lists(self) -> Identities:
+        return Identities(
+            ledger=self.ledger, location=self.location, keyring=self.keyring, now=self.now
+        )
 
     @property
     def _standing(self) -> Standing:
@@ -146,34 +146,6 @@ class Resolver:
             raw=self.rules.raw,
         )
 
-    def _found(self, waiting: Sequence[Withdrawal], gathered: Mapping[int, Gathered]) -> None:
-        """Write down what was found for those that wait on; each identifier once."""
-        later: dict[int, list[Withdrawal]] = {}
-        for one in self.ledger.withdrawals_under([one.sequence for one in waiting]):
-            later.setdefault(one.parent or 0, []).append(one)
-        for one in waiting:
-            told = gathered[one.sequence].told()
-            known = self._standing.digests_of(later.get(one.sequence, ()))
-            if (
-                told
-                and not (match(united([values for values, _ in told.values()]), known) >= 0).all()
-            ):
-                child = replace(self._child(one, told), parent=one.sequence)
-                self.ledger.receive_withdrawals([child], {})
-
     def _resolved(self, parent: Withdrawal, named: Named, missing: int) -> None:
-        child = self._child(parent, named) if named else None
+        child = self._lists.children.child(parent, named) if named else None
         self.ledger.resolve_withdrawal(parent, child, missing)
-
-    def _child(self, parent: Withdrawal, named: Named) -> Withdrawal:
-        name = self.ledger.new_withdrawal_id()
-        child = replace(
-            parent,
-            id=name,
-            received_at=self.now(),
-            customers=0,
-            identifiers=sum(len(values) for values, _ in named.values()),
-            file=f"{FOLDER}/{name}.sealed",
-        )
-        write_named(self.location, self.keyring, child.file, named)
-        return child

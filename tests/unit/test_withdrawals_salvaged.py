@@ -7,12 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from pipeline_world import COLUMNS, granted
 from withdrawn_world import WithdrawnWorld, written
 
+from audience_sync.identifiers.forms import FAMILIES
+from audience_sync.identifiers.kinds import Kind
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
+from audience_sync.runs.children import Children
+from audience_sync.runs.named import IDENTITIES
 from audience_sync.runs.targets import Selection
 
 PEOPLE = [granted(f"c{n}", email=f"p{n}@example.com", phone=f"+4670000000{n}") for n in range(4)]
@@ -131,3 +136,24 @@ def test_rows_that_cannot_be_told_apart_are_not_trusted(
     assert world.lane_works().open == 1
     assert world.partner.holds == EVERYBODY
     assert len(world.ledger.withdrawals()) == 1
+
+
+def test_an_address_that_was_known_as_an_identity_alone_is_written_down(world: CsvWorld) -> None:
+    """A list shows under which address it holds somebody; only the source tells that it is one."""
+    [made] = world.withdraw(customer_id="c2").withdrawals
+    parent = world.ledger.withdrawal(made)
+    children = Children(
+        ledger=world.ledger, location=world.location, keyring=world.keyring, now=world.now
+    )
+    digests = np.arange(64, dtype=np.uint8).reshape(2, 32)
+    at = np.zeros(2, dtype=np.int64)
+
+    def written_down(family: str, rows: int) -> list[int]:
+        """How many identifiers each child holds, after these were found."""
+        children.so_far([parent], {parent.sequence: {family: (digests[:rows], at[:rows])}})
+        return [one.identifiers for one in world.ledger.withdrawals_under([parent.sequence])]
+
+    assert written_down(IDENTITIES, 1) == [1]
+    assert written_down(FAMILIES[Kind.EMAIL], 1) == [1, 1]
+    assert written_down(FAMILIES[Kind.EMAIL], 2) == [1, 1, 1]
+    assert written_down(IDENTITIES, 1) == [1, 1, 1]
