@@ -24,6 +24,7 @@ from audience_sync.connector import (
     Statistics,
     Upload,
     explain_page,
+    kept_for,
     page_changed_nothing,
 )
 from connectors._google_lists import SMALLEST_USABLE, Lists
@@ -90,8 +91,7 @@ class GoogleConnector(Connector[GoogleSettings]):
     @classmethod
     def keeps(cls, settings: ConnectorSettings) -> str:
         """See `Connector.keeps`; 540 days is the most that Google's user lists page allows."""
-        days = getattr(settings, "membership_duration_days", 540)
-        return f"members leave a list {days} days after they were last sent, at the latest"
+        return kept_for(getattr(settings, "membership_duration_days", 540))
 
     def check(self) -> None:
         """See `Connector.check`: lists can be read, and one could be made."""

@@ -24,6 +24,7 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     Upload,
     explain_page,
+    kept_for,
     page_changed_nothing,
 )
 from connectors import _meta_audiences as audiences
@@ -96,10 +97,7 @@ class MetaConnector(Connector[MetaSettings]):
     @classmethod
     def keeps(cls, settings: ConnectorSettings) -> str:
         """See `Connector.keeps`; without `retention_days` Meta's audiences have no end."""
-        days = getattr(settings, "retention_days", None)
-        if days is None:
-            return "members stay on a list until they are taken off"
-        return f"members leave a list {days} days after they were last sent, at the latest"
+        return kept_for(getattr(settings, "retention_days", None))
 
     def check(self) -> None:
         """See `Connector.check`: token, account, terms and the right to list audiences."""

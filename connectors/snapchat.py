@@ -26,6 +26,7 @@ from audience_sync.connector import (
     TemporaryPartnerError,
     Tokens,
     Upload,
+    kept_for,
 )
 from connectors import _snapchat_segments as segment
 from connectors._snapchat_settings import SnapchatSettings
@@ -85,10 +86,7 @@ class SnapchatConnector(Connector[SnapchatSettings]):
     @classmethod
     def keeps(cls, settings: ConnectorSettings) -> str:
         """See `Connector.keeps`; without `retention_days` a segment's members stay for ever."""
-        days = getattr(settings, "retention_days", None)
-        if days is None:
-            return "members stay on a list until they are taken off"
-        return f"members leave a list {days} days after they were last sent, at the latest"
+        return kept_for(getattr(settings, "retention_days", None))
 
     def check(self) -> None:
         """See `Connector.check`: app and token are taken, and may see the ad account's segments."""

@@ -22,6 +22,7 @@ from audience_sync.connector import (
     Statistics,
     TemporaryPartnerError,
     Upload,
+    kept_for,
 )
 from connectors import _tiktok_audiences as audiences
 from connectors import _tiktok_files as files
@@ -77,7 +78,7 @@ class TikTokConnector(Connector[TikTokSettings]):
     def keeps(cls, settings: ConnectorSettings) -> str:
         """See `Connector.keeps`; only an audience from files has an end, as a whole."""
         if getattr(settings, "flow", "streaming") == "streaming":
-            return "members stay on a list until they are taken off"
+            return kept_for(None)
         days = getattr(settings, "retention_days", None)
         if days is None:
             return "a list ends 365 days after it was last used or changed"

@@ -21,6 +21,7 @@ from audience_sync.connector import (
     Statistics,
     TemporaryPartnerError,
     Upload,
+    kept_for,
 )
 from connectors import _x_calls as calls
 from connectors._x_calls import XSettings
@@ -67,8 +68,7 @@ class XConnector(Connector[XSettings]):
     @classmethod
     def keeps(cls, settings: ConnectorSettings) -> str:
         """See `Connector.keeps`; each upload says when its members end."""
-        days = getattr(settings, "membership_days", 2 * MONTH)
-        return f"members leave a list {days} days after they were last sent, at the latest"
+        return kept_for(getattr(settings, "membership_days", 2 * MONTH))
 
     def account(self) -> str:
         """See `Connector.account`."""

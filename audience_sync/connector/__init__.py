@@ -16,6 +16,7 @@ from audience_sync.connector.declared import (
     Country,
     Limits,
     Recipient,
+    kept_for,
     known_forms,
 )
 from audience_sync.connector.orders import OrderConnector
@@ -67,6 +68,7 @@ __all__ = [
     "UnreachedError",
     "Upload",
     "explain_page",
+    "kept_for",
     "known_forms",
     "page_changed_nothing",
 ]

@@ -68,3 +68,10 @@ def known_forms(kind: Kind) -> list[str]:
     from audience_sync.identifiers.forms import FORMS  # noqa: PLC0415 - most plugins choose none
 
     return [name for name, form in FORMS.items() if form.takes(kind)]
+
+
+def kept_for(days: int | None) -> str:
+    """What `keeps` says of a partner whose members leave so long after they were last sent."""
+    if days is None:
+        return "members stay on a list until they are taken off"
+    return f"members leave a list {days} days after they were last sent, at the latest"
