@@ -6,6 +6,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,6 @@ import pytest
 import redis
 
 from audience_sync.connector import Limits
-from audience_sync.delivery import slots
 from audience_sync.delivery.board import Board, LocalBoard, Rate
 from audience_sync.delivery.circuit import WithheldError
 from audience_sync.delivery.limits import Gate
@@ -21,12 +21,21 @@ from audience_sync.delivery.redis_board import RedisBoard, SteadyBoard, board_at
 from audience_sync.delivery.slots import Slots
 
 NOWHERE = "redis://127.0.0.1:1/0"
+PATIENCE = 30.0  # seconds
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """By how many seconds the clocks of this process are put forward."""
+    now, added = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: now() + added[0])
+    return added
 
 
 @pytest.fixture(params=["memory", "redis"])
-def board(request: pytest.FixtureRequest) -> Board:
+def board(request: pytest.FixtureRequest, ahead: list[float]) -> Board:
     if request.param == "memory":
-        return LocalBoard()
+        return LocalBoard(lambda: time.monotonic() + ahead[0])
     return RedisBoard(request.getfixturevalue("redis_url"))
 
 
@@ -83,22 +92,24 @@ def test_counters_forget(board: Board) -> None:
 
 
 @pytest.mark.redis
-def test_rates_hold_in_every_window(board: Board) -> None:
-    """At most so many in a second and in three; who is refused is told when to come."""
-    rates = [Rate(3, 1), Rate(5, 3)]
+def test_rates_hold_in_every_window(board: Board, ahead: list[float]) -> None:
+    """At most so many in a minute and in three; who is refused is told when to come."""
+    rates = [Rate(3, 60), Rate(5, 180)]
     assert [board.take("k", rates) for _ in range(3)] == [0, 0, 0]
-    assert 0 < board.take("k", rates) < 1.2
+    assert 30 < board.take("k", rates) < 61
     assert board.take("other", rates) == 0
-    time.sleep(1.05)
+    ahead[0] = 61.0
     assert [board.take("k", rates) for _ in range(2)] == [0, 0]
-    assert 0 < board.take("k", rates) < 2.5
+    assert 90 < board.take("k", rates) < 120
 
 
 @pytest.mark.redis
 def test_places_are_leases(board: Board) -> None:
     """Who does not renew a place loses it; who renews it keeps it; a given one is free."""
+    assert board.enter("k", 2, "one", 0.05)
     assert board.enter("k", 2, "one", 30)
     assert board.enter("k", 2, "two", 30)
+    time.sleep(0.06)
     assert not board.enter("k", 2, "three", 30)
     assert board.enter("k", 2, "one", 0.05)
     time.sleep(0.06)
@@ -136,10 +147,18 @@ def test_a_place_is_kept_while_its_upload_lasts(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Renewed beside the work, however long it takes; then given back."""
-    monkeypatch.setattr(slots, "LEASE", 1.0)
-    made, others = Slots(board, patience=0.0, every=0.05), Slots(board, patience=0.0)
+    entered, enter = threading.Semaphore(0), board.enter
+
+    def noted(key: str, places: int, name: str, seconds: float) -> bool:
+        found = enter(key, places, name, seconds)
+        entered.release()
+        return found
+
+    monkeypatch.setattr(board, "enter", noted)
+    made, others = Slots(board, patience=0.0, every=0.01), Slots(board, patience=0.0)
     with made.some("k", 1, 1):
-        time.sleep(1.5)
+        for _ in range(4):
+            assert entered.acquire(timeout=PATIENCE)
         with pytest.raises(WithheldError, match="other workers"), others.some("k", 1, 1):
             pass
     with others.some("k", 1, 1):
@@ -155,7 +174,7 @@ def test_processes_share_rates_and_a_dead_one_gives_back_its_places(
         "from audience_sync.delivery.redis_board import RedisBoard\n"
         "from audience_sync.delivery.board import Rate\n"
         "board = RedisBoard(sys.argv[1])\n"
-        "print(board.enter('k', 1, 'theirs', 1.0), board.take('r', [Rate(2, 60)]), flush=True)\n"
+        "print(board.enter('k', 1, 'theirs', 3.0), board.take('r', [Rate(2, 60)]), flush=True)\n"
         "time.sleep(60)\n"
     )
     command = [sys.executable, "-c", code, redis_url]
@@ -166,8 +185,10 @@ def test_processes_share_rates_and_a_dead_one_gives_back_its_places(
         assert shared.take("r", [Rate(2, 60)]) == 0
         assert shared.take("r", [Rate(2, 60)]) > 50
         other.kill()
-    time.sleep(1.0)
-    assert shared.enter("k", 1, "ours", 30)
+    end = time.monotonic() + PATIENCE
+    while not shared.enter("k", 1, "ours", 30):
+        assert time.monotonic() < end, "the dead one's lease never ended"
+        time.sleep(0.05)
 
 
 def test_redis_learns_no_account_and_everything_ends(shared: RedisBoard, redis_url: str) -> None:
