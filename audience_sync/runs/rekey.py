@@ -21,6 +21,7 @@ from audience_sync.runs.vault import FOLDER as CREDENTIALS
 
 _LEASE = "rotation of keys"  # no list is named so
 _LONGEST = 900.0  # seconds for one file, and between two renewals
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +97,20 @@ def _rewritten(
     holder: str,
     alive: Callable[[str], bool],
 ) -> str:
-    """What became of one file, in a word."""
-    try:
-        with _alone(ledger, path, holder, alive):
-            write_anew(location, path, keyring)
-    except BusyError:
-        return "busy"
-    except StateError:
-        return "gone" if key_of(location, path) is None else "unreadable"
-    return "written"
+    """What became of one file, in a word.
+
+    A sweep takes what is being written for what a dead process left, so it is tried again.
+    """
+    for _ in range(_TRIES):
+        try:
+            with _alone(ledger, path, holder, alive):
+                write_anew(location, path, keyring)
+        except BusyError:
+            return "busy"
+        except StateError:
+            continue
+        return "written"
+    return "gone" if key_of(location, path) is None else "unreadable"
 
 
 @contextmanager

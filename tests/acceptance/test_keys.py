@@ -18,7 +18,7 @@ from audience_sync.checking import fingerprint_mark, order_key
 from audience_sync.errors import ConfigurationError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.orders import LineState, ReportedLine
-from audience_sync.membership.sealed import SealedReader, key_of, write_anew
+from audience_sync.membership.sealed import SealedReader, SealedWriter, key_of, write_anew
 from audience_sync.runs import rekey
 from audience_sync.runs.rekey import sealed_files
 
@@ -254,6 +254,30 @@ def test_syncs_go_on_while_keys_are_rotated(synced_shop: Callable[..., Shop]) ->
     left = shop.must("sync", "--json").json["outcomes"]
     assert {o["run"]["delta"]["additions"] for o in left} == {0}
     assert len(shop.held()["phone"]) == 24
+
+
+def test_a_sweep_beside_a_rotation_harms_no_file(
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes what is being written for what a dead process left; that is written once more."""
+    shop, swept = synced_shop(), list[None]()
+    close = SealedWriter.close
+
+    def closed(writer: SealedWriter, fingerprint: str | None = None) -> str:
+        found = close(writer, fingerprint)
+        if len(swept) < 2:
+            swept.append(None)
+            with App.open(shop.project) as app:
+                app.sweep()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SealedWriter, "close", closed)
+        shown = shop.must("keys", "rotate", "--json").json
+
+    assert shown["rewritten"] > len(swept) == 2
+    assert _used(shop) == {_keys(shop)[0]}
+    assert counts(shop.must("sync", "--json"))["unchanged"] == 24
 
 
 def test_looking_for_keys_leaves_the_ledger_locked(synced_shop: Callable[..., Shop]) -> None:
