@@ -13,6 +13,7 @@ from audience_sync.cli import codes, options
 from audience_sync.cli.session import opened
 from audience_sync.cli.taken_away import lists_taken_away, tell_taken_away
 from audience_sync.cli.withdraw import WAIT
+from audience_sync.errors import AudienceSyncError
 
 if TYPE_CHECKING:
     from audience_sync.app import App
@@ -75,7 +76,11 @@ def _deliver(app: App) -> None:
     from audience_sync.cli.recorded import left_open_if_cut_off  # noqa: PLC0415 - as above
 
     with left_open_if_cut_off(app):
-        app.withdrawals.look()
+        try:
+            app.withdrawals.look()
+        except AudienceSyncError:  # whoever withdrew before waits for nobody
+            app.withdrawals.deliver(WAIT, at_once=True)
+            raise
         app.withdrawals.deliver(WAIT, at_once=True)
 
 

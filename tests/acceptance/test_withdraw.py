@@ -15,7 +15,7 @@ from shop import COLUMNS, Shop, expected, people
 
 from audience_sync.app import App
 from audience_sync.cli.recorded import told_if_cut_off
-from audience_sync.errors import AwayError, TemporaryPartnerError
+from audience_sync.errors import AwayError, SourceError, TemporaryPartnerError
 from audience_sync.ledger.withdrawals import Withdrawal
 
 
@@ -411,6 +411,27 @@ def test_who_interrupts_the_delivery_learns_what_is_open(
         f"interrupted; 1 withdrawal is open at google-se, meta-se, and kept; {goes_on}" in one_open
     )
     assert "no delivery is left to go on with" not in none_open + one_open
+
+
+def test_decisions_that_cannot_be_read_hold_nothing_up(
+    synced_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is open is sent first, then it is told why no new refusals were looked for."""
+
+    def broken(*_: object) -> None:
+        raise SourceError("the decisions cannot be read")
+
+    rows = people(12)
+    shop = synced_shop(rows)
+    with monkeypatch.context() as patched:
+        patched.setattr("audience_sync.withdrawing.Withdrawing.deliver", broken)
+        assert shop.run("withdraw", "--email", rows[3][1]).code == 1
+    assert shop.held("everyone") == expected(rows)
+    monkeypatch.setattr("audience_sync.withdrawing.Withdrawing.look", broken)
+    ended = shop.run("withdrawals", "--deliver")
+    assert ended.code == 1, ended
+    assert "the decisions cannot be read" in ended.err
+    assert shop.held("everyone") == expected([row for row in rows if row is not rows[3]])
 
 
 def test_who_interrupts_an_erasure_learns_its_id(
