@@ -16,7 +16,8 @@ class Watched:
     def __init__(self, paths: Sequence[Path], read: Callable[[], Keys]) -> None:
         self._paths = tuple(paths)
         self._read = read
-        self._keys, self._seen = read(), self._look()
+        self._seen = self._look()  # before they are read: what changes meanwhile is seen later
+        self._keys = read()
 
     def now(self) -> Keys:
         """The keys; as they were last where a file cannot be read just now."""
