@@ -35,7 +35,8 @@ def serve(
 
         def ready(url: str) -> None:
             for address in serving.addresses:
-                print(f"Withdrawals are taken at {url}{address}", flush=True)
+                # In one piece, also where nothing is buffered: threads log beside it.
+                print(f"Withdrawals are taken at {url}{address}\n", end="", flush=True)
 
         serving_room.serve(serving, host, port, ready)
     return codes.DONE
