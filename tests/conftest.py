@@ -20,13 +20,18 @@ import pytest
 import redis
 import servers
 import sqlalchemy as sa
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("ledger_contract")
 
 # The machine is shared: a slow moment is no finding.
 _EXAMPLES = int(os.environ.get("AUDIENCE_SYNC_TEST_EXAMPLES", "50"))  # where a test names no number
-settings.register_profile("project", deadline=None, max_examples=_EXAMPLES)
+settings.register_profile(
+    "project",
+    deadline=None,
+    max_examples=_EXAMPLES,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("project")
 
 _MARKED_BY = {
