@@ -155,7 +155,7 @@ class Bench:
             settings.base_url,
             sleep=self.slept.append,
             clock=lambda: time.monotonic() + sum(self.slept),
-            timeout=(2, 2),
+            timeout=(20, 20),
             kept=self._kept,
         )
         self.connector = kind(settings, self.client)

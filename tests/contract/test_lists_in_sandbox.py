@@ -52,7 +52,7 @@ class Desk:
     def __init__(self, url: str, kind: type[Connector[Any]], **settings: Any) -> None:
         self.url, self.name = url, kind.name
         chosen = kind.settings_class(base_url=f"{url}/{kind.name}", **settings)
-        self.client = HttpPartnerClient(chosen.base_url, sleep=lambda _: None, timeout=(2, 2))
+        self.client = HttpPartnerClient(chosen.base_url, sleep=lambda _: None, timeout=(20, 20))
         self.sessions = count(1)
         self.connector = kind(chosen, self.client)
         self.client.bind(self.connector)

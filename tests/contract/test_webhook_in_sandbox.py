@@ -56,7 +56,9 @@ class Bench:
             "answer": ANSWER,
         }
         settings = webhook_settings(**usual | changes)
-        self.client = HttpPartnerClient(settings.base_url, sleep=self.slept.append, timeout=(2, 2))
+        self.client = HttpPartnerClient(
+            settings.base_url, sleep=self.slept.append, timeout=(20, 20)
+        )
         self.connector = WebhookConnector(settings, self.client)
         self.client.bind(self.connector)
 

@@ -168,7 +168,7 @@ class Shop:
 
     def held(self) -> dict[str, set[str]]:
         """The e-mail hashes that each remote list holds, by its name and its partner."""
-        state = requests.get(f"{self.sandbox.url}/_control/state", timeout=5).json()
+        state = requests.get(f"{self.sandbox.url}/_control/state", timeout=PATIENCE).json()
         return {
             f"{found['name']} {partner}": self._members(partner, found["id"])
             for partner in ("meta", "google")
@@ -177,7 +177,7 @@ class Shop:
 
     def _members(self, partner: str, remote: str) -> set[str]:
         url = f"{self.sandbox.url}/_control/members?partner={partner}&list={remote}"
-        identifiers = requests.get(url, timeout=5).json()["identifiers"]
+        identifiers = requests.get(url, timeout=PATIENCE).json()["identifiers"]
         return {value for values in identifiers.values() for value in values}
 
 
@@ -364,7 +364,8 @@ def test_one_tired_partner_blocks_nobody(shop: Shop) -> None:
     handed back without asking.
     """
     fault = {"partner": "meta", "kind": "rate-limit", "times": None, "minutes": 10}
-    requests.post(f"{shop.sandbox.url}/_control/faults", json=fault, timeout=5).raise_for_status()
+    control = f"{shop.sandbox.url}/_control"
+    requests.post(f"{control}/faults", json=fault, timeout=PATIENCE).raise_for_status()
     worker = shop.work("--concurrency=1")
     shop.ask(SYNC, list(AUDIENCES))
 
@@ -381,7 +382,7 @@ def test_one_tired_partner_blocks_nobody(shop: Shop) -> None:
     for run in waiting:
         assert run.next_attempt_at is not None
         assert timedelta(minutes=8) < run.next_attempt_at - now < timedelta(minutes=11)
-    journal = requests.get(f"{shop.sandbox.url}/_control/journal", timeout=5).json()["requests"]
+    journal = requests.get(f"{control}/journal", timeout=PATIENCE).json()["requests"]
     assert len([sent for sent in journal if sent["partner"] == "meta"]) == 1
     assert all(found == {digest(n) for n in range(100)} for found in shop.held().values())
     assert shop.log.count("the partner asked all of us to wait") == len(AUDIENCES) - 1
