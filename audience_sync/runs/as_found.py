@@ -71,8 +71,9 @@ class AsFound:
         parts = self.ledger, means.location, means.keyring
         watched = any(run.state in _OPEN_RUNS for run in self.runs)
         remote = self.ledger.remote_list(audience, destination)
-        self.books = Books(remote, *parts, means.leavers, watched=watched)
         sending = [run for run in self.runs if run.state is RunState.DELIVERING]
+        beside = bool(sending)
+        self.books = Books(remote, *parts, means.leavers, watched=watched, sending=beside)
         self.under_way = UnderWay(*parts, sending)
         delivered = [run for run in self.runs if run.state is RunState.DELIVERED]
         self.delivered = UnderWay(*parts, delivered)

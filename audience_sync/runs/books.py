@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.runs import RemoteList
@@ -14,7 +15,7 @@ from audience_sync.membership.lines import DOUBTFUL, Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.departing import Leaving
-from audience_sync.runs.generations import known_withdrawals
+from audience_sync.runs.generations import known_to_runs, known_withdrawals
 from audience_sync.runs.traces import (
     DELETED_FOR_OTHERS,
     EMPTIED_FOR_OTHERS,
@@ -26,7 +27,8 @@ from audience_sync.runs.traces import (
 class Books:
     """The membership of one list; written under the list's own lease only.
 
-    `watched` says whether open plans were made on it, whose files stay until these end.
+    `watched` says whether open plans were made on it, whose files stay until these end; `sending`,
+    whether one of them has sent something, and ends later.
     """
 
     def __init__(
@@ -38,10 +40,11 @@ class Books:
         leavers: Leavers | None,
         *,
         watched: bool,
+        sending: bool,
     ) -> None:
         self.remote = remote
         self._ledger, self._location, self._keyring = ledger, location, keyring
-        self._leavers, self._watched = leavers, watched
+        self._leavers, self._watched, self._sending = leavers, watched, sending
 
     @property
     def known(self) -> int:
@@ -149,20 +152,27 @@ class Books:
     def note(self, known: int, lease: Lease) -> None:
         """Nobody up to this withdrawal is held."""
         remote = self.remote
-        manifest = {**remote.manifest, "known": known}
+        manifest = self._knowing(known)
         self.remote = self._ledger.save_remote_list(
             replace(remote, manifest=manifest),
             expect_generation=remote.generation,
             lease=lease,
         )
 
+    def _knowing(self, known: int) -> dict[str, Any]:
+        """The manifest once it knows of this withdrawal; see `known_to_runs`."""
+        written = {**self.remote.manifest, "known": known, "knew": known_to_runs(self.remote)}
+        if not self._sending:
+            del written["knew"]
+        return written
+
     def _point(
         self, manifest: Manifest, replaced: set[str], known: int, lease: Lease, *, gone: bool
     ) -> None:
         remote = self.remote
         kept = set(remote.manifest.get("kept", ())) | replaced
-        written = dict(remote.manifest) | manifest.as_json()
-        written |= {"known": known, "kept": sorted(kept) if self._watched else []}
+        written = self._knowing(known) | manifest.as_json()
+        written |= {"kept": sorted(kept) if self._watched else []}
         if not gone:
             written |= {"base": remote.manifest.get("base", remote.generation)}
         else:

@@ -88,6 +88,7 @@ class Generations:
         With `mark` it is what the run led to; `known` is the newest withdrawal that it knows.
         """
         before = known_withdrawals(remote)
+        waits = not mark and "knew" in remote.manifest  # for the run that stands still
         settled = replace(
             remote,
             generation=remote.generation + 1,
@@ -96,7 +97,8 @@ class Generations:
             manifest=manifest.as_json()
             | {"run": run.id if mark else remote.manifest.get("run")}
             | {"known": before if known is None else known}
-            | {"known_before": self._sure(remote, before)},
+            | {"known_before": self._sure(remote, before)}
+            | ({"knew": known_to_runs(remote)} if waits else {}),
         )
         lease = held[run.lease_name]
         self.ledger.save_remote_list(settled, expect_generation=remote.generation, lease=lease)
@@ -135,3 +137,11 @@ def known_withdrawals(remote: RemoteList) -> int:
     Whoever granted it again since may be.
     """
     return int(remote.manifest.get("known", 0))
+
+
+def known_to_runs(remote: RemoteList) -> int:
+    """The newest withdrawal that it knew before anybody was taken off while a run stood still.
+
+    Whom the run had sent are not there any more, whatever it was answered.
+    """
+    return int(remote.manifest.get("knew", known_withdrawals(remote)))

@@ -24,7 +24,7 @@ from audience_sync.runs.answers import (
 )
 from audience_sync.runs.doubts import Doubts
 from audience_sync.runs.following import read_following
-from audience_sync.runs.generations import Generations, known_withdrawals
+from audience_sync.runs.generations import Generations, known_to_runs, known_withdrawals
 from audience_sync.runs.holding import NOBODY, members_with
 from audience_sync.runs.leases import Held
 from audience_sync.runs.overtaking import Aligned, Brought, Overtaking
@@ -97,7 +97,8 @@ class Settlement:
         A later grant lifted it, and the withdrawal lane, which works beside the run, perhaps took
         them off; or the run sent them before the lane did so, while nobody went on with the run.
         """
-        first, last = sorted((known_withdrawals(remote), known))
+        first = min(known_to_runs(remote), known)
+        last = max(known_withdrawals(remote), known)
         standing = Standing(self.ledger, self.location, self.keyring)
         digests = standing.digests(first, last) if first < last else NOBODY
         there = self.generations.membership(manifest)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pipeline_world import digest
-from withdrawn_world import EVERYBODY, WithdrawnWorld, answer, eight_people, written
+from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, answer, eight_people, written
 
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records.runs import BatchState, Run, RunState
@@ -153,6 +153,29 @@ def test_a_run_that_goes_on_later_brings_nobody_back(
     world.ran()
     assert world.wrongs == []
     assert world.partner.holds == world.held() == EVERYBODY - cells(gone)
+    assert world.ran().reason == "nothing changed"
+
+
+@pytest.mark.parametrize("goes_on", [_resumed, _cancelled, _synced])
+def test_who_granted_again_before_the_killed_run_is_sent_once_more(
+    world: WithdrawnWorld, goes_on: Callable[[WithdrawnWorld, Run], None]
+) -> None:
+    """Nobody had told the list of the withdrawal before; the lane took them off after the run."""
+    withdraw(world, list(range(8)))
+    world.time += timedelta(minutes=1)
+    again = {"consent_at": world.now().isoformat()}
+    world.write([one | again for one in PEOPLE])
+    world.forbidden.clear()
+    run = killed(world, sent=2)
+    for _ in range(2):
+        world.lane_works()
+        world.time += UPLOAD
+    assert set(world.states()) == {CONFIRMED}
+    assert world.partner.holds == set()
+    goes_on(world, run)
+    assert world.held(surely=True) <= world.partner.holds
+    world.ran()
+    assert world.partner.holds == world.held() == EVERYBODY
     assert world.ran().reason == "nothing changed"
 
 
