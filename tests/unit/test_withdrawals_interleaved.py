@@ -291,7 +291,7 @@ class Interleaved(RuleBasedStateMachine):
         steps: list[Callable[[], Any]] = [self.lane_works, self.world.sync_both]
         with self.partners_that(fault=_failing(when, operation, dies=dies)):
             for step in steps if lane_first else reversed(steps):
-                with suppress(KeyboardInterrupt):
+                with suppress(KeyboardInterrupt, TemporaryPartnerError):  # as in `keep_people`
                     step()
 
     @rule(
@@ -399,7 +399,8 @@ class Interleaved(RuleBasedStateMachine):
         self.decides(number, "granted")
         self.moves(number, letter)
         fault = _failing(when, "add", dies=dies, passes=passes)
-        with self.partners_that(fault=fault), suppress(KeyboardInterrupt):
+        stopped = suppress(KeyboardInterrupt, TemporaryPartnerError)  # as in `keep_people`
+        with self.partners_that(fault=fault), stopped:
             self.world.sync_both()
         self.withdraws(number, "email", None)
         before = self.removals()
