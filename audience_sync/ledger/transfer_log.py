@@ -178,6 +178,14 @@ class TransferLog(Database):
         left = (logged for intents in waiting.values() for logged in intents)
         return sorted(left, key=lambda logged: logged.sequence)
 
+    def begun_since(self, run_id: str, since: datetime) -> set[int | None]:
+        """The batches of a run that were begun since then, for the first time or again."""
+        query = sa.select(log.c.batch).where(
+            log.c.run == run_id, log.c.event == Event.INTENT, log.c.started_at > since
+        )
+        with self._reading() as connection:
+            return set(connection.execute(query.distinct()).scalars())
+
     def verify_log(self, trusted: Collection[str] | None = None) -> Verification:
         """Read the whole log, a page at a time, and name the first line that is not as written.
 

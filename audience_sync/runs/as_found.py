@@ -99,9 +99,15 @@ class AsFound:
     def _adding(self, before: int) -> bool:
         return any(runs.adding(before) for runs in (self.under_way, self.delivered))
 
-    def late(self, digests: Bytes) -> bool:
-        """Whether an upload of any of these, cut off a moment ago, may arrive after a removal."""
-        return self.under_way.lately(digests, self.means.now() - _ARRIVES)
+    def late(self, each: Mapping[int, Bytes]) -> bool:
+        """Whether an upload of any of these, cut off a moment ago, may arrive after a removal.
+
+        Whoever withdrew earlier is in none that was begun since, however often a run is tried.
+        """
+        since = self.means.now() - _ARRIVES
+        found = self.ledger.withdrawals_numbered(each) if self.alone and self.under_way.runs else ()
+        recent = [each[one.sequence] for one in found if one.received_at > since]
+        return self.under_way.lately(united(recent), since)
 
     def standing_still(self) -> str | None:
         """What to do where a removal came too early for a run that nobody goes on with."""

@@ -102,7 +102,7 @@ class AtList(TakingOff):
             )
         lines = [*held.lines, *sent, *unsure]
         named = naming(each, lines)
-        late = self.alone and bool(sent) and self.late(digests)
+        late = bool(sent) and self.late(each)
         if told >= self.head and late:
             return Step(sent=told, acknowledged=told, named=named, again=LATE)
         link = self.link()

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from audience_sync.errors import StateError
 from audience_sync.ledger.ledger import Ledger
-from audience_sync.ledger.records.log import Event
 from audience_sync.ledger.records.runs import Batch, BatchState, Operation, Run, RunState
 from audience_sync.membership.digests import Bytes, Mask
 from audience_sync.membership.lines import Lines
@@ -47,21 +46,12 @@ class UnderWay:
         Whoever sent them may be dead, and the partner still at work on it.
         """
         for run in self.runs if len(digests) else ():
-            waiting = self._waiting(run, Operation.ADD, _UNANSWERED)
-            theirs = {one.position for one, lines in waiting if _sent(one, lines, digests).any()}
-            if theirs and self._intended(run, theirs, since):
+            begun = self.ledger.begun_since(run.id, since)
+            unseen = (b for b in self._batches(run, Operation.ADD) if _is_unseen(b))
+            recent = [batch for batch in unseen if batch.position in begun]
+            if any(_sent(batch, lines, digests).any() for batch, lines in self._read(run, recent)):
                 return True
         return False
-
-    def _intended(self, run: Run, positions: Collection[int], since: datetime) -> bool:
-        lines = (logged.line for logged in self.ledger.log_lines(run=run.id))
-        return any(
-            line.event is Event.INTENT
-            and line.batch in positions
-            and line.started_at is not None
-            and line.started_at > since
-            for line in lines
-        )
 
     def coming(self, *, sent: bool) -> Iterator[Lines]:
         """Everybody who is added; only what was `sent` where the runs stand still."""
@@ -122,8 +112,16 @@ class UnderWay:
     def _of(
         self, run: Run, operation: Operation, states: Collection[BatchState] | None = None
     ) -> Iterator[tuple[Batch, Lines]]:
+        yield from self._read(run, self._batches(run, operation, states))
+
+    def _batches(
+        self, run: Run, operation: Operation, states: Collection[BatchState] | None = None
+    ) -> Sequence[Batch]:
+        return self.ledger.batches(run.id, operation=operation, states=states)
+
+    def _read(self, run: Run, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Lines]]:
         outbox: Outbox | None = None
-        for batch in self.ledger.batches(run.id, operation=operation, states=states):
+        for batch in batches:
             if outbox is None:
                 outbox = Outbox(self.location, self.keyring, run.id, run.outbox)
             yield batch, outbox.batch(batch.position)
@@ -135,6 +133,11 @@ def _coming(run: Run) -> Collection[BatchState]:
     What was sent without an answer is among them until the run goes on.
     """
     return (BatchState.PENDING, *(_UNANSWERED if run.state is RunState.DELIVERING else ()))
+
+
+def _is_unseen(batch: Batch) -> bool:
+    """Whether nobody saw the answer to an attempt, perhaps not the last: that left some out."""
+    return batch.state in _UNANSWERED or (batch.withheld > 0 and was_sent_before(batch))
 
 
 def _sent(batch: Batch, lines: Lines, digests: Bytes) -> Mask:

@@ -224,3 +224,53 @@ def test_what_waits_for_a_killed_run_says_so(world: WithdrawnWorld) -> None:
         answer(world, world.partner.removals)
     assert set(world.states()) == {CONFIRMED}
     assert world.wrongs == []
+
+
+def test_a_run_that_is_tried_again_and_again_keeps_nobody_waiting(world: WithdrawnWorld) -> None:
+    """Its later attempts are of others: whoever withdrew is in none that was begun since."""
+    run = killed(world, sent=2)
+    gone = numbers(world, world.partner.digests()[1])[:1]
+    withdraw(world, gone)
+
+    def fails(_when: str, operation: str) -> None:
+        if operation == "add":
+            raise TemporaryPartnerError("no answer")
+
+    world.partner.fault = fails
+    for _ in range(4):
+        world.lane_works()
+        world.time += UPLOAD / 2
+        with pytest.raises(TemporaryPartnerError):
+            world.pipeline().resume(run)
+    assert world.states() == [CONFIRMED]
+    assert world.wrongs == []
+    assert removals(world) == 2
+    assert not world.partner.holds & cells(gone)
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_a_run_that_is_killed_twice_hides_no_upload(world: WithdrawnWorld, people: int) -> None:
+    """The second time it sent none of whoever withdrew: their upload may be on its way still."""
+    run = killed(world, sent=2)
+    gone = numbers(world, world.partner.digests()[1])[:people]
+    withdraw(world, gone)
+    world.lane_works()
+
+    def dies() -> None:
+        raise KeyboardInterrupt
+
+    world.partner.limits = replace(world.partner.limits, batches_per_session=1)
+    sent = len(world.partner.uploads)
+    world.on_add = lambda: None if len(world.partner.uploads) == sent else dies()
+    with pytest.raises(KeyboardInterrupt):
+        world.pipeline().resume(run)
+    world.on_add = lambda: None
+    world.lane_works()
+    assert set(world.states()) == {ACKNOWLEDGED}
+    world.partner.holds |= cells(gone)
+    for _ in range(2):
+        world.time += UPLOAD
+        world.lane_works()
+    assert set(world.states()) == {CONFIRMED}
+    assert world.wrongs == []
+    assert not world.partner.holds & cells(gone)
