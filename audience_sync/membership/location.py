@@ -17,6 +17,7 @@ from audience_sync.errors import AwayError, StateError
 _DRIVERS = frozenset(
     {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs"}
 )
+_TRIES = 10  # to delete a folder that others write into
 
 
 class StateLocation(ABC):
@@ -108,12 +109,14 @@ class FolderLocation(StateLocation):
     def _delete(self, path: str) -> None:
         target = self._root / path
         with suppress(FileNotFoundError):  # somebody else deletes the same
-            if target.is_dir():
+            if not target.is_dir():
+                target.unlink(missing_ok=True)
+                return
+            for left in reversed(range(_TRIES)):
                 for child in target.iterdir():
                     self._delete(f"{path}/{child.name}")
-                target.rmdir()
-            else:
-                target.unlink(missing_ok=True)
+                if _removed(target, last=left == 0):
+                    return
 
     def _names(self, folder: str) -> list[str]:
         target = self._root / folder
@@ -206,6 +209,17 @@ def _no_bucket() -> StateError:
         "the bucket of the state location does not exist; make it, or correct "
         "AUDIENCE_SYNC_STATE_URL"
     )
+
+
+def _removed(folder: Path, *, last: bool) -> bool:
+    """Remove an empty folder; False where somebody wrote into it meanwhile."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if last or error.errno != errno.ENOTEMPTY:
+            raise
+        return False
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

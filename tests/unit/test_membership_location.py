@@ -188,3 +188,22 @@ def test_two_who_write_one_file_at_once_write_two(tmp_path: Path) -> None:
             quick.write(b"quick one")
         assert location.read("a", 0, 100) == b"quick one"
     assert location.read("a", 0, 100) == b"slow"
+
+
+def test_a_folder_that_somebody_writes_into_meanwhile_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where keys are rotated while a run ends, whose outbox nobody needs any more."""
+    rmdir, late = Path.rmdir, [b"late"]
+
+    def slow(folder: Path) -> None:
+        if late:
+            (folder / ".file.part").write_bytes(late.pop())
+        rmdir(folder)
+
+    location = FolderLocation(tmp_path)
+    with location.create("outbox/r1/file") as file:
+        file.write(b"x")
+    monkeypatch.setattr(Path, "rmdir", slow)
+    location.delete("outbox/r1")
+    assert location.names("outbox") == []
