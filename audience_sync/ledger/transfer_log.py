@@ -93,6 +93,8 @@ class TransferLog(Database):
         with self._commits:
             if not call.done:
                 self._write([self._calls.popleft() for _ in range(len(self._calls))])
+        if not call.done:  # whoever took it to write it was stopped before
+            raise _interrupted()
         if call.error is not None:
             raise call.error
         return call.numbers
@@ -109,7 +111,7 @@ class TransferLog(Database):
                     self._write([call])
         except BaseException:
             for call in calls:
-                call.error = StateError("the ledger was interrupted before it wrote; run again")
+                call.error = _interrupted()
             raise
         finally:
             for call in calls:
@@ -264,6 +266,10 @@ class TransferLog(Database):
                 except (ValueError, sa.exc.DataError):
                     raise _DamagedLineError(number) from None
         raise StateError("the transfer log cannot be read; check the database")
+
+
+def _interrupted() -> StateError:
+    return StateError("the ledger was interrupted before it wrote; run again")
 
 
 def _columns_in(row: sa.Row[Any]) -> dict[str, Any]:

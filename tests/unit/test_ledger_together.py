@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from audience_sync.errors import BusyError
+from audience_sync.errors import BusyError, StateError
 from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.records.log import Event, TransferLine
 from audience_sync.ledger.transfer_log import _Call
@@ -89,3 +90,21 @@ def test_a_line_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
         assert calls[1].error is not None
         assert ledger.verify_log().sound
         assert [entry.line.run for entry in ledger.log_lines()] == ["one"]
+
+
+class _Taken(deque[_Call]):
+    """Calls of which somebody has always taken the last."""
+
+    def append(self, call: _Call) -> None:
+        """Nothing is left of it."""
+
+
+def test_a_line_that_nobody_wrote_is_never_told_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took it, to write it with others, was stopped by Ctrl-C between the two (L5)."""
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
+        monkeypatch.setattr(ledger, "_calls", _Taken())
+        with pytest.raises(StateError, match="interrupted before it wrote"):
+            ledger.record([line("two")])
+        assert list(ledger.log_lines()) == []
