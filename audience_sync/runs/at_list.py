@@ -108,10 +108,15 @@ class AtList(TakingOff):
         link = self.link()
         if not self.alone and _has_state(link.connector):
             return Step(again=SOON)  # it sends to one list at a time, and a run is at it
-        early = any(runs.arriving(each) for runs in (self.under_way, self.delivered))
+        early = self._arriving(each, taken=True)
+        unseen = early or self._arriving(each, taken=False)
         removed = self.remove(link, lines, digests)
+        early |= unseen and bool(removed.pending)
         step = self.left_by(removed, held, self.told_before(each), early=early, late=late)
         return replace(step, named=named)
+
+    def _arriving(self, each: Mapping[int, Bytes], *, taken: bool) -> bool:
+        return any(runs.arriving(each, taken=taken) for runs in (self.under_way, self.delivered))
 
     def _nobody(self, each: Mapping[int, Bytes]) -> Step:
         """None of these is on the list; whoever was taken off before may wait for the answer."""

@@ -55,7 +55,8 @@ class TakingOff(AsFound):
     ) -> Step:
         """What a removal of all who withdrew since `before` leaves to be done.
 
-        Where an upload of theirs may come too `late`, it is made once more.
+        Where an upload of theirs may come too `late`, it is made once more. Where it came too
+        `early`, the partner being at work on their addition, it is made again after that.
         """
         if removed.stayed is not None:
             self.note(self._told(removed, through=min(before, self.removal.through)))
@@ -66,7 +67,8 @@ class TakingOff(AsFound):
                 failed=True,
             )
         whole = removed.emptied or removed.gone
-        if removed.pending or (self.removal.unanswered and not whole):
+        early &= not removed.gone
+        if removed.pending or early or (self.removal.unanswered and not whole):
             told = self._told(removed, before=before, through=self.head, early=early)
             self.note(told)
             return Step(sent=self.head, acknowledged=self.head, again=self.again())
@@ -96,7 +98,7 @@ class TakingOff(AsFound):
                 sent_at=now,
                 ask_at=now + wait,
                 references=removed.pending,
-                early=early and bool(removed.pending),
+                early=early,
             )
             told = replace(told, unanswered=(*told.unanswered, one))
         return replace(told, through=through, run=removed.run, sent_at=now)

@@ -66,14 +66,16 @@ class UnderWay:
             for _, lines in self._waiting(run, Operation.ADD, None):
                 yield lines.take(members_with(lines, digests))
 
-    def arriving(self, each: Mapping[int, Bytes]) -> bool:
+    def arriving(self, each: Mapping[int, Bytes], *, taken: bool) -> bool:
         """Whether the partner may still work on an addition of whom a withdrawal names.
 
+        That is one that it has `taken`, to answer later, or else one that nobody saw an answer to.
         A run that knew of the withdrawal brings nobody but who granted it again.
         """
         for run in self.runs:
             digests = united([names for number, names in each.items() if number > run.withdrawals])
-            coming = self._waiting(run, Operation.ADD, _coming(run)) if len(digests) else ()
+            states = [one for one in _coming(run) if (one is BatchState.PENDING) is taken]
+            coming = self._waiting(run, Operation.ADD, states) if len(digests) and states else ()
             if any(_sent(batch, lines, digests).any() for batch, lines in coming):
                 return True
         return False

@@ -11,6 +11,7 @@ import pytest
 from pipeline_world import digest
 from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, answer, eight_people, written
 
+from audience_sync.connector import Members, Receipt, Upload
 from audience_sync.errors import TemporaryPartnerError
 from audience_sync.ledger.records.runs import BatchState, Run, RunState
 from audience_sync.ledger.withdrawal_deliveries import WithdrawalState
@@ -274,3 +275,36 @@ def test_a_run_that_is_killed_twice_hides_no_upload(world: WithdrawnWorld, peopl
     assert set(world.states()) == {CONFIRMED}
     assert world.wrongs == []
     assert not world.partner.holds & cells(gone)
+
+
+@pytest.mark.parametrize("stands_still", [True, False])
+def test_who_is_taken_off_at_once_and_added_later_is_taken_off_again(
+    world: WithdrawnWorld, *, stands_still: bool
+) -> None:
+    """As at a partner that replaces a list by and by, while it answers removals at once."""
+    usual = world.partner.add
+
+    def add(upload: Upload, members: Members) -> Receipt:
+        found = usual(upload, members)
+        return replace(found, pending=True, reference=f"add-{len(world.partner.calls)}")
+
+    world.partner.add = add  # type: ignore[method-assign]
+    run = killed(world, sent=2) if stands_still else world.ran()
+    there = world.partner.digests()[0]
+    withdraw(world, numbers(world, there))
+    for _ in range(2):
+        world.lane_works()
+        world.time += UPLOAD
+    assert world.states() == [ACKNOWLEDGED, ACKNOWLEDGED]
+    assert removals(world) == 1
+
+    world.partner.holds |= there
+    if stands_still:
+        world.pipeline().resume(run)
+    answer(world, [str(batch.reference) for batch in world.ledger.batches(run.id)])
+    for _ in range(2):
+        world.lane_works()
+    assert world.states() == [CONFIRMED, CONFIRMED]
+    assert removals(world) == 2
+    assert not (world.partner.holds | world.held()) & there
+    assert world.wrongs == []
