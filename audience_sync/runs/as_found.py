@@ -120,13 +120,21 @@ class AsFound:
         return leaving(self.books.membership(), lambda lines: members_with(lines, digests))
 
     def others(self, digests: Bytes) -> Iterator[Lines]:
-        """Who stays, or comes: a run beside us may send its additions at any moment."""
-        membership = self.books.membership()
+        """Who stays, or comes: a run beside us may send its additions at any moment.
+
+        Whoever withdrew before, and stands in our books still or in what a run sent, does not.
+        """
+        membership, gone = self.books.membership(), self._withdrawn(digests, self.books.known)
         for partition in range(membership.manifest.partitions):
             lines = membership.read(partition, membership.manifest.partitions)
-            yield lines.take(lines.alive & ~members_with(lines, digests))
+            yield lines.take(lines.alive & ~members_with(lines, gone))
+        planned = min((run.withdrawals for run in self.under_way.runs), default=self.head)
+        gone = self._withdrawn(digests, planned)
         for lines in self.under_way.coming(sent=self.alone):
-            yield lines.take(~members_with(lines, digests))
+            yield lines.take(~members_with(lines, gone))
+
+    def _withdrawn(self, digests: Bytes, after: int) -> Bytes:
+        return united([digests, *self.each(after, self.head).values()])
 
     def each(self, after: int, through: int) -> dict[int, Bytes]:
         """What the withdrawals after one and through another name that concern this partner."""

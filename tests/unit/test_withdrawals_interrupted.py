@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pipeline_world import digest
+from pipeline_world import digest, granted
 from withdrawn_world import EVERYBODY, PEOPLE, WithdrawnWorld, answer, eight_people, written
 
 from audience_sync.connector import Members, Receipt, Upload
@@ -107,6 +107,18 @@ def test_whose_upload_was_answered_is_confirmed_at_once(world: WithdrawnWorld) -
     assert world.states() == [CONFIRMED, CONFIRMED]
     assert world.partner.holds == cells(unanswered)
     assert removals(world) == 1
+
+
+def test_what_two_share_leaves_with_the_second(world: WithdrawnWorld) -> None:
+    """The first keeps nothing on the list, though the run had sent them and did not end."""
+    world.write([*PEOPLE, granted("c9", email="p9@example.com", phone="+46700000001")])
+    killed(world, sent=5)
+    world.time += UPLOAD
+    for n in (1, 9):
+        world.withdraw(email=f"p{n}@example.com")
+        world.lane_works()
+    assert world.states() == [CONFIRMED, CONFIRMED]
+    assert not world.partner.holds & cells([1, 9])
 
 
 def test_who_was_planned_and_not_sent_is_confirmed_at_once(world: WithdrawnWorld) -> None:

@@ -75,6 +75,21 @@ def test_whom_a_sync_takes_off_an_older_addition_does_not_bring_back(
     assert world.partner.holds == EVERYBODY - FIRST
 
 
+def test_what_two_share_leaves_with_the_second(world: WithdrawnWorld) -> None:
+    """The first is on the list by our books until the partner answers, and keeps nothing there."""
+    world.partner.pending = False
+    shared = granted("c9", email="p9@example.com", phone="+46700000001")
+    world.write([*PEOPLE, shared])
+    world.ran()
+    world.partner.pending = True
+    for n in (1, 9):
+        world.withdraw(email=f"p{n}@example.com")
+        world.lane_works()
+    quiet(world)
+    assert world.states() == [CONFIRMED, CONFIRMED]
+    assert world.partner.holds == world.held() == EVERYBODY - FIRST
+
+
 def test_a_removal_that_failed_waits_for_no_addition(world: WithdrawnWorld) -> None:
     """The person may have been on the list before: they are asked for again at once."""
     world.ran()
