@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from textwrap import TextWrapper
-from threading import Event
+from threading import Event, Timer
 from types import FrameType
 
 import orjson
 
 BEGUN = Event()  # set once a project is open: from then on something may be sent
 STOPPING = "stopping after the requests under way; press Ctrl-C again to stop at once"
+_AGAIN = 0.05  # seconds until a Ctrl-C that Python dropped is pressed once more
 
 
 def say(sentence: str) -> None:
@@ -74,8 +75,32 @@ def patient(tell: Callable[[str], None] = write_plainly) -> Iterator[None]:
             tell(STOPPING)
         raise KeyboardInterrupt
 
-    with at_signal(signal.SIGINT, stop):
+    with at_signal(signal.SIGINT, stop), _raised_again():
         yield
+
+
+@contextmanager
+def _raised_again() -> Iterator[None]:
+    """Ctrl-C where Python drops what is raised, as while an object is freed, counts right after."""
+    before, dropped = sys.unraisablehook, list[Timer]()
+
+    def again(found: sys.UnraisableHookArgs) -> None:
+        if found.exc_type is not KeyboardInterrupt:
+            before(found)
+            return
+        dropped.append(Timer(_AGAIN, os.kill, [os.getpid(), signal.SIGINT]))
+        dropped[-1].start()
+
+    sys.unraisablehook = again
+    try:
+        yield
+        if dropped:
+            raise KeyboardInterrupt
+    finally:
+        sys.unraisablehook = before
+        for one in dropped:
+            one.cancel()
+            one.join()
 
 
 @contextmanager
