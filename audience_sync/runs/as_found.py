@@ -12,7 +12,7 @@ from audience_sync.ledger.ledger import Ledger
 from audience_sync.ledger.list_removals import ListRemoval
 from audience_sync.ledger.records.runs import Run, RunState
 from audience_sync.membership.digests import Bytes, match
-from audience_sync.membership.lines import Lines
+from audience_sync.membership.lines import DOUBTFUL, Lines
 from audience_sync.membership.location import StateLocation
 from audience_sync.membership.sealed import Keyring
 from audience_sync.runs.asking import Asking
@@ -25,7 +25,7 @@ from audience_sync.runs.link import Link
 from audience_sync.runs.standing import Standing
 from audience_sync.runs.steps import BUSY
 from audience_sync.runs.traces import Leavers
-from audience_sync.runs.under_way import UnderWay
+from audience_sync.runs.under_way import UnderWay, unseen
 
 _ARRIVES = timedelta(minutes=10)  # so long a partner may be at an upload whose sender is gone
 LATE = 60.0  # seconds until a list is looked at again to which one may come late
@@ -99,15 +99,19 @@ class AsFound:
     def _adding(self, before: int) -> bool:
         return any(runs.adding(before) for runs in (self.under_way, self.delivered))
 
-    def late(self, each: Mapping[int, Bytes]) -> bool:
+    def late(self, each: Mapping[int, Bytes], held: Leaving) -> bool:
         """Whether an upload of any of these, cut off a moment ago, may arrive after a removal.
 
-        Whoever withdrew earlier is in none that was begun since, however often a run is tried.
+        Whoever withdrew earlier is in none that was begun since, however often a run is tried. Of
+        a run that ended meanwhile our books tell who is in doubt.
         """
         since = self.means.now() - _ARRIVES
-        found = self.ledger.withdrawals_numbered(each) if self.alone and self.under_way.runs else ()
-        recent = [each[one.sequence] for one in found if one.received_at > since]
-        return self.under_way.lately(united(recent), since)
+        found = self.ledger.withdrawals_numbered(each) if self.alone else ()
+        recent = united([each[one.sequence] for one in found if one.received_at > since])
+        doubtful = (part.take(part.state == DOUBTFUL) for part in held.lines)
+        ended = any(members_with(part, recent).any() for part in doubtful)
+        ended = ended and bool(unseen(self.ledger, self.books.settled, since))
+        return ended or self.under_way.lately(recent, since)
 
     def standing_still(self) -> str | None:
         """What to do where a removal came too early for a run that nobody goes on with."""

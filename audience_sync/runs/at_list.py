@@ -102,7 +102,7 @@ class AtList(TakingOff):
             )
         lines = [*held.lines, *sent, *unsure]
         named = naming(each, lines)
-        late = bool(sent) and self.late(each)
+        late = self.late(each, held)
         if told >= self.head and late:
             return Step(sent=told, acknowledged=told, named=named, again=LATE)
         link = self.link()

@@ -46,10 +46,8 @@ class UnderWay:
         Whoever sent them may be dead, and the partner still at work on it.
         """
         for run in self.runs if len(digests) else ():
-            begun = self.ledger.begun_since(run.id, since)
-            unseen = (b for b in self._batches(run, Operation.ADD) if _is_unseen(b))
-            recent = [batch for batch in unseen if batch.position in begun]
-            if any(_sent(batch, lines, digests).any() for batch, lines in self._read(run, recent)):
+            recent = self._read(run, unseen(self.ledger, run.id, since))
+            if any(_sent(batch, lines, digests).any() for batch, lines in recent):
                 return True
         return False
 
@@ -129,17 +127,26 @@ class UnderWay:
             yield batch, outbox.batch(batch.position)
 
 
+def unseen(ledger: Ledger, run: str, since: datetime) -> list[Batch]:
+    """Additions of a run that were begun since then, of which nobody saw some answer.
+
+    That is perhaps not the last one: whoever withdrew in between was left out of that.
+    """
+    begun = ledger.begun_since(run, since)
+    return [
+        batch
+        for batch in ledger.batches(run, operation=Operation.ADD)
+        if batch.position in begun
+        and (batch.state in _UNANSWERED or (batch.withheld > 0 and was_sent_before(batch)))
+    ]
+
+
 def _coming(run: Run) -> Collection[BatchState]:
     """The states of batches that the partner may still work off.
 
     What was sent without an answer is among them until the run goes on.
     """
     return (BatchState.PENDING, *(_UNANSWERED if run.state is RunState.DELIVERING else ()))
-
-
-def _is_unseen(batch: Batch) -> bool:
-    """Whether nobody saw the answer to an attempt, perhaps not the last: that left some out."""
-    return batch.state in _UNANSWERED or (batch.withheld > 0 and was_sent_before(batch))
 
 
 def _sent(batch: Batch, lines: Lines, digests: Bytes) -> Mask:

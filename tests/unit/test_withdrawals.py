@@ -390,6 +390,7 @@ def test_an_interrupted_delivery_adds_nobody_again(world: WithdrawnWorld) -> Non
 
     run = world.ledger.runs(states=[RunState.DELIVERING])[0]
     world.pipeline().resume(run)
+    world.time += timedelta(minutes=10)  # what had no answer has surely arrived
     world.lane_works()
     assert world.partner.holds == world.held() == set()
     assert set(world.states()) == {CONFIRMED}

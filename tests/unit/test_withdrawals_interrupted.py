@@ -320,3 +320,25 @@ def test_who_is_taken_off_at_once_and_added_later_is_taken_off_again(
     assert removals(world) == 2
     assert not (world.partner.holds | world.held()) & there
     assert world.wrongs == []
+
+
+@pytest.mark.parametrize("ends", [_resumed, _cancelled])
+def test_an_upload_outlasts_the_run_that_goes_on_at_once(
+    world: WithdrawnWorld, ends: Callable[[WithdrawnWorld, Run], None]
+) -> None:
+    """The partner may be at it still, whatever became of the run meanwhile."""
+    run = killed(world, sent=2)
+    gone = numbers(world, world.partner.digests()[1])
+    withdraw(world, gone)
+    ends(world, run)
+    for _ in range(2):
+        world.lane_works()
+    assert world.states() == [ACKNOWLEDGED, ACKNOWLEDGED]
+    assert removals(world) == 1
+    world.partner.holds |= cells(gone)
+    world.time += UPLOAD
+    for _ in range(2):
+        world.lane_works()
+    assert world.states() == [CONFIRMED, CONFIRMED]
+    assert removals(world) == 2
+    assert not (world.partner.holds | world.held()) & cells(gone)
