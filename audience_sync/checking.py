@@ -110,7 +110,7 @@ def look_at_decisions(project: Project, connectors: Collection[str]) -> str:
 def look_at_ledger(ledger: Ledger, location: StateLocation) -> str | Doubt:
     """How many lists it knows; it is doubtful where others than it know of the state's files."""
     known = len(ledger.remote_lists())
-    strange = [folder for folder in ("lists", "withdrawals") if location.names(folder)]
+    strange = [folder for folder in ("lists", "withdrawals") if location.holds(folder)]
     if not strange or known or ledger.newest_withdrawal() or ledger.runs(limit=1):
         return f"{known} lists known"
     return Doubt(

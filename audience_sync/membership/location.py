@@ -52,6 +52,11 @@ class StateLocation(ABC):
         with _translated(folder):
             return self._names(folder)
 
+    def holds(self, folder: str) -> bool:
+        """Whether a folder holds a file, however deep; the empty ones of dropped plans are none."""
+        with _translated(folder):
+            return self._holds(folder)
+
     @abstractmethod
     def _create(self, path: str, *, durable: bool) -> Any: ...
 
@@ -66,6 +71,9 @@ class StateLocation(ABC):
 
     @abstractmethod
     def _names(self, folder: str) -> list[str]: ...
+
+    def _holds(self, folder: str) -> bool:
+        return bool(self._names(folder))
 
 
 def open_location(url: str) -> StateLocation:
@@ -121,6 +129,9 @@ class FolderLocation(StateLocation):
     def _names(self, folder: str) -> list[str]:
         target = self._root / folder
         return sorted(child.name for child in target.iterdir()) if target.is_dir() else []
+
+    def _holds(self, folder: str) -> bool:
+        return any(files for _, _, files in os.walk(self._root / folder))
 
 
 class ObjectLocation(StateLocation):

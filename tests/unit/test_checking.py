@@ -72,3 +72,16 @@ def test_a_ledger_that_knows_nothing_of_the_state_is_doubted(
     assert isinstance(found, Doubt)
     assert f"the state holds files under {folder}: the ledger was lost" in found.detail
     assert "from one backup before anything is synced" in found.detail
+
+
+def test_what_a_dry_run_leaves_is_no_lost_ledger(location: StateLocation, tmp_path: Path) -> None:
+    """The folder of a list stays when its plan is dropped, and a first `check` comes after it."""
+    place = "lists/meta-se/everyone"
+    with location.create(f"{place}/r1/0.sealed") as file:
+        file.write(b"sealed")
+    location.delete(f"{place}/r1")
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite") as ledger:
+        assert look_at_ledger(ledger, location) == "0 lists known"
+        with location.create(f"{place}/r2/0.sealed") as file:
+            file.write(b"sealed")
+        assert isinstance(look_at_ledger(ledger, location), Doubt)
