@@ -16,16 +16,17 @@ class Watched:
     def __init__(self, paths: Sequence[Path], read: Callable[[], Keys]) -> None:
         self._paths = tuple(paths)
         self._read = read
-        self._seen = self._look()  # before they are read: what changes meanwhile is seen later
-        self._keys = read()
+        seen = self._look()  # before they are read: what changes meanwhile is seen later
+        self._last = (seen, read())  # as one: threads that read at once tear nothing apart
 
     def now(self) -> Keys:
         """The keys; as they were last where a file cannot be read just now."""
-        seen = self._look()
-        if seen != self._seen:
+        seen, (known, keys) = self._look(), self._last
+        if seen != known:
             with suppress(ConfigurationError):
-                self._keys, self._seen = self._read(), seen
-        return self._keys
+                keys = self._read()
+                self._last = (seen, keys)
+        return keys
 
     def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
         return tuple(map(_stamp, self._paths))
