@@ -7,11 +7,12 @@ over.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -51,7 +52,8 @@ class WholeTable(Table):
         for column, width in zip(self.columns, widths, strict=True):
             column.width = width
         room = max(options.max_width, sum(widths) + beside)
-        yield from super().__rich_console__(console, options.update(width=room))
+        drawn = super().__rich_console__(console, options.update(width=room))
+        yield from drawn if room == options.max_width else _unpadded(console, drawn)
 
     def _sizes(self, console: Console, column: Column) -> tuple[int, int]:
         """The least that a column can do with, and what it takes unfolded."""
@@ -64,6 +66,22 @@ class WholeTable(Table):
         whole = max((cell_len(line) for one in texts for line in one.plain.split("\n")), default=0)
         least, whole = (max(size, column.min_width or 0, 1) for size in (least, whole))
         return (whole if column.no_wrap else least), whole
+
+
+def _unpadded(console: Console, drawn: RenderResult) -> Iterator[Segment]:
+    """Without the blanks that fill lines up, which would run over into an empty line each."""
+    segments = (one for part in drawn for one in _segments(console, part))
+    for line in Segment.split_lines(segments):
+        while line and not line[-1].text.strip():
+            line.pop()
+        if line:
+            line[-1] = line[-1]._replace(text=line[-1].text.rstrip())
+        yield from line
+        yield Segment.line()
+
+
+def _segments(console: Console, part: RenderableType | Segment) -> Iterable[Segment]:
+    return (part,) if isinstance(part, Segment) else console.render(part)
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> WholeTable:

@@ -15,7 +15,7 @@ from rich.console import Console
 from audience_sync.cli.ledgers import print_log
 from audience_sync.cli.lists import print_lists, print_run, print_runs
 from audience_sync.cli.outcomes import print_outcomes
-from audience_sync.cli.whole import plain_table
+from audience_sync.cli.whole import WholeConsole, plain_table
 from audience_sync.cli.written import console
 from audience_sync.ledger.records.log import LoggedLine
 from audience_sync.runs.outcome import Outcome
@@ -108,3 +108,17 @@ def test_a_path_in_a_sentence_is_copied_whole(
     monkeypatch.setenv("COLUMNS", "40")
     console().print(f"[bold]vip[/]: cannot read the token in {path}, which is not there; write it")
     assert path + "," in capsys.readouterr().out.split()
+
+
+def test_a_table_wider_than_its_terminal_ends_no_line_in_blanks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They would run over into a line of their own, and an empty one stand after each row."""
+    table = plain_table("what", "which")
+    for what, which in (("state", "confirmed"), ("outbox", "f" * 64)):
+        table.add_row(what, which)
+
+    WholeConsole(width=50, force_terminal=True, color_system=None).print(table)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["what   which", "state  confirmed", "outbox " + "f" * 64]
