@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
+from audience_sync.addresses import is_here
 from audience_sync.connector import Connector
 from audience_sync.customers import description
 from audience_sync.errors import ConfigurationError
@@ -184,7 +183,7 @@ def _target(
         guards=_guards(
             audience.guards,
             connector.minimum_of(settings),
-            simulated=_is_simulated(settings.base_url),
+            simulated=is_here(settings.base_url),
         ),
         holdout=audience.holdout,
         expired_before=None if expires is None else expires.before(now),
@@ -217,17 +216,9 @@ def least_of(
     A partner that is simulated on this machine has none: nobody receives anything there.
     """
     found = project.destinations.get(destination)
-    if found is None or audience not in project.audiences or _is_simulated(found.settings.base_url):
+    if found is None or audience not in project.audiences or is_here(found.settings.base_url):
         return 0
     return connectors[found.connector].minimum_of(found.settings)
-
-
-def _is_simulated(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _guards(guards: Guards, minimum: int, *, simulated: bool) -> GuardLimits:

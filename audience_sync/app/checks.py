@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from audience_sync.addresses import in_the_clear
 from audience_sync.app.parts import Parts
 from audience_sync.errors import AudienceSyncError, ConfigurationError
 from audience_sync.keys import FINGERPRINT_KEY
@@ -79,6 +80,8 @@ class Checks:
 
     def _looks_at(self, destinations: list[str]) -> Iterator[_Look]:
         for name in destinations:
+            if in_the_clear(self.parts.project.destinations[name].settings.base_url):
+                yield f"address {name}", _in_the_clear
             yield f"destination {name}", lambda name=name: self._destination(name)  # type: ignore[misc] # mypy infers no default of a lambda
 
     def _webhooks(self) -> str:
@@ -154,6 +157,15 @@ class Checks:
             return f"{link.connector.title} is told of orders, {so_far} so far"
         lists = look_at_lists(self.parts.project, self.parts.ledger, link)
         return f"{link.connector.title} takes the credentials, {lists}"
+
+
+def _in_the_clear() -> Doubt:
+    from audience_sync.checking import Doubt  # noqa: PLC0415 - as above
+
+    return Doubt(
+        "base_url begins with http://, so that whoever stands on the way reads the credentials and "
+        "who is sent; write https://"
+    )
 
 
 def _forms() -> str:

@@ -20,6 +20,7 @@ STOREYS: tuple[frozenset[str], ...] = tuple(
         (
             {"errors"},
             {
+                "addresses",
                 "crashing",
                 "cron",
                 "identifiers",
