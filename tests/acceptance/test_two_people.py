@@ -10,6 +10,7 @@ import pytest
 from shop import Shop, people
 
 from audience_sync import app, targeting
+from audience_sync.addresses import is_here
 
 TWO = "approval: {two_people: true}\n"
 
@@ -99,7 +100,7 @@ def test_nobody_overrules_a_partners_minimum(
     open_shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, guards: str
 ) -> None:
     """Neither the project's guards nor force nor an approval sends so few people."""
-    monkeypatch.setattr(targeting, "_is_simulated", lambda _url: False)
+    monkeypatch.setattr(targeting, "is_here", lambda _url: False)
     shop = open_shop(people(12), guards=guards, destinations="[meta-se]")
     run = _held(shop)
     for words in (["approve", run], ["sync", "everyone", "--force"]):
@@ -117,7 +118,7 @@ def test_who_leaves_a_list_may_leave_however_few_stay(
     rows = people(12)
     shop = open_shop(rows, destinations="[meta-se]")
     shop.must("sync", "everyone")
-    monkeypatch.setattr(targeting, "_is_simulated", lambda _url: False)
+    monkeypatch.setattr(targeting, "is_here", lambda _url: False)
     shop.customers([(*row[:3], "withdrawn", row[4]) if row[0] > 9 else row for row in rows])
     held = _held(shop)
     shop.must("approve", held)
@@ -138,4 +139,4 @@ def test_who_leaves_a_list_may_leave_however_few_stay(
 )
 def test_only_this_machine_simulates(url: str, simulated: bool) -> None:
     """A minimum is the partner's own wherever people's data would leave this machine."""
-    assert targeting._is_simulated(url) is simulated
+    assert is_here(url) is simulated
