@@ -13,6 +13,8 @@ from types import FrameType
 
 import orjson
 
+from audience_sync.cli.signals import at_signal
+
 BEGUN = Event()  # set once a project is open: from then on something may be sent
 STOPPING = "stopping after the requests under way; press Ctrl-C again to stop at once"
 _AGAIN = 0.05  # seconds until a Ctrl-C that Python dropped is pressed once more
@@ -101,17 +103,3 @@ def _raised_again() -> Iterator[None]:
         for one in dropped:
             one.cancel()
             one.join()
-
-
-@contextmanager
-def at_signal(number: int, stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """While the block runs, the signal is answered so; in another thread than the main one not."""
-    try:
-        before = signal.signal(number, stop)
-    except ValueError:  # only the main thread may listen to signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(number, before)

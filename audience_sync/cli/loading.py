@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from audience_sync.cli.signals import at_signal
+
 
 @contextmanager
 def loading() -> Iterator[None]:
@@ -15,19 +17,11 @@ def loading() -> Iterator[None]:
 
     Some compiled modules crash when one meets them half loaded, or drop it: all would be sent.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    try:
-        signal.signal(signal.SIGINT, _stop)
-    except ValueError:  # only the main thread may listen to signals
+    with at_signal(signal.SIGINT, _stop):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from audience_sync.cli import codes, ending
+from audience_sync.cli.signals import at_signal
 from audience_sync.errors import AudienceSyncError
 
 if TYPE_CHECKING:
@@ -83,5 +84,5 @@ def _at_sigterm(sentence: str) -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    with ending.at_signal(signal.SIGTERM, stop):
+    with at_signal(signal.SIGTERM, stop):
         yield

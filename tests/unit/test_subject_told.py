@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from pipeline_world import granted
-from withdrawn_world import WithdrawnWorld
+from withdrawn_world import WithdrawnWorld, takes_nobody_alone
 
-from audience_sync.connector import Members, Receipt
 from audience_sync.customers.look_up import customer_row
-from audience_sync.errors import ConfigurationError, RefusedError
+from audience_sync.errors import ConfigurationError
 from audience_sync.identifiers.kinds import Kind
 from audience_sync.period import Period
 from audience_sync.runs.escalation import OnRefusedRemoval
@@ -69,14 +68,7 @@ class AskedWorld(WithdrawnWorld):
 
     def keeps_few(self) -> None:
         """The partner takes nobody off alone from now on."""
-        usual = self.partner.remove
-
-        def remove(upload: Any, members: Members) -> Receipt:
-            if len(self.partner.holds) > len(members) * 2:
-                raise RefusedError("the audience would be too small", 400, "40002")
-            return usual(upload, members)
-
-        self.partner.remove = remove  # type: ignore[method-assign]
+        takes_nobody_alone(self)
         self.partner.limits = dataclasses.replace(self.partner.limits, members_per_request=9)
         self.policy = OnRefusedRemoval.EMPTY_AND_REBUILD
 

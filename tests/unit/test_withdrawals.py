@@ -119,15 +119,8 @@ def test_who_granted_again_comes_back_whatever_the_lane_did(
     world.ran()
     world.withdraw(email="p1@example.com")
 
-    def dies(when: str, operation: str) -> None:
-        if (when, operation) == ("after", "remove"):
-            raise KeyboardInterrupt
-
     if lane == "dies":
-        world.partner.fault = dies
-        with pytest.raises(KeyboardInterrupt):
-            world.lane_works()
-        world.partner.fault = lambda _when, _operation: None
+        _lane_dies(world)
     else:
         world.on_add = lambda: None if world.states() == [CONFIRMED] else _lane_once(world)
     rows: list[Any] = [*PEOPLE, granted("d1", email="d1@example.com")]
@@ -153,14 +146,7 @@ def test_a_removal_whose_answer_nobody_saw_is_told_as_unknown(
     world.ran()
     world.withdraw(email="p1@example.com")
 
-    def dies(when: str, operation: str) -> None:
-        if (when, operation) == ("after", "remove"):
-            raise KeyboardInterrupt
-
-    world.partner.fault = dies
-    with pytest.raises(KeyboardInterrupt):
-        world.lane_works()
-    world.partner.fault = lambda _when, _operation: None
+    _lane_dies(world)
     removals = [line for line in world.log() if line.operation == "withdraw"]
     assert [line.event for line in removals] == [Event.INTENT]
     if sync:
@@ -178,6 +164,19 @@ def test_a_removal_whose_answer_nobody_saw_is_told_as_unknown(
 
 def _cells(members: Members) -> set[str]:
     return {cell for row in members.rows(members.kinds) for cell in row if cell}
+
+
+def _lane_dies(world: WithdrawnWorld) -> None:
+    """The partner takes somebody off, and nobody sees its answer."""
+
+    def dies(when: str, operation: str) -> None:
+        if (when, operation) == ("after", "remove"):
+            raise KeyboardInterrupt
+
+    world.partner.fault = dies
+    with pytest.raises(KeyboardInterrupt):
+        world.lane_works()
+    world.partner.fault = lambda _when, _operation: None
 
 
 def _lane_once(world: WithdrawnWorld) -> None:
